@@ -1,0 +1,29 @@
+//! The trait that a foreign protocol implements.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::{Client, Status, SubscriptionRequest};
+
+/// What [`Gateway::run`] returns: the whole life of one gateway.
+pub type RunFuture = Pin<Box<dyn Future<Output = Fault> + Send>>;
+
+/// A foreign protocol's side of the broker.
+pub trait Gateway: Send + Sync + 'static {
+    /// What the gateway receives from MQTT; the daemon subscribes before it calls `run`.
+    fn subscriptions(&self) -> Vec<SubscriptionRequest>;
+
+    /// True if its session keeps deliveries on disk until they are acknowledged; false if it is
+    /// served live only.
+    fn is_durable(&self) -> bool;
+
+    /// Runs until dropped; returns only on a fault, after which the daemon calls it again,
+    /// with growing pauses.
+    fn run(&self, client: Client, status: Arc<Status>) -> RunFuture;
+}
+
+/// Why a gateway stopped by itself: an endpoint that cannot be bound, a library that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Fault(pub String);

@@ -1,0 +1,125 @@
+//! What a gateway or bridge says of itself, read by logs, `$SYS`, metrics and the API.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Live state and counters of one gateway or bridge. Shared, cheap to update.
+#[derive(Debug, Default)]
+pub struct Status {
+    link: Mutex<LinkState>,
+    /// Messages in both directions.
+    pub counters: Counters,
+}
+
+/// Whether the foreign side can be reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LinkState {
+    /// Not tried yet.
+    #[default]
+    Starting,
+    /// Connected, bound or otherwise in service.
+    Up,
+    /// Out of service, with the reason in one sentence.
+    Down(String),
+}
+
+/// Counts of messages since the daemon started.
+#[derive(Debug, Default)]
+pub struct Counters {
+    received: AtomicU64,
+    sent: AtomicU64,
+    dropped: [AtomicU64; DropReason::ALL.len()],
+}
+
+/// Why a message went no further. Every drop is counted under one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropReason {
+    /// The foreign sample could not be read or matched no rule's form.
+    Malformed,
+    /// The MQTT payload could not be turned into what the foreign side expects.
+    Untranslatable,
+    /// The broker refused the message.
+    Refused,
+    /// The foreign side or a queue towards it had no room.
+    NoRoom,
+    /// No mapping rule applied.
+    Unmapped,
+}
+
+impl DropReason {
+    /// All reasons, in the order in which they are reported.
+    pub const ALL: [Self; 5] = [
+        Self::Malformed,
+        Self::Untranslatable,
+        Self::Refused,
+        Self::NoRoom,
+        Self::Unmapped,
+    ];
+
+    /// The reason as a metric label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Untranslatable => "untranslatable",
+            Self::Refused => "refused",
+            Self::NoRoom => "no_room",
+            Self::Unmapped => "unmapped",
+        }
+    }
+}
+
+impl Status {
+    /// Sets whether the foreign side can be reached; true if that is a change.
+    pub fn set_link(&self, state: LinkState) -> bool {
+        let mut link = self.lock();
+        let changed = *link != state;
+        *link = state;
+        changed
+    }
+
+    /// Whether the foreign side can be reached.
+    #[must_use]
+    pub fn link(&self) -> LinkState {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LinkState> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counters {
+    /// Counts messages that came from the foreign side and were published.
+    pub fn count_received(&self, messages: u64) {
+        self.received.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// Counts messages that were handed to the foreign side.
+    pub fn count_sent(&self, messages: u64) {
+        self.sent.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// Counts one message that went no further.
+    pub fn count_dropped(&self, reason: DropReason) {
+        self.dropped[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Messages that came from the foreign side and were published.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Messages that were handed to the foreign side.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Messages that went no further for this reason.
+    #[must_use]
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize].load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,4 @@
+//! stub
+mod primitive;
+mod property;
+pub use property::{ForwardedProperties, Properties, Property, PropertyOwner};

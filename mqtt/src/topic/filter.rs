@@ -1,0 +1,201 @@
+//! A validated Topic Filter: what a subscription asks for.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{TOPIC_LEVELS_MAX, level_count};
+
+/// A Topic Filter, possibly with wildcards; cloning copies a pointer.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicFilter(Arc<str>);
+
+/// Why a string is no Topic Filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TopicFilterError {
+    /// [MQTT-4.7.3-1]
+    #[error("a topic filter must not be empty")]
+    Empty,
+    /// [MQTT-4.7.1-1]
+    #[error("`#` must stand alone in the last level of a topic filter")]
+    MultiLevelWildcard,
+    /// [MQTT-4.7.1-2]
+    #[error("`+` must stand alone in its level of a topic filter")]
+    SingleLevelWildcard,
+    /// [MQTT-4.7.3-2]
+    #[error("a topic filter must not contain a null character")]
+    Null,
+    /// [MQTT-4.7.3-3]
+    #[error("a topic filter must not be longer than 65535 bytes")]
+    TooLong,
+    /// More than [`TOPIC_LEVELS_MAX`] levels.
+    #[error("a topic filter must not have more than {TOPIC_LEVELS_MAX} levels")]
+    TooManyLevels,
+}
+
+impl TopicFilter {
+    /// Checks and keeps a Topic Filter.
+    ///
+    /// # Errors
+    /// The rule of §4.7 that `text` breaks.
+    pub fn new(text: &str) -> Result<Self, TopicFilterError> {
+        if text.is_empty() {
+            return Err(TopicFilterError::Empty);
+        }
+        if text.len() > usize::from(u16::MAX) {
+            return Err(TopicFilterError::TooLong);
+        }
+        if text.contains('\0') {
+            return Err(TopicFilterError::Null);
+        }
+        if level_count(text) > TOPIC_LEVELS_MAX {
+            return Err(TopicFilterError::TooManyLevels);
+        }
+        let mut levels = text.split('/').peekable();
+        while let Some(level) = levels.next() {
+            if level.contains('#') && (level != "#" || levels.peek().is_some()) {
+                return Err(TopicFilterError::MultiLevelWildcard);
+            }
+            if level.contains('+') && level != "+" {
+                return Err(TopicFilterError::SingleLevelWildcard);
+            }
+        }
+        Ok(Self(Arc::from(text)))
+    }
+
+    /// The filter as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// True if the filter has `+` or `#`.
+    #[must_use]
+    pub fn has_wildcard(&self) -> bool {
+        self.0.contains(['+', '#'])
+    }
+
+    /// True if a message published to `name` belongs to this filter.
+    ///
+    /// A wildcard at the first level does not match a name that begins with `$` [MQTT-4.7.2-1].
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        self.captures(name).is_some()
+    }
+
+    /// What the wildcards stand for when `name` matches: one piece for each `+`, and for `#` the
+    /// rest of the name (empty when it matches the parent level).
+    #[must_use]
+    pub fn captures<'n>(&self, name: &'n str) -> Option<Vec<&'n str>> {
+        if name.starts_with('$') && self.0.starts_with(['+', '#']) {
+            return None;
+        }
+        let mut captures = Vec::new();
+        let mut rest = Some(name);
+        for level in self.0.split('/') {
+            if level == "#" {
+                captures.push(rest.unwrap_or(""));
+                return Some(captures);
+            }
+            let (head, tail) = split_level(rest?);
+            if level == "+" {
+                captures.push(head);
+            } else if level != head {
+                return None;
+            }
+            rest = tail;
+        }
+        rest.is_none().then_some(captures)
+    }
+}
+
+/// The first level of a topic string, and what follows its separator if there is one.
+fn split_level(text: &str) -> (&str, Option<&str>) {
+    text.split_once('/')
+        .map_or((text, None), |(head, tail)| (head, Some(tail)))
+}
+
+impl fmt::Debug for TopicFilter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, formatter)
+    }
+}
+
+impl fmt::Display for TopicFilter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_checked() {
+        let table = [
+            ("#", None),
+            ("+", None),
+            ("a/+/b/#", None),
+            ("/", None),
+            ("/+", None),
+            ("", Some(TopicFilterError::Empty)),
+            ("a/#/b", Some(TopicFilterError::MultiLevelWildcard)),
+            ("a#", Some(TopicFilterError::MultiLevelWildcard)),
+            ("##", Some(TopicFilterError::MultiLevelWildcard)),
+            ("a+/b", Some(TopicFilterError::SingleLevelWildcard)),
+            ("++", Some(TopicFilterError::SingleLevelWildcard)),
+            ("a\0", Some(TopicFilterError::Null)),
+        ];
+        for (text, expected) in table {
+            assert_eq!(TopicFilter::new(text).err(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn names_match_filters() {
+        // From the examples of MQTT 5.0 §4.7.1.2, §4.7.1.3 and §4.7.2.
+        let table = [
+            ("sport/tennis/player1/#", "sport/tennis/player1", true),
+            (
+                "sport/tennis/player1/#",
+                "sport/tennis/player1/ranking",
+                true,
+            ),
+            (
+                "sport/tennis/player1/#",
+                "sport/tennis/player1/score/wimbledon",
+                true,
+            ),
+            ("sport/#", "sport", true),
+            ("#", "a", true),
+            ("#", "/", true),
+            ("sport/tennis/+", "sport/tennis/player1", true),
+            ("sport/tennis/+", "sport/tennis/player1/ranking", false),
+            ("sport/+", "sport", false),
+            ("sport/+", "sport/", true),
+            ("+/+", "/finance", true),
+            ("/+", "/finance", true),
+            ("+", "/finance", false),
+            ("#", "$SYS/x", false),
+            ("+/monitor/Clients", "$SYS/monitor/Clients", false),
+            ("$SYS/#", "$SYS/monitor", true),
+            ("$SYS/monitor/+", "$SYS/monitor/Clients", true),
+            ("a/b", "a", false),
+            ("a", "a/b", false),
+            ("a/b", "a/b", true),
+            ("a/b", "a/B", false),
+        ];
+        for (filter, name, expected) in table {
+            let filter = TopicFilter::new(filter).unwrap();
+            assert_eq!(filter.matches(name), expected, "{filter} on {name}");
+        }
+    }
+
+    #[test]
+    fn wildcards_capture() {
+        let filter = TopicFilter::new("a/+/b/#").unwrap();
+        assert_eq!(filter.captures("a/x/b/c/d"), Some(vec!["x", "c/d"]));
+        assert_eq!(filter.captures("a/x/b"), Some(vec!["x", ""]));
+        assert_eq!(filter.captures("a/x/c"), None);
+    }
+}

@@ -1,0 +1,121 @@
+//! A validated Topic Name: what a message is published to.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{TOPIC_LEVELS_MAX, level_count};
+
+/// A Topic Name without wildcards; cloning copies a pointer.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicName(Arc<str>);
+
+/// Why a string is no Topic Name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TopicNameError {
+    /// [MQTT-4.7.3-1]
+    #[error("a topic name must not be empty")]
+    Empty,
+    /// [MQTT-3.3.2-2]
+    #[error("a topic name must not contain the wildcards `+` and `#`")]
+    Wildcard,
+    /// [MQTT-4.7.3-2]
+    #[error("a topic name must not contain a null character")]
+    Null,
+    /// [MQTT-4.7.3-3]
+    #[error("a topic name must not be longer than 65535 bytes")]
+    TooLong,
+    /// More than [`TOPIC_LEVELS_MAX`] levels.
+    #[error("a topic name must not have more than {TOPIC_LEVELS_MAX} levels")]
+    TooManyLevels,
+}
+
+impl TopicName {
+    /// Checks and keeps a Topic Name.
+    ///
+    /// # Errors
+    /// The rule of §4.7 that `text` breaks.
+    pub fn new(text: &str) -> Result<Self, TopicNameError> {
+        Self::check(text)?;
+        Ok(Self(Arc::from(text)))
+    }
+
+    /// Checks a Topic Name without keeping it.
+    ///
+    /// # Errors
+    /// The rule of §4.7 that `text` breaks.
+    pub fn check(text: &str) -> Result<(), TopicNameError> {
+        if text.is_empty() {
+            return Err(TopicNameError::Empty);
+        }
+        if text.len() > usize::from(u16::MAX) {
+            return Err(TopicNameError::TooLong);
+        }
+        let mut separators = 0;
+        for byte in text.bytes() {
+            match byte {
+                b'+' | b'#' => return Err(TopicNameError::Wildcard),
+                0 => return Err(TopicNameError::Null),
+                b'/' => separators += 1,
+                _ => {}
+            }
+        }
+        debug_assert_eq!(separators + 1, level_count(text));
+        if separators >= TOPIC_LEVELS_MAX {
+            return Err(TopicNameError::TooManyLevels);
+        }
+        Ok(())
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// True for names that begin with `$`, which wildcards at the first level do not match
+    /// [MQTT-4.7.2-1].
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        self.0.starts_with('$')
+    }
+}
+
+impl fmt::Debug for TopicName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, formatter)
+    }
+}
+
+impl fmt::Display for TopicName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked() {
+        let levels = vec!["x"; TOPIC_LEVELS_MAX].join("/");
+        let table = [
+            ("a", Ok(())),
+            ("/", Ok(())),
+            ("a//b", Ok(())),
+            ("$SYS/broker", Ok(())),
+            (levels.as_str(), Ok(())),
+            ("", Err(TopicNameError::Empty)),
+            ("a/+", Err(TopicNameError::Wildcard)),
+            ("a#", Err(TopicNameError::Wildcard)),
+            ("a\0b", Err(TopicNameError::Null)),
+        ];
+        for (text, expected) in table {
+            assert_eq!(TopicName::check(text), expected, "{text:?}");
+        }
+        let deep = format!("{levels}/x");
+        assert_eq!(TopicName::check(&deep), Err(TopicNameError::TooManyLevels));
+        let long = "x".repeat(65_536);
+        assert_eq!(TopicName::check(&long), Err(TopicNameError::TooLong));
+    }
+}

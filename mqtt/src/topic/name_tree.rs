@@ -1,0 +1,119 @@
+//! Values stored under Topic Names, visited by the filters that match: retained messages.
+//!
+//! An ordered map of names. A filter's literal beginning bounds the range that is looked at, so
+//! `plant/line1/#` costs what it finds; only a wildcard near the front makes it look further.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use crate::{TopicFilter, TopicName};
+
+/// A map from Topic Names that can be searched with Topic Filters.
+#[derive(Clone, Debug)]
+pub struct NameTree<V> {
+    values: BTreeMap<TopicName, V>,
+}
+
+impl<V> Default for NameTree<V> {
+    fn default() -> Self {
+        Self {
+            values: BTreeMap::new(),
+        }
+    }
+}
+
+impl<V> NameTree<V> {
+    /// The number of names.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// True if there is no name.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Stores a value and returns the one it replaces.
+    pub fn insert(&mut self, name: TopicName, value: V) -> Option<V> {
+        self.values.insert(name, value)
+    }
+
+    /// The value of exactly this name.
+    #[must_use]
+    pub fn get(&self, name: &TopicName) -> Option<&V> {
+        self.values.get(name)
+    }
+
+    /// Removes exactly this name.
+    pub fn remove(&mut self, name: &TopicName) -> Option<V> {
+        self.values.remove(name)
+    }
+
+    /// The values whose names `filter` matches and that come after `after`, in the order of
+    /// names. With `after` a long answer can be fetched in pieces.
+    pub fn matches<'t>(
+        &'t self,
+        filter: &'t TopicFilter,
+        after: Option<&'t TopicName>,
+    ) -> impl Iterator<Item = (&'t TopicName, &'t V)> {
+        let prefix = literal_prefix(filter.as_str());
+        // Only a valid name can be a bound; an empty prefix starts at the first name.
+        let lower = TopicName::new(prefix).ok();
+        let start = match after {
+            Some(after) => Bound::Excluded(after.clone()),
+            None => lower.map_or(Bound::Unbounded, Bound::Included),
+        };
+        self.values
+            .range((start, Bound::Unbounded))
+            .take_while(move |(name, _)| name.as_str().starts_with(prefix))
+            .filter(move |(name, _)| filter.matches(name.as_str()))
+    }
+}
+
+/// The text that every name matched by `filter` begins with.
+fn literal_prefix(filter: &str) -> &str {
+    match filter.split_once(['+', '#']) {
+        // `a/#` also matches `a`, which lacks the separator.
+        Some((before, _)) => before.strip_suffix('/').unwrap_or(before),
+        None => filter,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_find_names_in_order_and_in_pieces() {
+        let mut tree = NameTree::default();
+        for name in ["a", "a/b", "a/b/c", "a-b", "ab", "b", "$SYS/x", "/a"] {
+            tree.insert(TopicName::new(name).unwrap(), ());
+        }
+        let table: [(&str, &[&str]); 7] = [
+            ("a/#", &["a", "a/b", "a/b/c"]),
+            ("a/+", &["a/b"]),
+            ("+", &["a", "a-b", "ab", "b"]),
+            ("#", &["/a", "a", "a-b", "a/b", "a/b/c", "ab", "b"]),
+            ("$SYS/#", &["$SYS/x"]),
+            ("a/b", &["a/b"]),
+            ("x/#", &[]),
+        ];
+        for (filter, expected) in table {
+            let filter = TopicFilter::new(filter).unwrap();
+            let all: Vec<_> = tree
+                .matches(&filter, None)
+                .map(|(name, ())| name.as_str())
+                .collect();
+            assert_eq!(all, expected, "{filter}");
+            let mut pieces = Vec::new();
+            let mut after = None;
+            while let Some((name, ())) = tree.matches(&filter, after).next() {
+                pieces.push(name.as_str());
+                after = Some(name);
+            }
+            assert_eq!(pieces, expected, "{filter} in pieces");
+        }
+    }
+}
