@@ -347,6 +347,11 @@ impl<'a> Properties<'a> {
         Ok(Self { raw })
     }
 
+    /// A block that this package has encoded itself.
+    pub(crate) const fn trusted(raw: &'a [u8]) -> Self {
+        Self { raw }
+    }
+
     /// The properties in the order in which they were sent.
     pub fn iter(self) -> impl Iterator<Item = Property<'a>> {
         let mut reader = Reader::new(self.raw);

@@ -1,0 +1,110 @@
+//! A Network Connection as a state machine: packets in, actions and bytes out (§4.8, §4.13).
+//!
+//! The caller moves the bytes, routes what [`Action::Publish`] carries, and acknowledges once the
+//! message is as safe as configured. Nothing here blocks, and time is an argument.
+
+mod handshake;
+mod limits;
+mod server;
+mod will;
+
+pub use handshake::{Handshake, encode_refusal};
+pub use limits::Limits;
+pub use server::ServerConnection;
+pub use will::WillMessage;
+
+use std::time::Duration;
+
+use crate::ReasonCode;
+use crate::packet::{AckKind, Publish, Subscribe, Unsubscribe};
+
+/// What one packet asks of the broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action<'p> {
+    /// Nothing; the answer, if any, is in the output.
+    None,
+    /// Route a message, then acknowledge it.
+    Publish(IncomingPublish<'p>),
+    /// A QoS 2 message that was routed already: acknowledge it again.
+    Repeated(PendingAck),
+    /// The client released a QoS 2 identifier: forget it in the store, then acknowledge.
+    Released(PendingAck),
+    /// The delivery with this sequence is done: forget it in the store.
+    Delivered(u64),
+    /// Subscribe and answer with SUBACK.
+    Subscribe(Subscribe<'p>),
+    /// Unsubscribe and answer with UNSUBACK.
+    Unsubscribe(Unsubscribe<'p>),
+    /// The client ends the connection.
+    Disconnect {
+        /// Publish the Will Message all the same.
+        with_will: bool,
+        /// A new Session Expiry Interval, if the client gave one.
+        session_expiry: Option<Duration>,
+    },
+}
+
+/// A message from a client, and the acknowledgement it awaits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IncomingPublish<'p> {
+    /// The packet, with a topic.
+    pub publish: Publish<'p>,
+    /// None for QoS 0.
+    pub ack: Option<PendingAck>,
+}
+
+/// An acknowledgement that is sent once its message is safe, in the order of the messages
+/// [MQTT-4.6.0-2] [MQTT-4.6.0-3] [MQTT-4.6.0-4].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PendingAck {
+    kind: AckKind,
+    packet_id: u16,
+    reason: ReasonCode,
+}
+
+impl PendingAck {
+    const fn puback(packet_id: u16) -> Self {
+        Self {
+            kind: AckKind::Puback,
+            packet_id,
+            reason: ReasonCode::Success,
+        }
+    }
+
+    const fn pubrec(packet_id: u16) -> Self {
+        Self {
+            kind: AckKind::Pubrec,
+            packet_id,
+            reason: ReasonCode::Success,
+        }
+    }
+
+    const fn pubcomp(packet_id: u16, reason: ReasonCode) -> Self {
+        Self {
+            kind: AckKind::Pubcomp,
+            packet_id,
+            reason,
+        }
+    }
+
+    /// The same acknowledgement with another Reason Code.
+    #[must_use]
+    pub const fn with_reason(self, reason: ReasonCode) -> Self {
+        Self { reason, ..self }
+    }
+
+    /// The Packet Identifier of the message.
+    #[must_use]
+    pub const fn packet_id(self) -> u16 {
+        self.packet_id
+    }
+
+    /// True for the PUBREC of a QoS 2 message, whose identifier a store remembers.
+    #[must_use]
+    pub const fn is_pubrec(self) -> bool {
+        matches!(self.kind, AckKind::Pubrec)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,239 @@
+//! The connection state machine, packet by packet.
+
+use super::*;
+use crate::packet::{Ack, Connect, Frame, Packet, Properties};
+use crate::session::{Delivery, Enqueue, QueueLimits, Session};
+use crate::{Message, ProtocolVersion, ProtocolViolation, QoS, Timestamp, TopicName};
+
+const QUEUE: QueueLimits = QueueLimits {
+    messages_max: 10,
+    bytes_max: 1 << 20,
+    live_bytes_max: 1 << 20,
+    stored_messages_max: 10,
+};
+
+fn connect(version: ProtocolVersion) -> Connect<'static> {
+    Connect {
+        version,
+        clean_start: true,
+        keep_alive: 10,
+        properties: Properties::default(),
+        client_id: "c",
+        will: None,
+        user_name: None,
+        password: None,
+    }
+}
+
+fn accept(connect: &Connect<'_>) -> Handshake {
+    Handshake::new(connect, &Limits::default(), || "assigned".to_owned()).expect("accepted")
+}
+
+fn packet(bytes: &[u8], version: ProtocolVersion) -> Packet<'_> {
+    let (frame, _) = Frame::split(bytes, 1 << 20).unwrap().unwrap();
+    Packet::decode(frame, version).unwrap()
+}
+
+struct Peer {
+    connection: ServerConnection,
+    session: Session,
+    out: Vec<u8>,
+    limits: Limits,
+}
+
+impl Peer {
+    fn new(version: ProtocolVersion, limits: Limits) -> Self {
+        let handshake = Handshake::new(&connect(version), &limits, String::new).unwrap();
+        let mut session = Session::new(QUEUE, false);
+        session.resume(10);
+        Self {
+            connection: handshake.connection,
+            session,
+            out: Vec::new(),
+            limits,
+        }
+    }
+
+    fn handle<'p>(&mut self, bytes: &'p [u8]) -> Result<Action<'p>, ProtocolViolation> {
+        let packet = packet(bytes, self.connection.version());
+        self.out.clear();
+        self.connection
+            .handle(packet, &mut self.session, &self.limits, &mut self.out)
+    }
+}
+
+#[test]
+fn an_empty_client_identifier_is_assigned_or_refused() {
+    let mut request = connect(ProtocolVersion::V5);
+    request.client_id = "";
+    let handshake = accept(&request);
+    assert_eq!(handshake.client_id, "assigned");
+    let mut out = Vec::new();
+    handshake.encode_connack(false, &Limits::default(), &mut out);
+    let Packet::Connack(connack) = packet(&out, ProtocolVersion::V5) else {
+        panic!()
+    };
+    let assigned = crate::packet::Property::AssignedClientIdentifier("assigned");
+    assert!(
+        connack
+            .properties
+            .iter()
+            .any(|property| property == assigned)
+    );
+
+    request.version = ProtocolVersion::V311;
+    assert_eq!(accept(&request).client_id, "assigned");
+    request.clean_start = false;
+    let error = Handshake::new(&request, &Limits::default(), String::new).unwrap_err();
+    assert_eq!(error.reason, ReasonCode::ClientIdentifierNotValid);
+    let mut out = Vec::new();
+    encode_refusal(Some(request.version), &error, &mut out);
+    assert_eq!(out, [0x20, 2, 0, 2]);
+}
+
+#[test]
+fn names_of_gateways_cannot_be_taken() {
+    let mut request = connect(ProtocolVersion::V5);
+    request.client_id = "$bridge/hub";
+    let error = Handshake::new(&request, &Limits::default(), String::new).unwrap_err();
+    assert_eq!(error.reason, ReasonCode::ClientIdentifierNotValid);
+}
+
+#[test]
+fn qos_2_is_taken_in_once_until_released() {
+    for version in [ProtocolVersion::V311, ProtocolVersion::V5] {
+        let mut peer = Peer::new(version, Limits::default());
+        let publish: &[u8] = match version {
+            ProtocolVersion::V311 => &[0x34, 5, 0, 1, b't', 0, 7],
+            ProtocolVersion::V5 => &[0x34, 6, 0, 1, b't', 0, 7, 0],
+        };
+        assert!(matches!(peer.handle(publish), Ok(Action::Publish(_))));
+        assert_eq!(
+            peer.handle(publish),
+            Ok(Action::Repeated(PendingAck::pubrec(7)))
+        );
+        let pubrel = [0x62, 2, 0, 7];
+        let done = PendingAck::pubcomp(7, ReasonCode::Success);
+        assert_eq!(peer.handle(&pubrel), Ok(Action::Released(done)));
+        let unknown = PendingAck::pubcomp(7, ReasonCode::PacketIdentifierNotFound);
+        assert_eq!(peer.handle(&pubrel), Ok(Action::Released(unknown)));
+        let mut out = Vec::new();
+        peer.connection.encode_ack(unknown, &mut out);
+        let expected: &[u8] = match version {
+            ProtocolVersion::V311 => &[0x70, 2, 0, 7],
+            ProtocolVersion::V5 => &[0x70, 3, 0, 7, 0x92],
+        };
+        assert_eq!(out, expected);
+        assert!(matches!(peer.handle(publish), Ok(Action::Publish(_))));
+    }
+}
+
+#[test]
+fn the_receive_maximum_counts_until_the_last_acknowledgement() {
+    let limits = Limits {
+        receive_maximum: 2,
+        ..Limits::default()
+    };
+    let mut peer = Peer::new(ProtocolVersion::V5, limits);
+    let publish = |packet_id| [0x32, 6, 0, 1, b't', 0, packet_id, 0];
+    for packet_id in [1, 2] {
+        assert!(peer.handle(&publish(packet_id)).is_ok());
+    }
+    assert!(peer.connection.is_saturated());
+    let error = peer.handle(&publish(3)).map(drop).unwrap_err();
+    assert_eq!(error.reason, ReasonCode::ReceiveMaximumExceeded);
+    peer.connection
+        .encode_ack(PendingAck::puback(1), &mut Vec::new());
+    assert!(peer.handle(&publish(3)).is_ok());
+}
+
+#[test]
+fn what_only_servers_send_is_a_protocol_error() {
+    let mut peer = Peer::new(ProtocolVersion::V311, Limits::default());
+    let table: [&[u8]; 5] = [
+        &[0x20, 2, 0, 0],
+        &[0x90, 3, 0, 1, 0],
+        &[0xB0, 2, 0, 1],
+        &[0xD0, 0],
+        &[
+            0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 60, 0, 1, b'a',
+        ],
+    ];
+    for bytes in table {
+        let error = peer.handle(bytes).map(drop).unwrap_err();
+        assert_eq!(error.reason, ReasonCode::ProtocolError, "{bytes:?}");
+    }
+}
+
+#[test]
+fn deliveries_are_acknowledged_step_by_step() {
+    let mut peer = Peer::new(ProtocolVersion::V5, Limits::default());
+    let message = Message::new(TopicName::new("t").unwrap(), "x");
+    let delivery = Delivery {
+        sequence: 0,
+        message: message.into(),
+        qos: QoS::ExactlyOnce,
+        retain: false,
+        subscription_ids: vec![5],
+    };
+    assert_eq!(
+        peer.session.enqueue(delivery),
+        Enqueue::Kept { sequence: 1 }
+    );
+    let now = Timestamp::default();
+    let outgoing = peer.session.next(now, &mut Vec::new()).unwrap();
+    let mut out = Vec::new();
+    assert!(peer.connection.encode_outgoing(&outgoing, now, &mut out));
+    assert_eq!(out, [0x34, 9, 0, 1, b't', 0, 1, 2, 0x0B, 5, b'x']);
+    assert_eq!(peer.handle(&[0x50, 2, 0, 1]), Ok(Action::None));
+    assert_eq!(peer.out, [0x62, 2, 0, 1]);
+    assert_eq!(peer.handle(&[0x70, 2, 0, 1]), Ok(Action::Delivered(1)));
+    // A PUBREC for nothing is answered, so that the client can let go of it.
+    assert_eq!(peer.handle(&[0x50, 2, 0, 9]), Ok(Action::None));
+    let reason = ReasonCode::PacketIdentifierNotFound;
+    let expected = Packet::Ack(Ack::new(AckKind::Pubrel, 9, reason));
+    assert_eq!(packet(&peer.out, ProtocolVersion::V5), expected);
+}
+
+#[test]
+fn a_packet_larger_than_the_client_accepts_is_not_sent() {
+    let raw = [0x27, 0, 0, 0, 20];
+    let mut request = connect(ProtocolVersion::V5);
+    request.properties = Properties::trusted(&raw);
+    let handshake = accept(&request);
+    let outgoing = |payload: &'static str| crate::session::Outgoing::Publish {
+        delivery: Delivery {
+            sequence: 0,
+            message: Message::new(TopicName::new("t").unwrap(), payload).into(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            subscription_ids: Vec::new(),
+        },
+        packet_id: 0,
+        dup: false,
+    };
+    let mut out = Vec::new();
+    let now = Timestamp::default();
+    let connection = handshake.connection;
+    assert!(!connection.encode_outgoing(&outgoing("sixteen bytes ..."), now, &mut out));
+    assert!(out.is_empty());
+    assert!(connection.encode_outgoing(&outgoing("short"), now, &mut out));
+}
+
+#[test]
+fn a_session_expiry_of_zero_cannot_be_raised_at_disconnect() {
+    let mut peer = Peer::new(ProtocolVersion::V5, Limits::default());
+    let error = peer
+        .handle(&[0xE0, 7, 0, 5, 0x11, 0, 0, 0, 9])
+        .map(drop)
+        .unwrap_err();
+    assert_eq!(error.reason, ReasonCode::ProtocolError);
+    let action = peer.handle(&[0xE0, 2, 4, 0]);
+    assert_eq!(
+        action,
+        Ok(Action::Disconnect {
+            with_will: true,
+            session_expiry: None
+        })
+    );
+}

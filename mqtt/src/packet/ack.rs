@@ -1,0 +1,117 @@
+//! PUBACK, PUBREC, PUBREL and PUBCOMP (§3.4 to §3.7), which have one form.
+
+use super::frame::{Frame, PacketType, put_packet};
+use super::primitive::Reader;
+use super::property::{Properties, PropertyOwner, put_block};
+use crate::{ProtocolVersion, ProtocolViolation, ReasonCode};
+
+/// One step of the acknowledgement of a PUBLISH.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ack<'a> {
+    /// Which of the four packets it is.
+    pub kind: AckKind,
+    /// The PUBLISH it belongs to.
+    pub packet_id: u16,
+    /// Always success in 3.1.1.
+    pub reason: ReasonCode,
+    /// Empty in 3.1.1.
+    pub properties: Properties<'a>,
+}
+
+/// The four acknowledgements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AckKind {
+    /// The answer to QoS 1.
+    Puback,
+    /// The first answer to QoS 2.
+    Pubrec,
+    /// The publisher lets go of the identifier.
+    Pubrel,
+    /// The last answer to QoS 2.
+    Pubcomp,
+}
+
+impl AckKind {
+    const fn packet_type(self) -> PacketType {
+        match self {
+            Self::Puback => PacketType::Puback,
+            Self::Pubrec => PacketType::Pubrec,
+            Self::Pubrel => PacketType::Pubrel,
+            Self::Pubcomp => PacketType::Pubcomp,
+        }
+    }
+
+    /// The Reason Codes of tables 3-4 to 3-7.
+    const fn allows(self, reason: ReasonCode) -> bool {
+        use ReasonCode::{
+            ImplementationSpecificError, NoMatchingSubscribers, NotAuthorized,
+            PacketIdentifierInUse, PacketIdentifierNotFound, PayloadFormatInvalid, QuotaExceeded,
+            Success, TopicNameInvalid, UnspecifiedError,
+        };
+        match self {
+            Self::Puback | Self::Pubrec => matches!(
+                reason,
+                Success
+                    | NoMatchingSubscribers
+                    | UnspecifiedError
+                    | ImplementationSpecificError
+                    | NotAuthorized
+                    | TopicNameInvalid
+                    | PacketIdentifierInUse
+                    | QuotaExceeded
+                    | PayloadFormatInvalid
+            ),
+            Self::Pubrel | Self::Pubcomp => matches!(reason, Success | PacketIdentifierNotFound),
+        }
+    }
+}
+
+impl<'a> Ack<'a> {
+    /// An acknowledgement without properties.
+    #[must_use]
+    pub fn new(kind: AckKind, packet_id: u16, reason: ReasonCode) -> Self {
+        Self {
+            kind,
+            packet_id,
+            reason,
+            properties: Properties::default(),
+        }
+    }
+
+    pub(super) fn decode(
+        kind: AckKind,
+        frame: Frame<'a>,
+        version: ProtocolVersion,
+    ) -> Result<Self, ProtocolViolation> {
+        let mut reader = Reader::new(frame.body());
+        let mut ack = Self::new(kind, reader.packet_id()?, ReasonCode::Success);
+        if version.is_v5() && !reader.is_empty() {
+            let code = ReasonCode::from_u8(reader.u8()?).filter(|&code| kind.allows(code));
+            let unknown = ProtocolViolation::malformed("an acknowledgement's reason is unknown");
+            ack.reason = code.ok_or(unknown)?;
+            if !reader.is_empty() {
+                ack.properties = Properties::read(&mut reader, PropertyOwner::Ack)?;
+            }
+        }
+        if !reader.is_empty() {
+            return Err(ProtocolViolation::malformed(
+                "an acknowledgement is too long",
+            ));
+        }
+        Ok(ack)
+    }
+
+    pub(super) fn encode(&self, version: ProtocolVersion, out: &mut Vec<u8>) {
+        put_packet(out, self.kind.packet_type(), |out| {
+            out.extend_from_slice(&self.packet_id.to_be_bytes());
+            let plain = self.reason == ReasonCode::Success && self.properties.is_empty();
+            if !version.is_v5() || plain {
+                return;
+            }
+            out.push(self.reason as u8);
+            if !self.properties.is_empty() {
+                put_block(out, &[self.properties.as_bytes()]);
+            }
+        });
+    }
+}

@@ -1,0 +1,77 @@
+//! CONNACK (§3.2): the server's answer to CONNECT.
+
+use super::connect::read_properties;
+use super::frame::{Frame, PacketType, put_packet};
+use super::primitive::Reader;
+use super::property::{Properties, PropertyOwner, put_block};
+use crate::{ProtocolVersion, ProtocolViolation, ReasonCode};
+
+/// The server accepts or refuses a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connack<'a> {
+    /// True if the server has kept a session for this client.
+    pub session_present: bool,
+    /// Success or why not. In 3.1.1 one of five Connect Return Codes stands for it.
+    pub reason: ReasonCode,
+    /// Empty in 3.1.1.
+    pub properties: Properties<'a>,
+}
+
+impl<'a> Connack<'a> {
+    pub(super) fn decode(
+        frame: Frame<'a>,
+        version: ProtocolVersion,
+    ) -> Result<Self, ProtocolViolation> {
+        let mut reader = Reader::new(frame.body());
+        let flags = reader.u8()?;
+        let code = reader.u8()?;
+        // [MQTT-3.2.2-1]
+        if flags > 1 {
+            return Err(ProtocolViolation::malformed(
+                "reserved CONNACK flags are set",
+            ));
+        }
+        let unknown = ProtocolViolation::malformed("the CONNACK code is unknown");
+        let reason = if version.is_v5() {
+            ReasonCode::from_u8(code)
+        } else {
+            from_return_code(code)
+        };
+        let properties = read_properties(&mut reader, version, PropertyOwner::Connack)?;
+        if !reader.is_empty() {
+            return Err(ProtocolViolation::malformed(
+                "CONNACK has bytes behind its end",
+            ));
+        }
+        Ok(Self {
+            session_present: flags == 1,
+            reason: reason.ok_or(unknown)?,
+            properties,
+        })
+    }
+
+    pub(super) fn encode(&self, version: ProtocolVersion, out: &mut Vec<u8>) {
+        put_packet(out, PacketType::Connack, |out| {
+            out.push(u8::from(self.session_present));
+            if version.is_v5() {
+                out.push(self.reason as u8);
+                put_block(out, &[self.properties.as_bytes()]);
+            } else {
+                out.push(self.reason.connect_return_code());
+            }
+        });
+    }
+}
+
+/// The Reason Code that a 3.1.1 Connect Return Code stands for (3.1.1 §3.2.2.3).
+const fn from_return_code(code: u8) -> Option<ReasonCode> {
+    Some(match code {
+        0 => ReasonCode::Success,
+        1 => ReasonCode::UnsupportedProtocolVersion,
+        2 => ReasonCode::ClientIdentifierNotValid,
+        3 => ReasonCode::ServerUnavailable,
+        4 => ReasonCode::BadUserNameOrPassword,
+        5 => ReasonCode::NotAuthorized,
+        _ => return None,
+    })
+}

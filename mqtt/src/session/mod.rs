@@ -1,0 +1,179 @@
+//! Session state (MQTT 5.0 §4.1): what survives a Network Connection.
+//!
+//! A plain value. Publishers put deliveries in ([`Session::enqueue`]), the connection takes them
+//! out ([`Session::next`]) and reports acknowledgements. Where a store keeps the queue too, only
+//! its beginning is in memory; the rest is fetched page by page ([`Session::page_wanted`]).
+
+mod inbound;
+mod inflight;
+mod queue;
+
+pub use inbound::{Inbound, Receive};
+pub use inflight::{Acknowledged, Inflight};
+pub use queue::{Enqueue, PageRequest, Queue, QueueLimits};
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::{Message, QoS, Timestamp};
+
+/// A message on its way to one subscriber.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its place in the session's queue, counted from 1; 0 for QoS 0, which has none.
+    pub sequence: u64,
+    /// What was published.
+    pub message: Arc<Message>,
+    /// The lower of the publisher's and the subscription's QoS.
+    pub qos: QoS,
+    /// The retain flag as this subscriber is to see it.
+    pub retain: bool,
+    /// The identifiers of all subscriptions that it matched [MQTT-3.3.4-3].
+    pub subscription_ids: Vec<u32>,
+}
+
+/// What a connection is to send next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outgoing {
+    /// A PUBLISH; the Packet Identifier is 0 for QoS 0.
+    Publish {
+        /// What to send.
+        delivery: Delivery,
+        /// Its Packet Identifier.
+        packet_id: u16,
+        /// True if it was sent before.
+        dup: bool,
+    },
+    /// A PUBREL for this Packet Identifier.
+    Release(u16),
+}
+
+/// The state of one client's session, apart from its subscriptions.
+#[derive(Clone, Debug)]
+pub struct Session {
+    live: VecDeque<Delivery>,
+    live_bytes: usize,
+    queue: Queue,
+    inflight: Inflight,
+    /// Packet Identifiers of QoS 2 messages received and not yet released.
+    pub inbound: Inbound,
+    limits: QueueLimits,
+}
+
+impl Session {
+    /// An empty session. `stored` tells whether a store keeps its queue as well.
+    #[must_use]
+    pub fn new(limits: QueueLimits, stored: bool) -> Self {
+        Self {
+            live: VecDeque::new(),
+            live_bytes: 0,
+            queue: Queue::new(limits, stored),
+            inflight: Inflight::default(),
+            inbound: Inbound::default(),
+            limits,
+        }
+    }
+
+    /// A session whose queue is in the store: `waiting` entries, the first at `first`, the next
+    /// new one to be `next`.
+    #[must_use]
+    pub fn recovered(limits: QueueLimits, waiting: u64, first: u64, next: u64) -> Self {
+        let mut session = Self::new(limits, true);
+        session.queue.recover(waiting, first, next);
+        session
+    }
+
+    /// Takes in a delivery while the client is connected or, for QoS 1 and 2, at any time.
+    ///
+    /// Its sequence is assigned here. QoS 0 beyond the byte budget is dropped.
+    pub fn enqueue(&mut self, delivery: Delivery) -> Enqueue {
+        if delivery.qos.is_acknowledged() {
+            return self.queue.push(delivery);
+        }
+        let bytes = delivery.message.byte_count();
+        if self.live_bytes + bytes > self.limits.live_bytes_max {
+            return Enqueue::Dropped;
+        }
+        self.live_bytes += bytes;
+        self.live.push_back(delivery);
+        Enqueue::Kept { sequence: 0 }
+    }
+
+    /// The next packet to send, if the flow control window allows one.
+    ///
+    /// Expired messages are put into `expired` instead; the caller forgets them in the store.
+    pub fn next(&mut self, now: Timestamp, expired: &mut Vec<u64>) -> Option<Outgoing> {
+        if let Some(outgoing) = self.inflight.resend() {
+            return Some(outgoing);
+        }
+        while let Some(delivery) = self.queue.front() {
+            if delivery.message.is_expired(now) {
+                expired.push(delivery.sequence);
+                self.queue.pop();
+            } else if self.inflight.has_room(delivery.sequence) {
+                let delivery = self.queue.pop()?;
+                return Some(self.inflight.begin(delivery));
+            } else {
+                break;
+            }
+        }
+        self.next_live(now)
+    }
+
+    fn next_live(&mut self, now: Timestamp) -> Option<Outgoing> {
+        while let Some(delivery) = self.live.pop_front() {
+            self.live_bytes -= delivery.message.byte_count();
+            if !delivery.message.is_expired(now) {
+                return Some(Outgoing::Publish {
+                    delivery,
+                    packet_id: 0,
+                    dup: false,
+                });
+            }
+        }
+        None
+    }
+
+    /// The window of unacknowledged deliveries.
+    pub const fn inflight_mut(&mut self) -> &mut Inflight {
+        &mut self.inflight
+    }
+
+    /// A connection begins: everything unacknowledged is sent again, in order [MQTT-4.4.0-1],
+    /// with at most `receive_maximum` outstanding.
+    pub fn resume(&mut self, receive_maximum: u16) {
+        self.inflight.resume(receive_maximum);
+    }
+
+    /// The connection ended: QoS 0 deliveries are not kept.
+    pub fn suspend(&mut self) {
+        self.live = VecDeque::new();
+        self.live_bytes = 0;
+    }
+
+    /// The part of the stored queue to load now, at most once until [`Session::page_loaded`].
+    pub fn page_wanted(&mut self) -> Option<PageRequest> {
+        self.queue.page_wanted()
+    }
+
+    /// The answer to [`Session::page_wanted`]; `complete` if the store had no more below the
+    /// request's end.
+    pub fn page_loaded(&mut self, page: Vec<Delivery>, complete: bool) {
+        self.queue.page_loaded(page, complete);
+    }
+
+    /// Deliveries of QoS 1 and 2 that wait or are unacknowledged, in memory and in the store.
+    #[must_use]
+    pub fn backlog(&self) -> u64 {
+        self.queue.len() + self.inflight.len() as u64
+    }
+
+    /// True if nothing waits to be sent in memory.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.live.is_empty() && self.queue.front().is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests;
