@@ -34,6 +34,12 @@ impl<'a> Suback<'a> {
         version: ProtocolVersion,
     ) -> Result<Self, ProtocolViolation> {
         let (packet_id, properties, codes) = decode_codes(frame, version)?;
+        // 3.1.1 [MQTT-3.9.3-2]
+        if !version.is_v5() && codes.iter().any(|code| !matches!(code, 0..=2 | 0x80)) {
+            return Err(ProtocolViolation::malformed(
+                "a SUBACK return code is reserved",
+            ));
+        }
         Ok(Self {
             packet_id,
             properties,
