@@ -1,1 +1,34 @@
-//! stub
+//! What survives the process: durable sessions with their queues, and retained messages, in one
+//! SQLite database.
+//!
+//! One thread owns the database and is its only writer. Everybody else submits [`Operation`]s,
+//! which it applies in the order of submission, many in one transaction (group commit). Each
+//! submission returns a [`Position`]; once [`Store::durable`] has reached it, the operation and
+//! all before it have reached the configured [`Durability`].
+//!
+//! | durability | reached when | kill -9 | power cut |
+//! |---|---|---|---|
+//! | `normal` | committed to the WAL; one commit in every second is synced | nothing lost | at most the last second, a prefix is kept |
+//! | `full` | committed and synced | nothing lost | nothing lost |
+//!
+//! Commit elision: a queue entry that is removed before its transaction begins is never written,
+//! so consumers that keep up cost no flash.
+//!
+//! Invariants: nothing is reported durable before its commit succeeded. A failed commit is
+//! retried with the same content; until it succeeds nothing after it is durable either. Message
+//! bodies are stored once, however many queues they stand in. Only the writer thread touches the
+//! database; a lock file keeps a second process away.
+
+mod batch;
+mod operation;
+mod recovery;
+mod row;
+mod schema;
+mod store;
+mod writer;
+
+pub use operation::{Operation, PageReply, SessionId, StoredMessage};
+pub use recovery::{Recovered, RecoveredSession};
+pub use row::StoredSubscription;
+pub use schema::OpenStoreError;
+pub use store::{Durability, Options, Position, Store};

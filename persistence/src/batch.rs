@@ -1,0 +1,318 @@
+//! Many operations folded into one transaction.
+//!
+//! Folding keeps the outcome of applying the operations one by one, but writes less: an entry
+//! that is enqueued and dequeued within the batch is not written at all (commit elision), and of
+//! several retained messages of one topic only the last.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use mqtt::session::{Delivery, PageRequest};
+use mqtt::{Message, QoS, TopicName};
+use rusqlite::{Connection, Error, Statement, params};
+
+use crate::{Operation, PageReply, SessionId, StoredMessage, row};
+
+/// Bytes of message bodies in one page of a queue; a page has at least one entry.
+const PAGE_BYTES_MAX: usize = 1 << 20;
+
+#[derive(Default)]
+pub(crate) struct Batch {
+    /// Changes of sessions and subscriptions, in their order.
+    sessions: Vec<Operation>,
+    enqueued: BTreeMap<(SessionId, u64), Entry>,
+    dequeued: BTreeSet<(SessionId, u64)>,
+    retained: BTreeMap<TopicName, Option<Arc<Message>>>,
+    /// QoS 2 identifiers: true if received, false if released.
+    inbound: BTreeMap<(SessionId, u16), bool>,
+}
+
+struct Entry {
+    stored: StoredMessage,
+    qos: QoS,
+    retain: bool,
+    subscription_ids: Vec<u32>,
+}
+
+/// A read that was met while folding: the batch ends before it.
+pub(crate) struct Page {
+    pub(crate) session: SessionId,
+    pub(crate) request: PageRequest,
+    pub(crate) reply: PageReply,
+}
+
+impl Batch {
+    /// Takes in one operation; a read is handed back.
+    pub(crate) fn fold(&mut self, operation: Operation) -> Option<Page> {
+        match operation {
+            Operation::PutSession { .. }
+            | Operation::Subscribe(..)
+            | Operation::Unsubscribe(..) => self.sessions.push(operation),
+            Operation::DeleteSession(session) => {
+                self.enqueued.retain(|(owner, _), _| *owner != session);
+                self.inbound.retain(|(owner, _), _| *owner != session);
+                self.sessions.push(operation);
+            }
+            Operation::Enqueue {
+                session,
+                sequence,
+                stored,
+                qos,
+                retain,
+                subscription_ids,
+            } => {
+                let entry = Entry {
+                    stored,
+                    qos,
+                    retain,
+                    subscription_ids,
+                };
+                self.enqueued.insert((session, sequence), entry);
+            }
+            Operation::Dequeue(session, sequence) => {
+                if self.enqueued.remove(&(session, sequence)).is_none() {
+                    self.dequeued.insert((session, sequence));
+                }
+            }
+            Operation::Retain(topic, message) => {
+                self.retained.insert(topic, message);
+            }
+            Operation::Receive(session, packet_id) => {
+                self.inbound.insert((session, packet_id), true);
+            }
+            Operation::Release(session, packet_id) => {
+                self.inbound.insert((session, packet_id), false);
+            }
+            Operation::LoadPage(session, request, reply) => {
+                return Some(Page {
+                    session,
+                    request,
+                    reply,
+                });
+            }
+        }
+        None
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+            && self.enqueued.is_empty()
+            && self.dequeued.is_empty()
+            && self.retained.is_empty()
+            && self.inbound.is_empty()
+    }
+
+    /// Writes everything in one transaction. After an error nothing of it is written.
+    pub(crate) fn commit(&self, connection: &mut Connection) -> Result<(), Error> {
+        let transaction = connection.transaction()?;
+        for operation in &self.sessions {
+            apply_session(&transaction, operation)?;
+        }
+        self.apply_queues(&transaction)?;
+        self.apply_retained(&transaction)?;
+        self.apply_inbound(&transaction)?;
+        transaction.commit()
+    }
+
+    fn apply_queues(&self, connection: &Connection) -> Result<(), Error> {
+        // How much the references to each message change, and its body if it may be new.
+        let mut changes: BTreeMap<u64, (i64, Option<&Message>)> = BTreeMap::new();
+        let mut insert = connection
+            .prepare_cached("INSERT OR REPLACE INTO queue VALUES(?1, ?2, ?3, ?4, ?5, ?6)")?;
+        for ((session, sequence), entry) in &self.enqueued {
+            let ids = row::subscription_ids(&entry.subscription_ids);
+            let id = entry.stored.id;
+            insert.execute(params![
+                session.0,
+                sequence,
+                id,
+                entry.qos as u8,
+                entry.retain,
+                ids
+            ])?;
+            let change = changes
+                .entry(id)
+                .or_insert((0, Some(&entry.stored.message)));
+            change.0 += 1;
+        }
+        let mut delete = connection.prepare_cached(
+            "DELETE FROM queue WHERE session_id = ?1 AND sequence = ?2 RETURNING message_id",
+        )?;
+        for (session, sequence) in &self.dequeued {
+            if let Some(id) = query_u64(&mut delete, params![session.0, sequence])? {
+                changes.entry(id).or_insert((0, None)).0 -= 1;
+            }
+        }
+        changes
+            .iter()
+            .try_for_each(|(id, (change, body))| change_references(connection, *id, *change, *body))
+    }
+
+    fn apply_retained(&self, connection: &Connection) -> Result<(), Error> {
+        for (topic, message) in &self.retained {
+            let Some(message) = message else {
+                let mut delete =
+                    connection.prepare_cached("DELETE FROM retained WHERE topic = ?1")?;
+                delete.execute([topic.as_str()])?;
+                continue;
+            };
+            let mut put = connection
+                .prepare_cached("INSERT OR REPLACE INTO retained VALUES(?1, ?2, ?3, ?4, ?5, ?6)")?;
+            put.execute(params![
+                topic.as_str(),
+                &message.payload[..],
+                &message.properties.as_bytes()[..],
+                message.qos as u8,
+                message.retain,
+                message.expires_at.map(mqtt::Timestamp::as_millis),
+            ])?;
+        }
+        Ok(())
+    }
+
+    fn apply_inbound(&self, connection: &Connection) -> Result<(), Error> {
+        for ((session, packet_id), received) in &self.inbound {
+            let sql = if *received {
+                "INSERT OR IGNORE INTO inbound VALUES(?1, ?2)"
+            } else {
+                "DELETE FROM inbound WHERE session_id = ?1 AND packet_id = ?2"
+            };
+            connection
+                .prepare_cached(sql)?
+                .execute(params![session.0, packet_id])?;
+        }
+        Ok(())
+    }
+}
+
+fn query_u64(
+    statement: &mut Statement<'_>,
+    params: impl rusqlite::Params,
+) -> Result<Option<u64>, Error> {
+    let mut rows = statement.query(params)?;
+    rows.next()?.map(|row| row.get(0)).transpose()
+}
+
+/// Adds to the references of a message; its body comes with the first and goes with the last.
+fn change_references(
+    connection: &Connection,
+    id: u64,
+    change: i64,
+    body: Option<&Message>,
+) -> Result<(), Error> {
+    if let Some(message) = body {
+        // A message whose enqueues fall into two batches is there already.
+        let mut put = connection.prepare_cached(
+            "INSERT INTO message VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT(id) DO UPDATE SET refs = refs + ?8",
+        )?;
+        put.execute(params![
+            id,
+            message.topic.as_str(),
+            &message.payload[..],
+            &message.properties.as_bytes()[..],
+            message.qos as u8,
+            message.retain,
+            message.expires_at.map(mqtt::Timestamp::as_millis),
+            change,
+        ])?;
+        return Ok(());
+    }
+    if change < 0 {
+        // Most messages stand in one queue, so most often this is all.
+        let mut last =
+            connection.prepare_cached("DELETE FROM message WHERE id = ?1 AND refs <= ?2")?;
+        if last.execute(params![id, -change])? > 0 {
+            return Ok(());
+        }
+        let mut update =
+            connection.prepare_cached("UPDATE message SET refs = refs + ?2 WHERE id = ?1")?;
+        update.execute(params![id, change])?;
+    }
+    Ok(())
+}
+
+fn apply_session(connection: &Connection, operation: &Operation) -> Result<(), Error> {
+    match operation {
+        Operation::PutSession {
+            session,
+            client_id,
+            expiry_seconds,
+            expires_at,
+        } => {
+            let mut put = connection.prepare_cached(
+                "INSERT INTO session VALUES(?1, ?2, ?3, ?4) ON CONFLICT(id)
+                 DO UPDATE SET expiry_seconds = ?3, expires_at = ?4",
+            )?;
+            let expires_at = expires_at.map(mqtt::Timestamp::as_millis);
+            put.execute(params![session.0, &**client_id, expiry_seconds, expires_at])?;
+        }
+        Operation::DeleteSession(session) => delete_session(connection, *session)?,
+        Operation::Subscribe(session, subscription) => {
+            let mut put = connection
+                .prepare_cached("INSERT OR REPLACE INTO subscription VALUES(?1, ?2, ?3, ?4)")?;
+            put.execute(params![
+                session.0,
+                subscription.filter.as_str(),
+                subscription.options.to_u8(),
+                subscription.identifier,
+            ])?;
+        }
+        Operation::Unsubscribe(session, filter) => {
+            let mut delete = connection
+                .prepare_cached("DELETE FROM subscription WHERE session_id = ?1 AND filter = ?2")?;
+            delete.execute(params![session.0, filter.as_str()])?;
+        }
+        Operation::Enqueue { .. }
+        | Operation::Dequeue(..)
+        | Operation::Retain(..)
+        | Operation::Receive(..)
+        | Operation::Release(..)
+        | Operation::LoadPage(..) => unreachable!("fold keeps only changes of sessions here"),
+    }
+    Ok(())
+}
+
+fn delete_session(connection: &Connection, session: SessionId) -> Result<(), Error> {
+    for sql in [
+        "DELETE FROM message WHERE refs <= 1 AND id IN
+             (SELECT message_id FROM queue WHERE session_id = ?1)",
+        "UPDATE message SET refs = refs - 1 WHERE id IN
+             (SELECT message_id FROM queue WHERE session_id = ?1)",
+        "DELETE FROM queue WHERE session_id = ?1",
+        "DELETE FROM subscription WHERE session_id = ?1",
+        "DELETE FROM inbound WHERE session_id = ?1",
+        "DELETE FROM session WHERE id = ?1",
+    ] {
+        connection.prepare_cached(sql)?.execute([session.0])?;
+    }
+    Ok(())
+}
+
+/// Reads a page of a queue; true if nothing is left in the requested range.
+pub(crate) fn load_page(
+    connection: &Connection,
+    session: SessionId,
+    request: PageRequest,
+) -> Result<(Vec<Delivery>, bool), Error> {
+    let mut statement = connection.prepare_cached(
+        "SELECT q.sequence, q.qos, q.retain, q.subscription_ids,
+                m.topic, m.payload, m.properties, m.qos, m.retain, m.expires_at
+         FROM queue q JOIN message m ON m.id = q.message_id
+         WHERE q.session_id = ?1 AND q.sequence >= ?2 AND q.sequence < ?3
+         ORDER BY q.sequence LIMIT ?4",
+    )?;
+    let count = u64::try_from(request.count).unwrap_or(u64::MAX);
+    let mut rows = statement.query(params![session.0, request.from, request.to, count])?;
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let delivery = row::delivery(row)?;
+        bytes += delivery.message.byte_count();
+        page.push(delivery);
+        if bytes >= PAGE_BYTES_MAX {
+            return Ok((page, false));
+        }
+    }
+    let complete = page.len() < request.count;
+    Ok((page, complete))
+}

@@ -1,0 +1,109 @@
+//! What can be asked of the store.
+
+use std::fmt;
+use std::sync::Arc;
+
+use mqtt::session::{Delivery, PageRequest};
+use mqtt::{Message, QoS, Timestamp, TopicFilter, TopicName};
+
+use crate::StoredSubscription;
+
+/// Names a durable session in the store; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// A message with the number under which its body is stored once.
+#[derive(Clone, Debug)]
+pub struct StoredMessage {
+    /// From [`crate::Store::next_message_id`].
+    pub id: u64,
+    /// The body.
+    pub message: Arc<Message>,
+}
+
+/// Takes a page of a queue; true if the store had no more entries in the requested range.
+pub type PageReply = Box<dyn FnOnce(Vec<Delivery>, bool) + Send>;
+
+/// One change to what is stored, or a read that must see all changes before it.
+pub enum Operation {
+    /// A durable session begins, or its expiry changes.
+    PutSession {
+        /// Which.
+        session: SessionId,
+        /// Its Client Identifier.
+        client_id: Arc<str>,
+        /// Seconds that it outlives its connection.
+        expiry_seconds: u64,
+        /// When it ends, if its client is away.
+        expires_at: Option<Timestamp>,
+    },
+    /// A session ends, with all that belongs to it.
+    DeleteSession(SessionId),
+    /// A subscription is made or replaced.
+    Subscribe(SessionId, StoredSubscription),
+    /// A subscription ends.
+    Unsubscribe(SessionId, TopicFilter),
+    /// A message takes its place in a session's queue.
+    Enqueue {
+        /// Whose queue.
+        session: SessionId,
+        /// The place.
+        sequence: u64,
+        /// What.
+        stored: StoredMessage,
+        /// The QoS of the delivery.
+        qos: QoS,
+        /// The retain flag of the delivery.
+        retain: bool,
+        /// The Subscription Identifiers of the delivery.
+        subscription_ids: Vec<u32>,
+    },
+    /// A queue entry is done with.
+    Dequeue(SessionId, u64),
+    /// A topic's retained message is set, or removed.
+    Retain(TopicName, Option<Arc<Message>>),
+    /// A QoS 2 identifier was received from the session's client.
+    Receive(SessionId, u16),
+    /// A QoS 2 identifier was released.
+    Release(SessionId, u16),
+    /// Reads a part of a session's queue.
+    LoadPage(SessionId, PageRequest, PageReply),
+}
+
+impl Operation {
+    /// Bytes it counts against the limit of what may wait for the writer.
+    pub(crate) fn byte_count(&self) -> usize {
+        let body = match self {
+            Self::Enqueue { stored, .. } => stored.message.byte_count(),
+            Self::Retain(_, Some(message)) => message.byte_count(),
+            Self::PutSession { .. }
+            | Self::DeleteSession(_)
+            | Self::Subscribe(..)
+            | Self::Unsubscribe(..)
+            | Self::Dequeue(..)
+            | Self::Retain(_, None)
+            | Self::Receive(..)
+            | Self::Release(..)
+            | Self::LoadPage(..) => 0,
+        };
+        body + size_of::<Self>()
+    }
+}
+
+impl fmt::Debug for Operation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::PutSession { .. } => "PutSession",
+            Self::DeleteSession(_) => "DeleteSession",
+            Self::Subscribe(..) => "Subscribe",
+            Self::Unsubscribe(..) => "Unsubscribe",
+            Self::Enqueue { .. } => "Enqueue",
+            Self::Dequeue(..) => "Dequeue",
+            Self::Retain(..) => "Retain",
+            Self::Receive(..) => "Receive",
+            Self::Release(..) => "Release",
+            Self::LoadPage(..) => "LoadPage",
+        };
+        formatter.write_str(name)
+    }
+}

@@ -1,0 +1,82 @@
+//! How values stand in the columns of the database.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mqtt::packet::{ForwardedProperties, SubscriptionOptions};
+use mqtt::session::Delivery;
+use mqtt::{Message, ProtocolVersion, QoS, Timestamp, TopicFilter, TopicName};
+use rusqlite::{Error, Row, types::Type};
+
+/// A subscription of a durable session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredSubscription {
+    /// What is subscribed to.
+    pub filter: TopicFilter,
+    /// How.
+    pub options: SubscriptionOptions,
+    /// The Subscription Identifier, if it has one.
+    pub identifier: Option<u32>,
+}
+
+/// A column whose content this program cannot have written.
+fn corrupt(column: usize, kind: Type, problem: impl std::fmt::Display) -> Error {
+    Error::FromSqlConversionFailure(column, kind, problem.to_string().into())
+}
+
+pub(crate) fn qos(row: &Row<'_>, column: usize) -> Result<QoS, Error> {
+    let number: u8 = row.get(column)?;
+    QoS::from_u8(number).ok_or_else(|| corrupt(column, Type::Integer, "no QoS"))
+}
+
+/// Reads topic, payload, properties, qos, retain and expires_at from `first` on.
+pub(crate) fn message(row: &Row<'_>, first: usize) -> Result<Message, Error> {
+    let topic: String = row.get(first)?;
+    let topic = TopicName::new(&topic).map_err(|error| corrupt(first, Type::Text, error))?;
+    let payload: Vec<u8> = row.get(first + 1)?;
+    let properties: Vec<u8> = row.get(first + 2)?;
+    let properties = ForwardedProperties::from_bytes(properties.into())
+        .map_err(|error| corrupt(first + 2, Type::Blob, error))?;
+    let expires_at: Option<u64> = row.get(first + 5)?;
+    Ok(Message {
+        topic,
+        payload: Bytes::from(payload),
+        qos: qos(row, first + 3)?,
+        retain: row.get(first + 4)?,
+        expires_at: expires_at.map(Timestamp::from_millis),
+        properties,
+    })
+}
+
+/// Reads sequence, qos, retain and subscription_ids, then the message.
+pub(crate) fn delivery(row: &Row<'_>) -> Result<Delivery, Error> {
+    let ids: Vec<u8> = row.get(3)?;
+    let subscription_ids = ids
+        .chunks_exact(4)
+        .map(|id| u32::from_le_bytes([id[0], id[1], id[2], id[3]]))
+        .collect();
+    Ok(Delivery {
+        sequence: row.get(0)?,
+        qos: qos(row, 1)?,
+        retain: row.get(2)?,
+        subscription_ids,
+        message: Arc::new(message(row, 4)?),
+    })
+}
+
+pub(crate) fn subscription_ids(ids: &[u32]) -> Vec<u8> {
+    ids.iter().flat_map(|id| id.to_le_bytes()).collect()
+}
+
+/// Reads filter, options and identifier from `first` on.
+pub(crate) fn subscription(row: &Row<'_>, first: usize) -> Result<StoredSubscription, Error> {
+    let filter: String = row.get(first)?;
+    let filter = TopicFilter::new(&filter).map_err(|error| corrupt(first, Type::Text, error))?;
+    let options = SubscriptionOptions::from_u8(row.get(first + 1)?, ProtocolVersion::V5)
+        .map_err(|error| corrupt(first + 1, Type::Integer, error))?;
+    Ok(StoredSubscription {
+        filter,
+        options,
+        identifier: row.get(first + 2)?,
+    })
+}

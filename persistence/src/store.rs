@@ -1,0 +1,290 @@
+//! The handle that the rest of the daemon holds: submit, wait, close.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::schema::Database;
+use crate::{OpenStoreError, Operation, Recovered, SessionId, recovery, writer};
+
+/// What "durable" means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Committed; one commit in every second is synced to the disk.
+    #[default]
+    Normal,
+    /// Every commit is synced to the disk.
+    Full,
+}
+
+/// How the store works.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What is promised.
+    pub durability: Durability,
+    /// The time between two commits under load; a commit after a pause does not wait.
+    pub commit_interval: Duration,
+    /// Operations that end the wait for a commit early.
+    pub commit_operations: usize,
+    /// Bytes that may wait for the writer before publishers are slowed down.
+    pub pending_bytes_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Normal,
+            commit_interval: Duration::from_millis(5),
+            commit_operations: 4_096,
+            pending_bytes_max: 16 << 20,
+        }
+    }
+}
+
+/// A place in the order of all operations; the first is 1, and 0 is durable from the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position(pub u64);
+
+/// The store, shared by everybody who changes something durable.
+#[derive(Clone, Debug)]
+pub struct Store {
+    shared: Option<Arc<Shared>>,
+}
+
+/// What the handles and the writer thread share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    submitted: Mutex<Submitted>,
+    /// Wakes the writer.
+    arrived: Condvar,
+    durable: AtomicU64,
+    waiters: Mutex<Waiters>,
+    next_message: AtomicU64,
+    next_session: AtomicU64,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    file: PathBuf,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Submitted {
+    pub(crate) operations: Vec<Operation>,
+    pub(crate) bytes: usize,
+    pub(crate) position: u64,
+    pub(crate) closing: bool,
+}
+
+#[derive(Debug, Default)]
+struct Waiters {
+    durable: Vec<(u64, Waker)>,
+    room: Vec<Waker>,
+}
+
+impl Store {
+    /// Opens the store in `directory`, which is made if need be, and loads what it knew.
+    ///
+    /// # Errors
+    /// The directory or the database cannot be used, or another process uses it.
+    pub fn open(directory: &Path, options: Options) -> Result<(Self, Recovered), OpenStoreError> {
+        let database = Database::open(directory)?;
+        let file = database.file.clone();
+        let failed = |source| OpenStoreError::Database {
+            file: file.clone(),
+            source,
+        };
+        let (recovered, session, message) =
+            recovery::recover(&database.connection).map_err(failed)?;
+        let shared = Arc::new(Shared {
+            options,
+            submitted: Mutex::default(),
+            arrived: Condvar::new(),
+            durable: AtomicU64::new(0),
+            waiters: Mutex::default(),
+            next_message: AtomicU64::new(message + 1),
+            next_session: AtomicU64::new(session + 1),
+            writer: Mutex::default(),
+            file: file.clone(),
+        });
+        let handle = writer::start(database, Arc::clone(&shared)).map_err(|source| {
+            OpenStoreError::Directory {
+                directory: directory.into(),
+                source,
+            }
+        })?;
+        *lock(&shared.writer) = Some(handle);
+        Ok((
+            Self {
+                shared: Some(shared),
+            },
+            recovered,
+        ))
+    }
+
+    /// A store that keeps nothing: every operation is durable at once and forgotten.
+    #[must_use]
+    pub const fn disabled() -> Self {
+        Self { shared: None }
+    }
+
+    /// True if anything is kept.
+    #[must_use]
+    pub const fn is_enabled(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// The database file, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.shared.as_ref().map(|shared| shared.file.as_path())
+    }
+
+    /// A number for a message body that is about to be enqueued.
+    #[must_use]
+    pub fn next_message_id(&self) -> u64 {
+        self.shared
+            .as_ref()
+            .map_or(0, |it| it.next_message.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A number for a new durable session.
+    #[must_use]
+    pub fn next_session_id(&self) -> SessionId {
+        SessionId(
+            self.shared
+                .as_ref()
+                .map_or(0, |it| it.next_session.fetch_add(1, Ordering::Relaxed)),
+        )
+    }
+
+    /// Hands an operation to the writer. Never waits; see [`Store::poll_room`].
+    pub fn submit(&self, operation: Operation) -> Position {
+        let Some(shared) = &self.shared else {
+            return Position(0);
+        };
+        let mut submitted = lock(&shared.submitted);
+        let first = submitted.operations.is_empty();
+        submitted.bytes += operation.byte_count();
+        submitted.operations.push(operation);
+        submitted.position += 1;
+        let position = Position(submitted.position);
+        let full = submitted.operations.len() == shared.options.commit_operations;
+        drop(submitted);
+        if first || full {
+            shared.arrived.notify_one();
+        }
+        position
+    }
+
+    /// Everything up to this position is durable.
+    #[must_use]
+    pub fn durable(&self) -> Position {
+        Position(
+            self.shared
+                .as_ref()
+                .map_or(u64::MAX, |it| it.durable.load(Ordering::Acquire)),
+        )
+    }
+
+    /// Ready once everything up to `position` is durable.
+    pub fn poll_durable(&self, position: Position, context: &mut Context<'_>) -> Poll<()> {
+        if self.durable() >= position {
+            return Poll::Ready(());
+        }
+        if let Some(shared) = &self.shared {
+            lock(&shared.waiters)
+                .durable
+                .push((position.0, context.waker().clone()));
+        }
+        // The commit may have come in between.
+        if self.durable() >= position {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Ready while fewer bytes wait for the writer than the options allow.
+    pub fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(shared) = &self.shared else {
+            return Poll::Ready(());
+        };
+        // The lock is held over the registration, so that a commit cannot slip in between.
+        let submitted = lock(&shared.submitted);
+        if submitted.bytes < shared.options.pending_bytes_max {
+            return Poll::Ready(());
+        }
+        lock(&shared.waiters).room.push(context.waker().clone());
+        drop(submitted);
+        Poll::Pending
+    }
+
+    /// Writes everything that was submitted and closes the database. Blocks until done.
+    pub fn close(&self) {
+        let Some(shared) = &self.shared else { return };
+        lock(&shared.submitted).closing = true;
+        shared.arrived.notify_one();
+        let writer = lock(&shared.writer).take();
+        if let Some(writer) = writer
+            && writer.join().is_err()
+        {
+            tracing::error!("the store's writer thread panicked");
+        }
+    }
+}
+
+impl Shared {
+    /// Waits until a batch is due: something was submitted, and either `pause` is over or enough
+    /// came together. None once the store is closing and nothing is left.
+    pub(crate) fn take(&self, pause: Duration) -> Option<(Vec<Operation>, u64)> {
+        let mut submitted = lock(&self.submitted);
+        while submitted.operations.is_empty() {
+            if submitted.closing {
+                return None;
+            }
+            submitted = self
+                .arrived
+                .wait(submitted)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        let enough = self.options.commit_operations;
+        let (mut submitted, _) = self
+            .arrived
+            .wait_timeout_while(submitted, pause, |it| {
+                it.operations.len() < enough && !it.closing
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        let operations = std::mem::take(&mut submitted.operations);
+        let position = submitted.position;
+        submitted.bytes = 0;
+        drop(submitted);
+        let room = std::mem::take(&mut lock(&self.waiters).room);
+        room.into_iter().for_each(Waker::wake);
+        Some((operations, position))
+    }
+
+    /// Everything up to `position` is durable: tells those who wait for it.
+    pub(crate) fn advance(&self, position: u64) {
+        self.durable.store(position, Ordering::Release);
+        let mut waiters = lock(&self.waiters);
+        let due: Vec<_> = waiters
+            .durable
+            .extract_if(.., |(at, _)| *at <= position)
+            .collect();
+        drop(waiters);
+        due.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+
+    /// True once [`Store::close`] was called.
+    pub(crate) fn is_closing(&self) -> bool {
+        lock(&self.submitted).closing
+    }
+}
+
+/// A poisoned lock means that a holder panicked between two plain assignments; the value is
+/// still whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

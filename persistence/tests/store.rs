@@ -1,0 +1,269 @@
+//! The store as the daemon uses it: what was durable is there after opening it again.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use mqtt::session::{Delivery, PageRequest};
+use mqtt::{Message, QoS, Timestamp, TopicFilter, TopicName};
+use persistence::{
+    OpenStoreError, Operation, Options, Position, SessionId, Store, StoredMessage,
+    StoredSubscription,
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Signal(mpsc::SyncSender<()>);
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.0.try_send(()).ok();
+    }
+}
+
+fn wait_durable(store: &Store, position: Position) {
+    let (sender, woken) = mpsc::sync_channel(1);
+    let waker = Waker::from(Arc::new(Signal(sender)));
+    while store.poll_durable(position, &mut Context::from_waker(&waker)) == Poll::Pending {
+        woken.recv_timeout(PATIENCE).expect("the store commits");
+    }
+}
+
+fn message(topic: &str, number: u64) -> Arc<Message> {
+    let payload = number.to_string().into_bytes();
+    let mut message = Message::new(TopicName::new(topic).unwrap(), payload);
+    message.qos = QoS::AtLeastOnce;
+    Arc::new(message)
+}
+
+fn enqueue(store: &Store, session: SessionId, sequence: u64, stored: &StoredMessage) -> Position {
+    store.submit(Operation::Enqueue {
+        session,
+        sequence,
+        stored: stored.clone(),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        subscription_ids: vec![7, 300_000],
+    })
+}
+
+fn stored(store: &Store, number: u64) -> StoredMessage {
+    StoredMessage {
+        id: store.next_message_id(),
+        message: message("t", number),
+    }
+}
+
+fn put_session(store: &Store, session: SessionId, client_id: &str) -> Position {
+    store.submit(Operation::PutSession {
+        session,
+        client_id: client_id.into(),
+        expiry_seconds: 60,
+        expires_at: Some(Timestamp::from_millis(5)),
+    })
+}
+
+fn page(store: &Store, session: SessionId, from: u64, count: usize) -> (Vec<Delivery>, bool) {
+    let (sender, page) = mpsc::sync_channel(1);
+    let request = PageRequest {
+        from,
+        to: u64::MAX >> 1,
+        count,
+    };
+    let reply = Box::new(move |deliveries, complete| sender.send((deliveries, complete)).unwrap());
+    store.submit(Operation::LoadPage(session, request, reply));
+    page.recv_timeout(PATIENCE).expect("a page")
+}
+
+fn numbers(page: &[Delivery]) -> Vec<u64> {
+    page.iter()
+        .map(|it| {
+            std::str::from_utf8(&it.message.payload)
+                .unwrap()
+                .parse()
+                .unwrap()
+        })
+        .collect()
+}
+
+#[test]
+fn a_durable_session_comes_back_with_its_queue() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, recovered) = Store::open(directory.path(), Options::default()).unwrap();
+    assert!(recovered.sessions.is_empty() && recovered.retained.is_empty());
+    let session = store.next_session_id();
+    put_session(&store, session, "c");
+    let filter = TopicFilter::new("t/#").unwrap();
+    let options = mqtt::packet::SubscriptionOptions {
+        no_local: true,
+        ..Default::default()
+    };
+    let subscription = StoredSubscription {
+        filter,
+        options,
+        identifier: Some(300_000),
+    };
+    store.submit(Operation::Subscribe(session, subscription.clone()));
+    for number in 1..=5 {
+        let stored = stored(&store, number);
+        enqueue(&store, session, number, &stored);
+    }
+    store.submit(Operation::Dequeue(session, 2));
+    store.submit(Operation::Receive(session, 9));
+    let topic = TopicName::new("r").unwrap();
+    let last = store.submit(Operation::Retain(topic, Some(message("r", 1))));
+    wait_durable(&store, last);
+    store.close();
+
+    let (store, recovered) = Store::open(directory.path(), Options::default()).unwrap();
+    assert_eq!(recovered.retained, [message("r", 1)]);
+    let [found] = &recovered.sessions[..] else {
+        panic!("{recovered:?}")
+    };
+    assert_eq!(
+        (found.id, &*found.client_id, found.expiry_seconds),
+        (session, "c", 60)
+    );
+    assert_eq!(found.expires_at, Some(Timestamp::from_millis(5)));
+    assert_eq!(found.subscriptions, [subscription]);
+    assert_eq!(
+        (found.waiting, found.first_sequence, found.next_sequence),
+        (4, 1, 6)
+    );
+    assert_eq!(found.received, [9]);
+    assert!(store.next_session_id() > session);
+
+    let (first, complete) = page(&store, session, 1, 3);
+    assert_eq!((numbers(&first), complete), (vec![1, 3, 4], false));
+    assert_eq!(first[0].subscription_ids, [7, 300_000]);
+    let (rest, complete) = page(&store, session, 5, 3);
+    assert_eq!((numbers(&rest), complete), (vec![5], true));
+    store.close();
+}
+
+#[test]
+fn a_page_sees_everything_that_was_submitted_before_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(directory.path(), Options::default()).unwrap();
+    let session = store.next_session_id();
+    for number in 1..=100 {
+        let stored = stored(&store, number);
+        enqueue(&store, session, number, &stored);
+        let (found, _) = page(&store, session, number, 10);
+        assert_eq!(numbers(&found), [number]);
+    }
+    store.close();
+}
+
+#[test]
+fn a_body_is_stored_once_and_goes_with_its_last_reference() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(directory.path(), Options::default()).unwrap();
+    let sessions = [
+        store.next_session_id(),
+        store.next_session_id(),
+        store.next_session_id(),
+    ];
+    let body = stored(&store, 1);
+    for session in sessions {
+        let position = enqueue(&store, session, 1, &body);
+        // Each in a batch of its own.
+        wait_durable(&store, position);
+    }
+    let count = |expected: i64| {
+        let database = directory.path().join("tidegate.db");
+        let connection = rusqlite::Connection::open(database).unwrap();
+        let count = connection.query_row("SELECT count(*) FROM message", [], |row| row.get(0));
+        assert_eq!(count, Ok(expected));
+    };
+    count(1);
+    wait_durable(&store, store.submit(Operation::Dequeue(sessions[0], 1)));
+    count(1);
+    wait_durable(&store, store.submit(Operation::DeleteSession(sessions[1])));
+    count(1);
+    let (found, _) = page(&store, sessions[2], 1, 10);
+    assert_eq!(numbers(&found), [1]);
+    wait_durable(&store, store.submit(Operation::Dequeue(sessions[2], 1)));
+    count(0);
+    store.close();
+}
+
+#[test]
+fn an_entry_acknowledged_before_its_commit_is_not_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options {
+        commit_interval: Duration::from_millis(300),
+        ..Options::default()
+    };
+    let (store, _) = Store::open(directory.path(), options).unwrap();
+    let session = store.next_session_id();
+    // The first commit comes at once; what follows within the interval is one batch.
+    wait_durable(&store, put_session(&store, session, "c"));
+    let wal = directory.path().join("tidegate.db-wal");
+    let before = std::fs::metadata(&wal).unwrap().len();
+    let body = stored(&store, 1);
+    enqueue(&store, session, 1, &body);
+    let last = store.submit(Operation::Dequeue(session, 1));
+    wait_durable(&store, last);
+    assert_eq!(
+        std::fs::metadata(&wal).unwrap().len(),
+        before,
+        "nothing was written"
+    );
+    store.close();
+}
+
+#[test]
+fn a_second_process_and_a_newer_file_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(directory.path(), Options::default()).unwrap();
+    let second = Store::open(directory.path(), Options::default());
+    assert!(matches!(second, Err(OpenStoreError::InUse(_))));
+    store.close();
+    let file = directory.path().join("tidegate.db");
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    let before = std::fs::read(&file).unwrap();
+    drop(store);
+    let newer = Store::open(directory.path(), Options::default());
+    assert!(matches!(
+        newer,
+        Err(OpenStoreError::Newer { found: 99, .. })
+    ));
+    assert_eq!(std::fs::read(&file).unwrap(), before, "left untouched");
+}
+
+#[test]
+fn publishers_wait_when_too_much_is_pending() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options {
+        commit_interval: Duration::from_millis(200),
+        pending_bytes_max: 1_000,
+        ..Options::default()
+    };
+    let (store, _) = Store::open(directory.path(), options).unwrap();
+    let session = store.next_session_id();
+    wait_durable(&store, put_session(&store, session, "c"));
+    let (sender, woken) = mpsc::sync_channel(1);
+    let waker = Waker::from(Arc::new(Signal(sender)));
+    let mut context = Context::from_waker(&waker);
+    let mut sequence = 0;
+    while store.poll_room(&mut context) == Poll::Ready(()) {
+        sequence += 1;
+        let stored = stored(&store, sequence);
+        enqueue(&store, session, sequence, &stored);
+        assert!(sequence < 1_000, "never full");
+    }
+    woken
+        .recv_timeout(PATIENCE)
+        .expect("woken when there is room");
+    assert_eq!(store.poll_room(&mut context), Poll::Ready(()));
+    store.close();
+}
