@@ -1,0 +1,58 @@
+//! A HOCON text as it is written, before keys are merged and substitutions are made.
+
+use std::rc::Rc;
+
+use super::super::place::Place;
+
+/// `key = value`, `key += value` or `key { ... }`.
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) path: Vec<Key>,
+    pub(super) appends: bool,
+    pub(super) value: Expression,
+}
+
+/// One part of a dotted key.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) name: String,
+    pub(super) place: Place,
+}
+
+/// A value: one piece, or several that are concatenated.
+#[derive(Debug)]
+pub(super) struct Expression {
+    pub(super) place: Place,
+    pub(super) pieces: Vec<Piece>,
+}
+
+/// A part of a value.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// Quoted text is never a number.
+    Quoted(String),
+    /// Text without quotes, which may turn out to be a number, a boolean or null.
+    Unquoted(String),
+    /// White space between two other pieces.
+    Space(String),
+    Object(Vec<Field>),
+    Array(Vec<Expression>),
+    Substitution(Substitution),
+}
+
+/// `${path}` or `${?path}`.
+#[derive(Debug)]
+pub(super) struct Substitution {
+    pub(super) path: Vec<String>,
+    pub(super) optional: bool,
+    pub(super) place: Place,
+    /// In an included file: the object that the file was included into. The path is tried below
+    /// it first.
+    pub(super) prefix: Option<Rc<[String]>>,
+}
+
+impl Substitution {
+    pub(super) fn name(&self) -> String {
+        self.path.join(".")
+    }
+}

@@ -1,0 +1,46 @@
+//! Where a piece of configuration was written.
+
+/// Points at a key or a value. The order of places is the order of reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    /// In a file; lines and columns count from 1, columns in characters.
+    File {
+        file: usize,
+        line: usize,
+        column: usize,
+    },
+    /// In an environment variable.
+    Variable(usize),
+}
+
+/// The names that places refer to by number.
+#[derive(Debug, Default)]
+pub(super) struct Origins {
+    files: Vec<String>,
+    variables: Vec<String>,
+}
+
+impl Origins {
+    /// Registers a file and returns its first character's place.
+    pub(super) fn add_file(&mut self, name: String) -> Place {
+        self.files.push(name);
+        Place::File {
+            file: self.files.len() - 1,
+            line: 1,
+            column: 1,
+        }
+    }
+
+    pub(super) fn add_variable(&mut self, name: String) -> Place {
+        self.variables.push(name);
+        Place::Variable(self.variables.len() - 1)
+    }
+
+    pub(super) fn file_name(&self, file: usize) -> &str {
+        self.files.get(file).map_or("", String::as_str)
+    }
+
+    pub(super) fn variable_name(&self, variable: usize) -> &str {
+        self.variables.get(variable).map_or("", String::as_str)
+    }
+}

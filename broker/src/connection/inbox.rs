@@ -1,0 +1,100 @@
+//! Reading: bytes from the socket, cut into packets.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use mqtt::ProtocolViolation;
+use mqtt::packet::Frame;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Bytes that one read may bring.
+const READ_BYTES: usize = 64 << 10;
+
+thread_local! {
+    /// One buffer for each worker thread, so that an idle connection owns none.
+    static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+}
+
+/// The bytes of a packet that has not come to its end.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    partial: Vec<u8>,
+}
+
+impl Inbox {
+    /// Begins with bytes that came together with the CONNECT.
+    pub(super) const fn new(partial: Vec<u8>) -> Self {
+        Self { partial }
+    }
+
+    /// Reads once and handles every packet that is complete then. True at the end of the stream.
+    pub(super) fn poll_read(
+        &mut self,
+        stream: &mut TcpStream,
+        context: &mut Context<'_>,
+        packet_bytes_max: usize,
+        handle: &mut impl FnMut(Frame<'_>) -> Result<(), ProtocolViolation>,
+    ) -> Poll<io::Result<Result<bool, ProtocolViolation>>> {
+        READ_BUFFER.with_borrow_mut(|buffer| {
+            let mut read = ReadBuf::new(buffer);
+            ready!(Pin::new(stream).poll_read(context, &mut read))?;
+            let bytes = read.filled();
+            if bytes.is_empty() {
+                return Poll::Ready(Ok(Ok(true)));
+            }
+            let outcome = self.take(bytes, packet_bytes_max, handle);
+            Poll::Ready(Ok(outcome.map(|()| false)))
+        })
+    }
+
+    /// Handles the packets that came together with the CONNECT.
+    pub(super) fn take_first(
+        &mut self,
+        packet_bytes_max: usize,
+        handle: &mut impl FnMut(Frame<'_>) -> Result<(), ProtocolViolation>,
+    ) -> Result<(), ProtocolViolation> {
+        if self.partial.is_empty() {
+            return Ok(());
+        }
+        self.take(&[], packet_bytes_max, handle)
+    }
+
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        packet_bytes_max: usize,
+        handle: &mut impl FnMut(Frame<'_>) -> Result<(), ProtocolViolation>,
+    ) -> Result<(), ProtocolViolation> {
+        if self.partial.is_empty() {
+            let used = handle_all(bytes, packet_bytes_max, handle)?;
+            self.partial.extend_from_slice(&bytes[used..]);
+            return Ok(());
+        }
+        let mut whole = std::mem::take(&mut self.partial);
+        whole.extend_from_slice(bytes);
+        let used = handle_all(&whole, packet_bytes_max, handle)?;
+        whole.drain(..used);
+        // The space goes with the last packet that needed it.
+        if !whole.is_empty() {
+            self.partial = whole;
+        }
+        Ok(())
+    }
+}
+
+/// Handles the packets at the front of `bytes`; returns how many bytes they took.
+fn handle_all(
+    bytes: &[u8],
+    packet_bytes_max: usize,
+    handle: &mut impl FnMut(Frame<'_>) -> Result<(), ProtocolViolation>,
+) -> Result<usize, ProtocolViolation> {
+    let mut used = 0;
+    while let Some((frame, length)) = Frame::split(&bytes[used..], packet_bytes_max)? {
+        handle(frame)?;
+        used += length;
+    }
+    Ok(used)
+}

@@ -1,0 +1,108 @@
+//! Writing: acknowledgements in the order of their messages, then deliveries, coalesced.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use mqtt::connection::{PendingAck, ServerConnection};
+use persistence::{Position, Store};
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+
+/// Unsent bytes above which nothing more is taken from the session.
+const FILL_BYTES: usize = 64 << 10;
+/// Unsent bytes above which the connection is not read: its client does not read either.
+const STALL_BYTES: usize = 256 << 10;
+/// An empty buffer is kept for the next packets up to this size.
+const KEEP_BYTES: usize = 4 << 10;
+
+/// What is to be written, and the answers that wait for the store.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    bytes: Vec<u8>,
+    written: usize,
+    replies: VecDeque<(Position, Reply)>,
+}
+
+/// An answer that may leave once a position of the store is durable.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// To a PUBLISH or PUBREL.
+    Ack(PendingAck),
+    /// An encoded SUBACK or UNSUBACK.
+    Encoded(Vec<u8>),
+}
+
+impl Outbox {
+    /// The buffer to encode into.
+    pub(super) const fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// True while there is room for more deliveries.
+    pub(super) const fn wants_more(&self) -> bool {
+        self.bytes.len() - self.written < FILL_BYTES
+    }
+
+    /// True while the client reads so slowly that its own packets are left waiting.
+    pub(super) const fn is_stalled(&self) -> bool {
+        self.bytes.len() - self.written > STALL_BYTES
+    }
+
+    /// Queues an answer; it leaves after those queued before it.
+    pub(super) fn reply(&mut self, position: Position, reply: Reply) {
+        self.replies.push_back((position, reply));
+    }
+
+    /// Answers that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.replies.len()
+    }
+
+    /// Encodes every answer whose turn has come; the task is woken for the next one.
+    pub(super) fn release(
+        &mut self,
+        connection: &mut ServerConnection,
+        store: &Store,
+        context: &mut Context<'_>,
+    ) {
+        while let Some((position, _)) = self.replies.front() {
+            if store.durable() < *position && store.poll_durable(*position, context).is_pending() {
+                return;
+            }
+            match self.replies.pop_front() {
+                Some((_, Reply::Ack(ack))) => connection.encode_ack(ack, &mut self.bytes),
+                Some((_, Reply::Encoded(packet))) => self.bytes.extend_from_slice(&packet),
+                None => return,
+            }
+        }
+    }
+
+    /// Writes until everything is written or the socket is full.
+    pub(super) fn poll_write(
+        &mut self,
+        stream: &mut TcpStream,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.written < self.bytes.len() {
+            let rest = &self.bytes[self.written..];
+            let count = ready!(Pin::new(&mut *stream).poll_write(context, rest))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += count;
+        }
+        self.bytes.clear();
+        self.written = 0;
+        if self.bytes.capacity() > KEEP_BYTES {
+            self.bytes = Vec::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// What is left to write.
+    pub(super) fn unwritten(&self) -> &[u8] {
+        &self.bytes[self.written..]
+    }
+}

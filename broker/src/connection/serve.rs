@@ -1,0 +1,196 @@
+//! Serving one socket: read, answer, deliver, write, as far as each can be done now.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use mqtt::connection::{Handshake, WillMessage};
+use mqtt::packet::Frame;
+use mqtt::{ProtocolViolation, ReasonCode};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::client::Client;
+use super::inbox::Inbox;
+use super::{Accepted, End};
+use crate::exchange::Exchange;
+use crate::link::{Link, Owner};
+use crate::registry::{Attached, Ending};
+
+/// Reads in one turn; then other tasks get theirs.
+const READS_PER_TURN: usize = 4;
+/// How long a farewell may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The whole state of a connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: TcpStream,
+    inbox: Inbox,
+    client: Client,
+    /// Packets that came together with the CONNECT are still to be handled.
+    first: bool,
+}
+
+/// Ends the session's connection if the connection itself cannot.
+pub(super) struct Farewell {
+    exchange: Arc<Exchange>,
+    link: Arc<Link>,
+    owner: Owner,
+    will: Option<WillMessage>,
+}
+
+impl Farewell {
+    /// The connection is gone without a word.
+    pub(super) fn lost(self) {
+        let ending = Ending {
+            will: self.will,
+            session_expiry: None,
+        };
+        self.exchange.detach(&self.link, self.owner, ending);
+    }
+}
+
+impl Connection {
+    pub(super) fn new(
+        stream: TcpStream,
+        handshake: Handshake,
+        attached: Attached,
+        input: Vec<u8>,
+        accepted: &Accepted,
+    ) -> Self {
+        let Attached {
+            link,
+            owner,
+            session_present,
+        } = attached;
+        let (client_id, peer) = (&*link.client_id, accepted.peer);
+        tracing::info!(client_id, %peer, session_present, "client connected");
+        let exchange = Arc::clone(&accepted.exchange);
+        let client = Client::new(exchange, link, owner, handshake.connection, handshake.will);
+        Self {
+            stream,
+            inbox: Inbox::new(input),
+            client,
+            first: true,
+        }
+    }
+
+    pub(super) fn farewell(&self) -> Farewell {
+        Farewell {
+            exchange: Arc::clone(&self.client.exchange),
+            link: Arc::clone(&self.client.link),
+            owner: self.client.owner,
+            will: self.client.will.clone(),
+        }
+    }
+
+    /// Does everything that can be done now; ready when the connection is over.
+    pub(super) fn poll_serve(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        // First, so that whatever comes from here on wakes this task again.
+        if let Some(reason) = self.client.register(context) {
+            return Poll::Ready(End::Ordered(reason));
+        }
+        let paused = match self.read(context) {
+            Ok(paused) => paused,
+            Err(end) => return Poll::Ready(end),
+        };
+        loop {
+            self.client.release(context);
+            let more = self.client.fill();
+            match self.client.outbox.poll_write(&mut self.stream, context) {
+                Poll::Ready(Ok(())) if more => {}
+                Poll::Ready(Ok(())) | Poll::Pending => break,
+                Poll::Ready(Err(_)) => return Poll::Ready(End::Lost),
+            }
+        }
+        if paused && self.client.may_read(context) {
+            context.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Reads and handles packets while there is room for what they cause; true if it stopped
+    /// although more may have come.
+    fn read(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
+        let packet_bytes_max = self.client.exchange.limits.packet_bytes_max as usize;
+        let client = &mut self.client;
+        let mut handle = |frame: Frame<'_>| client.handle(frame);
+        if std::mem::take(&mut self.first) {
+            self.inbox
+                .take_first(packet_bytes_max, &mut handle)
+                .map_err(End::Violation)?;
+        }
+        for _ in 0..READS_PER_TURN {
+            if self.client.disconnected {
+                return Err(End::Disconnected);
+            }
+            if !self.client.may_read(context) {
+                return Ok(true);
+            }
+            let client = &mut self.client;
+            let mut handle = |frame: Frame<'_>| client.handle(frame);
+            match self
+                .inbox
+                .poll_read(&mut self.stream, context, packet_bytes_max, &mut handle)
+            {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(Ok(Ok(false))) => self.client.touch(),
+                Poll::Ready(Ok(Ok(true)) | Err(_)) => return Err(End::Lost),
+                Poll::Ready(Ok(Err(violation))) => return Err(End::Violation(violation)),
+            }
+        }
+        if self.client.disconnected {
+            Err(End::Disconnected)
+        } else {
+            Ok(true)
+        }
+    }
+
+    /// Says farewell and gives the session back.
+    pub(super) async fn finish(self, end: End) {
+        let Self {
+            mut stream, client, ..
+        } = self;
+        let (client_id, reason) = (client.link.client_id.clone(), end.describe());
+        let mut last = client.outbox.unwritten().to_vec();
+        match end {
+            End::Violation(violation) => client.protocol.encode_disconnect(&violation, &mut last),
+            End::Ordered(reason) => {
+                let violation = ProtocolViolation::new(reason, "the server ends the connection");
+                client.protocol.encode_disconnect(&violation, &mut last);
+            }
+            End::Disconnected | End::Lost => last.clear(),
+        }
+        if matches!(end, End::Violation(_)) {
+            tracing::warn!(%client_id, reason, "a client broke the protocol");
+        }
+        // The session is free before the farewell, which a dead peer may hold up.
+        let ending = Ending {
+            will: client.will,
+            session_expiry: client.session_expiry,
+        };
+        client.exchange.detach(&client.link, client.owner, ending);
+        tracing::info!(%client_id, reason, "client disconnected");
+        let farewell = async {
+            stream.write_all(&last).await?;
+            stream.shutdown().await
+        };
+        if !matches!(tokio::time::timeout(FAREWELL, farewell).await, Ok(Ok(()))) {
+            tracing::debug!(%client_id, "the client did not take its farewell");
+        }
+    }
+}
+
+impl End {
+    fn describe(self) -> &'static str {
+        match self {
+            Self::Disconnected => "disconnected",
+            Self::Lost => "connection lost",
+            Self::Violation(violation) => violation.detail,
+            Self::Ordered(ReasonCode::SessionTakenOver) => "taken over",
+            Self::Ordered(ReasonCode::KeepAliveTimeout) => "keep alive timeout",
+            Self::Ordered(_) => "ended by the server",
+        }
+    }
+}

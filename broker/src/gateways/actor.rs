@@ -1,0 +1,116 @@
+//! The gateway actor: hosts one gateway or bridge and runs it again after a fault.
+//!
+//! Talks to: nobody by message. The gateway's future is polled inside [`Actor::next`]; stopping
+//! the actor drops it, and with it everything that the gateway opened.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use gateway::{Backoff, Client, LinkState, RunFuture};
+use kameo::Actor;
+use kameo::actor::{ActorRef, WeakActorRef};
+use kameo::error::Infallible;
+use kameo::mailbox::{MailboxReceiver, Signal};
+use tokio::time::{Instant, sleep_until};
+
+use super::{GatewaySession, Hosted};
+use crate::exchange::Exchange;
+
+/// Caps of the first and of all pauses after a fault.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A gateway that ran this long had recovered.
+const HEALTHY: Duration = Duration::from_secs(60);
+
+/// What the actor is made from, again after a panic.
+#[derive(Clone)]
+pub(crate) struct GatewayArgs {
+    pub(crate) hosted: Hosted,
+    pub(crate) exchange: Arc<Exchange>,
+}
+
+pub(crate) struct GatewayActor {
+    args: GatewayArgs,
+    backoff: Backoff,
+    running: Option<RunFuture>,
+    started: Instant,
+}
+
+impl Actor for GatewayActor {
+    type Args = GatewayArgs;
+    type Error = Infallible;
+
+    async fn on_start(args: Self::Args, _: ActorRef<Self>) -> Result<Self, Self::Error> {
+        // Different for each gateway of each host: jitter must not be the same everywhere.
+        let seed = args
+            .hosted
+            .name
+            .bytes()
+            .fold(u64::from(std::process::id()), |hash, byte| {
+                hash.wrapping_mul(31).wrapping_add(byte.into())
+            });
+        let backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, seed);
+        Ok(Self {
+            args,
+            backoff,
+            running: None,
+            started: Instant::now(),
+        })
+    }
+
+    /// Runs the gateway until there is a signal.
+    async fn next(
+        &mut self,
+        _: WeakActorRef<Self>,
+        mailbox: &mut MailboxReceiver<Self>,
+    ) -> Result<Option<Signal<Self>>, Self::Error> {
+        loop {
+            let mut running = self.running.take().unwrap_or_else(|| self.start());
+            let outcome = poll_fn(|context| {
+                if let Poll::Ready(signal) = mailbox.poll_recv(context) {
+                    return Poll::Ready(Err(signal));
+                }
+                running.as_mut().poll(context).map(Ok)
+            });
+            let fault = match outcome.await {
+                Ok(fault) => fault,
+                Err(signal) => {
+                    self.running = Some(running);
+                    return Ok(signal);
+                }
+            };
+            drop(running);
+            let pause = self.pause(&fault.0);
+            tokio::select! {
+                signal = mailbox.recv() => return Ok(signal),
+                () = sleep_until(Instant::now() + pause) => {}
+            }
+        }
+    }
+}
+
+impl GatewayActor {
+    fn start(&mut self) -> RunFuture {
+        let GatewayArgs { hosted, exchange } = &self.args;
+        self.started = Instant::now();
+        let session = GatewaySession::open(exchange, &hosted.name, &*hosted.gateway);
+        hosted
+            .gateway
+            .run(Client::new(Arc::new(session)), Arc::clone(&hosted.status))
+    }
+
+    /// Reports a fault; returns how long to wait before the next attempt.
+    fn pause(&mut self, fault: &str) -> Duration {
+        if self.started.elapsed() >= HEALTHY {
+            self.backoff.reset();
+        }
+        let pause = self.backoff.next_pause();
+        let hosted = &self.args.hosted;
+        hosted.status.set_link(LinkState::Down(fault.to_owned()));
+        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        tracing::error!(gateway = %hosted.name, fault, pause_ms, "the gateway stopped, it is started again");
+        pause
+    }
+}

@@ -1,0 +1,233 @@
+//! The link between publishers and one session: where deliveries are put, from where the
+//! session's connection or gateway takes them.
+//!
+//! A link lives as long as its session, so longer than a connection. Publishers on any thread
+//! put deliveries in under its lock, which is never held over a system call or an await. The
+//! owner, one task at a time, is woken when the queue becomes non-empty and when it is ordered
+//! to end.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use mqtt::connection::WillMessage;
+use mqtt::packet::SubscriptionOptions;
+use mqtt::session::{Delivery, Enqueue, Session};
+use mqtt::{ReasonCode, Timestamp, TopicFilter, TopicName};
+use persistence::{Operation, Position, SessionId, Store, StoredMessage};
+
+/// Names one connection of a session, so that an old one cannot act for a newer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner(pub(crate) u64);
+
+/// The session of one client or gateway.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// The Client Identifier.
+    pub(crate) client_id: Arc<str>,
+    /// Its number in the store, if it is durable.
+    pub(crate) stored: Option<SessionId>,
+    /// When the client sent its last packet, in milliseconds.
+    last_packet: AtomicU64,
+    dropped: AtomicU64,
+    state: Mutex<LinkState>,
+}
+
+/// What the lock of a link protects.
+#[derive(Debug)]
+pub(crate) struct LinkState {
+    /// Queues, window and identifiers.
+    pub(crate) session: Session,
+    /// The subscriptions, as the routing table has them too.
+    pub(crate) subscriptions: BTreeMap<TopicFilter, SubscriptionOptions>,
+    /// Retained messages still to be sent for new subscriptions.
+    pub(crate) replays: VecDeque<Replay>,
+    /// The connection that the session belongs to now.
+    pub(crate) owner: Option<Owner>,
+    /// How long the session outlives its connection.
+    pub(crate) expiry: Duration,
+    /// When the session ends; only while there is no owner.
+    pub(crate) expires_at: Option<Timestamp>,
+    /// A will whose delay runs; only while there is no owner.
+    pub(crate) delayed_will: Option<(Timestamp, WillMessage)>,
+    /// Milliseconds without a packet after which the owner is ordered to end.
+    pub(crate) keep_alive_millis: Option<u64>,
+    waker: Option<Waker>,
+    notified: bool,
+    order: Option<ReasonCode>,
+}
+
+/// The retained messages for one subscription, as far as they have been sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Replay {
+    pub(crate) filter: TopicFilter,
+    pub(crate) options: SubscriptionOptions,
+    pub(crate) identifier: Option<u32>,
+    pub(crate) after: Option<TopicName>,
+}
+
+impl Link {
+    pub(crate) fn new(
+        client_id: Arc<str>,
+        stored: Option<SessionId>,
+        session: Session,
+        expiry: Duration,
+    ) -> Self {
+        let state = LinkState {
+            session,
+            subscriptions: BTreeMap::new(),
+            replays: VecDeque::new(),
+            owner: None,
+            expiry,
+            expires_at: None,
+            delayed_will: None,
+            keep_alive_millis: None,
+            waker: None,
+            notified: false,
+            order: None,
+        };
+        Self {
+            client_id,
+            stored,
+            last_packet: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            state: Mutex::new(state),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, LinkState> {
+        // A holder that panicked was a connection, which then ends; the session stays usable.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a delivery in and, if the session is durable, hands it to the store.
+    ///
+    /// `body` is the message as the store numbers it, made for the first durable target.
+    pub(crate) fn deliver(
+        &self,
+        delivery: Delivery,
+        body: &mut Option<StoredMessage>,
+        store: &Store,
+    ) -> Position {
+        let mut state = self.lock();
+        if state.owner.is_none() && (!delivery.qos.is_acknowledged() || self.stored.is_none()) {
+            return Position(0);
+        }
+        let (message, qos, retain) = (delivery.message.clone(), delivery.qos, delivery.retain);
+        let subscription_ids = delivery.subscription_ids.clone();
+        let sequence = match state.session.enqueue(delivery) {
+            Enqueue::Kept { sequence } | Enqueue::Spilled { sequence } => sequence,
+            Enqueue::Dropped => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+                return Position(0);
+            }
+        };
+        let mut position = Position(0);
+        if let Some(session) = self.stored
+            && sequence > 0
+        {
+            let stored = body
+                .get_or_insert_with(|| StoredMessage {
+                    id: store.next_message_id(),
+                    message,
+                })
+                .clone();
+            // Under the lock, so that the store sees each queue in its order.
+            position = store.submit(Operation::Enqueue {
+                session,
+                sequence,
+                stored,
+                qos,
+                retain,
+                subscription_ids,
+            });
+        }
+        let waker = state.notify();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        position
+    }
+
+    /// The session is done with the queue entry of this sequence.
+    pub(crate) fn forget(&self, sequence: u64, store: &Store) {
+        if let Some(session) = self.stored
+            && sequence > 0
+        {
+            store.submit(Operation::Dequeue(session, sequence));
+        }
+    }
+
+    /// Orders the present connection to end for this reason.
+    pub(crate) fn order(&self, reason: ReasonCode) {
+        let mut state = self.lock();
+        state.order = Some(reason);
+        let waker = state.waker.clone();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Notes that a packet came.
+    pub(crate) fn touch(&self, now: Timestamp) {
+        self.last_packet.store(now.as_millis(), Ordering::Relaxed);
+    }
+
+    /// When the last packet came.
+    pub(crate) fn last_packet(&self) -> Timestamp {
+        Timestamp::from_millis(self.last_packet.load(Ordering::Relaxed))
+    }
+
+    /// Deliveries that were dropped because the session had no room.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl LinkState {
+    /// A new connection takes the session over. The one before it is woken and finds that it no
+    /// longer owns the session.
+    pub(crate) fn begin(&mut self, owner: Owner, inflight_max: u16) -> Option<Waker> {
+        self.owner = Some(owner);
+        self.expires_at = None;
+        self.delayed_will = None;
+        self.order = None;
+        self.notified = false;
+        self.session.resume(inflight_max);
+        self.waker.take()
+    }
+
+    /// The owner will be woken when there is something to take or an order to follow.
+    pub(crate) fn register(&mut self, waker: &Waker) {
+        self.notified = false;
+        if !self
+            .waker
+            .as_ref()
+            .is_some_and(|known| known.will_wake(waker))
+        {
+            self.waker = Some(waker.clone());
+        }
+    }
+
+    /// The waker to call after something was put in, once until the owner registers again.
+    pub(crate) fn notify(&mut self) -> Option<Waker> {
+        if self.notified {
+            return None;
+        }
+        self.notified = true;
+        self.waker.clone()
+    }
+
+    /// Why `owner` has to end its connection, if it has to.
+    pub(crate) fn order_for(&self, owner: Owner) -> Option<ReasonCode> {
+        if self.owner == Some(owner) {
+            self.order
+        } else {
+            Some(ReasonCode::SessionTakenOver)
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! All sessions by Client Identifier: how they begin, change hands and end (§3.1.2.4, §4.1).
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use mqtt::connection::WillMessage;
+use mqtt::session::{Inbound, Session};
+use mqtt::{ReasonCode, Timestamp};
+use persistence::{Operation, RecoveredSession};
+
+use crate::exchange::Exchange;
+use crate::link::{Link, Owner};
+use crate::router::Subscription;
+
+/// The sessions, online and offline.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    links: Mutex<HashMap<Arc<str>, Arc<Link>>>,
+    owners: AtomicU64,
+    online: AtomicUsize,
+}
+
+/// Who wants a session, and on which terms.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim<'a> {
+    /// The Client Identifier.
+    pub(crate) client_id: &'a str,
+    /// Forget an earlier session.
+    pub(crate) clean_start: bool,
+    /// How long the session outlives the connection.
+    pub(crate) expiry: Duration,
+    /// Deliveries that may be unacknowledged.
+    pub(crate) inflight_messages_max: u16,
+    /// Milliseconds without a packet after which the connection is dead.
+    pub(crate) keep_alive_millis: Option<u64>,
+}
+
+/// A session as a new connection gets it.
+#[derive(Clone, Debug)]
+pub(crate) struct Attached {
+    /// The session.
+    pub(crate) link: Arc<Link>,
+    /// The right to act for it.
+    pub(crate) owner: Owner,
+    /// True if it existed before.
+    pub(crate) session_present: bool,
+}
+
+/// How a connection ended, as far as its session is concerned.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    /// The Will Message that is due, if the connection did not end in order.
+    pub(crate) will: Option<WillMessage>,
+    /// A new Session Expiry Interval from DISCONNECT.
+    pub(crate) session_expiry: Option<Duration>,
+}
+
+impl Registry {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Link>>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All sessions at this moment.
+    pub(crate) fn links(&self) -> Vec<Arc<Link>> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Sessions that have a connection or a gateway.
+    pub(crate) fn online(&self) -> usize {
+        self.online.load(Ordering::Relaxed)
+    }
+}
+
+impl Exchange {
+    /// Gives a new connection its session: the one there is, taken over from an earlier
+    /// connection if need be [MQTT-3.1.4-3], or a new one.
+    pub(crate) fn attach(&self, claim: Claim<'_>) -> Attached {
+        let Claim {
+            client_id, expiry, ..
+        } = claim;
+        let mut links = self.registry.lock();
+        let existing = links.get(client_id).cloned();
+        let resumed = existing.filter(|link| {
+            // A session that ends with its connection cannot be resumed.
+            let resumable = !claim.clean_start && !link.lock().expiry.is_zero();
+            if !resumable {
+                links.remove(client_id);
+                self.end_session(link);
+            }
+            resumable
+        });
+        let session_present = resumed.is_some();
+        let link = resumed.unwrap_or_else(|| self.new_session(client_id, expiry));
+        let owner = Owner(self.registry.owners.fetch_add(1, Ordering::Relaxed) + 1);
+        let mut state = link.lock();
+        let was_online = state.owner.is_some();
+        let previous = state.begin(owner, claim.inflight_messages_max);
+        state.expiry = expiry;
+        state.keep_alive_millis = claim.keep_alive_millis;
+        drop(state);
+        previous.into_iter().for_each(Waker::wake);
+        if !was_online {
+            self.registry.online.fetch_add(1, Ordering::Relaxed);
+        }
+        link.touch(self.now());
+        self.put_session(&link, expiry, None);
+        links.insert(Arc::clone(&link.client_id), Arc::clone(&link));
+        Attached {
+            link,
+            owner,
+            session_present,
+        }
+    }
+
+    fn new_session(&self, client_id: &str, expiry: Duration) -> Arc<Link> {
+        let durable = !expiry.is_zero() && self.store.is_enabled();
+        let stored = durable.then(|| self.store.next_session_id());
+        let session = Session::new(self.bounds.queue, durable);
+        Arc::new(Link::new(client_id.into(), stored, session, expiry))
+    }
+
+    fn put_session(&self, link: &Link, expiry: Duration, expires_at: Option<Timestamp>) {
+        if let Some(session) = link.stored {
+            self.store.submit(Operation::PutSession {
+                session,
+                client_id: Arc::clone(&link.client_id),
+                expiry_seconds: expiry.as_secs(),
+                expires_at,
+            });
+        }
+    }
+
+    /// A connection ended: its session waits for the next one, or ends with it.
+    pub(crate) fn detach(&self, link: &Arc<Link>, owner: Owner, ending: Ending) {
+        let mut links = self.registry.lock();
+        let now = self.now();
+        let mut state = link.lock();
+        if state.owner != Some(owner) {
+            // Taken over. The will is due unless the new connection came within its delay.
+            let due = ending
+                .will
+                .filter(|will| will.delay.is_zero() || state.expiry.is_zero());
+            drop(state);
+            drop(links);
+            self.publish_will(link, due);
+            return;
+        }
+        state.owner = None;
+        state.session.suspend();
+        state.replays.clear();
+        state.expiry = ending.session_expiry.unwrap_or(state.expiry);
+        let expiry = state.expiry;
+        let delayed = ending
+            .will
+            .as_ref()
+            .is_some_and(|will| !will.delay.is_zero());
+        let mut due = ending.will;
+        if expiry.is_zero() {
+            links.remove(&link.client_id);
+        } else {
+            state.expires_at = Some(now.after(expiry));
+            if delayed {
+                // [MQTT-3.1.3-9]
+                state.delayed_will = due.take().map(|will| (now.after(will.delay), will));
+            }
+        }
+        drop(state);
+        drop(links);
+        self.registry.online.fetch_sub(1, Ordering::Relaxed);
+        self.publish_will(link, due);
+        if expiry.is_zero() {
+            self.end_session(link);
+        } else {
+            self.put_session(link, expiry, Some(now.after(expiry)));
+        }
+    }
+
+    fn publish_will(&self, link: &Link, will: Option<WillMessage>) {
+        if let Some(will) = will {
+            self.publish(will.into_message(self.now()), link);
+        }
+    }
+
+    /// Removes what a session has in the routing table and in the store.
+    fn end_session(&self, link: &Link) {
+        let mut state = link.lock();
+        let subscriptions = std::mem::take(&mut state.subscriptions);
+        let was_online = state.owner.take().is_some();
+        let will = state.delayed_will.take();
+        let waker = state.notify();
+        drop(state);
+        // A connection that still serves the session finds that it does not own it any more.
+        waker.into_iter().for_each(Waker::wake);
+        if was_online {
+            self.registry.online.fetch_sub(1, Ordering::Relaxed);
+        }
+        for filter in subscriptions.keys() {
+            self.router.unsubscribe(filter, link);
+        }
+        if let Some(session) = link.stored {
+            self.store.submit(Operation::DeleteSession(session));
+        }
+        // The end of the session ends the delay [MQTT-3.1.2-8].
+        self.publish_will(link, will.map(|(_, will)| will));
+    }
+
+    /// Puts back a session that the store knew.
+    pub(crate) fn recover_session(&self, recovered: RecoveredSession) {
+        let (waiting, first, next) = (
+            recovered.waiting,
+            recovered.first_sequence,
+            recovered.next_sequence,
+        );
+        let mut session = Session::recovered(self.bounds.queue, waiting, first, next);
+        session.inbound = Inbound::recovered(recovered.received);
+        let expiry = Duration::from_secs(recovered.expiry_seconds);
+        let link = Link::new(recovered.client_id, Some(recovered.id), session, expiry);
+        let link = Arc::new(link);
+        let mut state = link.lock();
+        state.expires_at = Some(
+            recovered
+                .expires_at
+                .unwrap_or_else(|| self.now().after(expiry)),
+        );
+        for stored in recovered.subscriptions {
+            let entry = Subscription {
+                link: Arc::clone(&link),
+                options: stored.options,
+                identifier: stored.identifier,
+            };
+            self.router.subscribe(&stored.filter, entry);
+            state.subscriptions.insert(stored.filter, stored.options);
+        }
+        drop(state);
+        self.registry
+            .lock()
+            .insert(Arc::clone(&link.client_id), link);
+    }
+
+    /// What is due at this moment: dead connections, expired sessions, delayed wills. Called
+    /// about once a second.
+    pub(crate) fn sweep(&self) {
+        let now = self.now();
+        for link in self.registry.links() {
+            let mut state = link.lock();
+            if state.owner.is_some() {
+                let silent = now.since(link.last_packet()).as_millis();
+                let dead = state
+                    .keep_alive_millis
+                    .is_some_and(|it| silent > u128::from(it));
+                drop(state);
+                if dead {
+                    link.order(ReasonCode::KeepAliveTimeout);
+                }
+                continue;
+            }
+            let will = state.delayed_will.take_if(|(at, _)| *at <= now);
+            let expired = state.expires_at.is_some_and(|at| at <= now);
+            drop(state);
+            self.publish_will(&link, will.map(|(_, will)| will));
+            if expired {
+                self.expire(&link, now);
+            }
+        }
+    }
+
+    /// Ends a session, unless a connection came in the meantime.
+    fn expire(&self, link: &Link, now: Timestamp) {
+        let mut links = self.registry.lock();
+        if link.lock().expires_at.is_some_and(|at| at <= now) {
+            links.remove(&link.client_id);
+            drop(links);
+            self.end_session(link);
+        }
+    }
+
+    /// Orders every connection to end for this reason.
+    pub(crate) fn order_all(&self, reason: ReasonCode) {
+        for link in self.registry.links() {
+            link.order(reason);
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! What the operator writes under `gateways.nng.<name>`.
+
+use std::num::{NonZeroU16, NonZeroU32};
+
+use gateway::{ConfiguredFilter, ConfiguredQoS, ConfiguredTemplate, TemplateError};
+use serde::Deserialize;
+
+use crate::io::{self, Role};
+
+/// Messages a socket queues unless the operator says otherwise, and at most: the library's own
+/// defaults are 128 and 16, which any burst overflows.
+const BUFFER_MESSAGES: NonZeroU16 = NonZeroU16::new(8192).unwrap();
+/// Bytes of one received message unless the operator says otherwise.
+const MESSAGE_BYTES_MAX: NonZeroU32 = NonZeroU32::new(1 << 20).unwrap();
+/// What separates subject and payload unless the operator says otherwise.
+const DELIMITER: &str = "/";
+
+/// One NNG gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The sub0 socket.
+    #[serde(rename = "sub")]
+    pub subscribe: Subscribe,
+    /// The pub0 socket.
+    #[serde(rename = "pub")]
+    pub publish: Publish,
+    /// How received messages become MQTT messages. The first rule whose prefix fits is used.
+    pub to_mqtt: Vec<ToMqtt>,
+    /// Which MQTT messages are sent, and how. The first rule whose filter matches is used.
+    pub from_mqtt: Vec<FromMqtt>,
+    /// Bytes of the largest message accepted from a peer. A peer that sends a larger one is
+    /// disconnected.
+    pub message_bytes_max: NonZeroU32,
+}
+
+/// The sub0 socket of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Subscribe {
+    /// Endpoints of pub0 sockets to dial, such as `tcp://10.0.0.7:9900`.
+    pub dial: Vec<String>,
+    /// Endpoints at which pub0 sockets dial the gateway, such as `ipc:///run/line.ipc`.
+    pub listen: Vec<String>,
+    /// Messages queued in the library, and as many again in the gateway, while the broker is
+    /// busy; 1 to 8192.
+    pub receive_buffer_messages: NonZeroU16,
+}
+
+/// The pub0 socket of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Publish {
+    /// Endpoints of sub0 sockets to dial.
+    pub dial: Vec<String>,
+    /// Endpoints at which sub0 sockets dial the gateway.
+    pub listen: Vec<String>,
+    /// Messages queued per slow subscriber, after which it loses the oldest; 1 to 8192.
+    pub send_buffer_messages: NonZeroU16,
+}
+
+/// One rule from NNG to MQTT.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ToMqtt {
+    /// What the message begins with; empty for everything.
+    pub prefix: String,
+    /// What separates subject and payload.
+    pub delimiter: String,
+    /// The topic to publish to, from `${gateway}`, `${prefix}` and `${subject}`;
+    /// `nng/${gateway}/${subject}` if absent.
+    pub topic: Option<ConfiguredTemplate>,
+    /// The QoS to publish with.
+    pub qos: ConfiguredQoS,
+    /// Whether the broker is to retain the message.
+    pub retain: bool,
+}
+
+/// One rule from MQTT to NNG.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FromMqtt {
+    /// What to receive from MQTT.
+    pub filter: ConfiguredFilter,
+    /// What the message begins with, from `${topic}`, `${gateway}` and the filter's wildcards
+    /// `$1`, `$2`; `${topic}` if absent.
+    #[serde(default)]
+    pub prefix: Option<ConfiguredTemplate>,
+    /// What separates prefix and payload.
+    #[serde(default = "delimiter")]
+    pub delimiter: String,
+    /// The highest QoS to receive with.
+    #[serde(default)]
+    pub qos: ConfiguredQoS,
+}
+
+/// A configuration that can be read but not run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct ConfigError {
+    /// Where, below the gateway, such as `to_mqtt[0].topic`.
+    pub key: String,
+    /// What is wrong there.
+    pub problem: ConfigProblem,
+}
+
+/// What is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigProblem {
+    /// A template with a placeholder that has no value.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// Neither a `tcp://` nor an `ipc://` endpoint, or one that cannot be used this way.
+    #[error("`{endpoint}` cannot be used here: {cause}")]
+    Endpoint {
+        /// What the operator wrote.
+        endpoint: String,
+        /// Why it cannot be used.
+        cause: String,
+    },
+    /// The same endpoint twice, which would double every message.
+    #[error("`{0}` is listed twice")]
+    Repeated(String),
+    /// Rules that nothing can come through.
+    #[error("has neither `dial` nor `listen`, so the rules of `{0}` have no effect")]
+    NoEndpoint(&'static str),
+    /// A socket that nothing would come through, or a gateway without any rule.
+    #[error("is empty, so the gateway would do nothing here")]
+    NoRule,
+    /// A rule behind one that takes everything it could take.
+    #[error("is never used: `to_mqtt[{0}]` comes first and its prefix covers this one")]
+    Covered(usize),
+    /// A number that is too large.
+    #[error("must not be more than {0}")]
+    TooLarge(u16),
+}
+
+fn delimiter() -> String {
+    DELIMITER.to_owned()
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            subscribe: Subscribe::default(),
+            publish: Publish::default(),
+            to_mqtt: Vec::new(),
+            from_mqtt: Vec::new(),
+            message_bytes_max: MESSAGE_BYTES_MAX,
+        }
+    }
+}
+
+impl Default for Subscribe {
+    fn default() -> Self {
+        Self {
+            dial: Vec::new(),
+            listen: Vec::new(),
+            receive_buffer_messages: BUFFER_MESSAGES,
+        }
+    }
+}
+
+impl Default for Publish {
+    fn default() -> Self {
+        Self {
+            dial: Vec::new(),
+            listen: Vec::new(),
+            send_buffer_messages: BUFFER_MESSAGES,
+        }
+    }
+}
+
+impl Default for ToMqtt {
+    fn default() -> Self {
+        Self {
+            prefix: String::new(),
+            delimiter: delimiter(),
+            topic: None,
+            qos: ConfiguredQoS::default(),
+            retain: false,
+        }
+    }
+}
+
+impl ConfigError {
+    pub(crate) fn new(key: impl Into<String>, problem: impl Into<ConfigProblem>) -> Self {
+        let (key, problem) = (key.into(), problem.into());
+        Self { key, problem }
+    }
+}
+
+impl Config {
+    /// Checks what serde cannot; templates are checked where they are compiled.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let (subscribe, publish) = (&self.subscribe, &self.publish);
+        check_endpoints("sub", &subscribe.dial, &subscribe.listen)?;
+        check_endpoints("pub", &publish.dial, &publish.listen)?;
+        check_buffer(
+            "sub.receive_buffer_messages",
+            subscribe.receive_buffer_messages,
+        )?;
+        check_buffer("pub.send_buffer_messages", publish.send_buffer_messages)?;
+        let has_sub = !subscribe.dial.is_empty() || !subscribe.listen.is_empty();
+        let has_pub = !publish.dial.is_empty() || !publish.listen.is_empty();
+        check_use("sub", has_sub, "to_mqtt", !self.to_mqtt.is_empty())?;
+        check_use("pub", has_pub, "from_mqtt", !self.from_mqtt.is_empty())?;
+        if !has_sub && !has_pub {
+            return Err(ConfigError::new("to_mqtt", ConfigProblem::NoRule));
+        }
+        self.check_to_mqtt()
+    }
+
+    fn check_to_mqtt(&self) -> Result<(), ConfigError> {
+        for (index, rule) in self.to_mqtt.iter().enumerate() {
+            let mut earlier = self.to_mqtt.iter().take(index);
+            if let Some(first) = earlier.position(|other| rule.prefix.starts_with(&other.prefix)) {
+                let key = format!("to_mqtt[{index}]");
+                return Err(ConfigError::new(key, ConfigProblem::Covered(first)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_endpoints(socket: &str, dial: &[String], listen: &[String]) -> Result<(), ConfigError> {
+    for (key, role, endpoints) in [("dial", Role::Dial, dial), ("listen", Role::Listen, listen)] {
+        for (index, endpoint) in endpoints.iter().enumerate() {
+            let key = format!("{socket}.{key}[{index}]");
+            if endpoints.iter().take(index).any(|other| other == endpoint) {
+                let problem = ConfigProblem::Repeated(endpoint.clone());
+                return Err(ConfigError::new(key, problem));
+            }
+            io::check_endpoint(endpoint, role).map_err(|cause| {
+                let (endpoint, cause) = (endpoint.clone(), cause.to_owned());
+                ConfigError::new(key, ConfigProblem::Endpoint { endpoint, cause })
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn check_buffer(key: &str, messages: NonZeroU16) -> Result<(), ConfigError> {
+    if messages > BUFFER_MESSAGES {
+        let problem = ConfigProblem::TooLarge(BUFFER_MESSAGES.get());
+        return Err(ConfigError::new(key, problem));
+    }
+    Ok(())
+}
+
+/// A socket and its rules come together or not at all.
+fn check_use(
+    socket: &str,
+    has_endpoint: bool,
+    rules: &'static str,
+    has_rule: bool,
+) -> Result<(), ConfigError> {
+    match (has_endpoint, has_rule) {
+        (true, false) => Err(ConfigError::new(rules, ConfigProblem::NoRule)),
+        (false, true) => Err(ConfigError::new(socket, ConfigProblem::NoEndpoint(rules))),
+        (true, true) | (false, false) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configurations_are_checked() {
+        let subscribed = r#"sub.dial = ["tcp://127.0.0.1:1"]"#;
+        let published = r#"pub.listen = ["tcp://*:1"]"#;
+        let table = [
+            (format!("{subscribed}\nto_mqtt = [{{}}]"), None),
+            (
+                format!("{published}\nfrom_mqtt = [{{ filter = \"a/#\" }}]"),
+                None,
+            ),
+            (
+                "sub.listen = [\"ipc:///run/x\"]\nto_mqtt = [{}]".to_owned(),
+                None,
+            ),
+            (
+                "sub.dial = [\"tcp://[::1]:1\"]\nto_mqtt = [{}]".to_owned(),
+                None,
+            ),
+            (String::new(), Some("to_mqtt")),
+            (subscribed.to_owned(), Some("to_mqtt")),
+            (published.to_owned(), Some("from_mqtt")),
+            ("to_mqtt = [{}]".to_owned(), Some("sub")),
+            ("from_mqtt = [{ filter = \"a\" }]".to_owned(), Some("pub")),
+            (
+                r#"sub.listen = ["tcp://*:1", "tcp://*:1"]"#.to_owned(),
+                Some("sub.listen[1]"),
+            ),
+            (
+                r#"sub.dial = ["tcp://*:1"]"#.to_owned(),
+                Some("sub.dial[0]"),
+            ),
+            (r#"sub.dial = ["tcp://:1"]"#.to_owned(), Some("sub.dial[0]")),
+            (
+                r#"sub.dial = ["tcp://127.0.0.1:0"]"#.to_owned(),
+                Some("sub.dial[0]"),
+            ),
+            (
+                r#"pub.dial = ["ws://127.0.0.1:1"]"#.to_owned(),
+                Some("pub.dial[0]"),
+            ),
+            (
+                r#"pub.listen = ["tcp://127.0.0.1"]"#.to_owned(),
+                Some("pub.listen[0]"),
+            ),
+            (
+                r#"pub.listen = ["ipc://"]"#.to_owned(),
+                Some("pub.listen[0]"),
+            ),
+            (
+                "sub.receive_buffer_messages = 8193".to_owned(),
+                Some("sub.receive_buffer_messages"),
+            ),
+            (
+                "pub.send_buffer_messages = 8193".to_owned(),
+                Some("pub.send_buffer_messages"),
+            ),
+            (
+                format!("{subscribed}\nto_mqtt = [{{ prefix = \"a\" }}, {{ prefix = \"ab\" }}]"),
+                Some("to_mqtt[1]"),
+            ),
+        ];
+        for (text, expected) in table {
+            let config: Config = toml::from_str(&text).unwrap();
+            let key = config.check().err().map(|error| error.key);
+            assert_eq!(key.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_and_bad_values_are_refused() {
+        let table = [
+            "to_mqtt = [{ prefx = \"a\" }]",
+            "to_mqtt = [{ qos = 3 }]",
+            "to_mqtt = [{ topic = \"a/${b\" }]",
+            "from_mqtt = [{ filter = \"a/#/b\" }]",
+            "from_mqtt = [{ prefix = \"a\" }]",
+            "message_bytes_max = 0",
+            "sub.receive_buffer_messages = 0",
+            "sub.bind = []",
+        ];
+        for text in table {
+            assert!(toml::from_str::<Config>(text).is_err(), "{text}");
+        }
+    }
+}

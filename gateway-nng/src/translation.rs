@@ -1,0 +1,461 @@
+//! NNG messages to MQTT messages and back. Nothing here waits or touches a socket.
+
+use bytes::Bytes;
+use gateway::{DropReason, MqttSelector, SubscriptionRequest, Template, Values};
+use mqtt::{Message, QoS, TopicFilter, TopicName, TopicNameError};
+
+use crate::config::{Config, ConfigError, FromMqtt, ToMqtt};
+
+/// Where a received message goes if its rule does not say.
+const TOPIC: &str = "nng/${gateway}/${subject}";
+/// What a sent message begins with if its rule does not say.
+const PREFIX: &str = "${topic}";
+
+/// The rules of one gateway, ready for use.
+#[derive(Debug)]
+pub(crate) struct Translation {
+    gateway: String,
+    to_mqtt: Vec<Received>,
+    from_mqtt: Vec<Sent>,
+}
+
+#[derive(Debug)]
+struct Received {
+    prefix: String,
+    delimiter: String,
+    topic: Template,
+    qos: QoS,
+    retain: bool,
+}
+
+#[derive(Debug)]
+struct Sent {
+    filter: TopicFilter,
+    selector: MqttSelector,
+    prefix: Template,
+    delimiter: String,
+    qos: QoS,
+}
+
+/// Why a message went no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Untranslated {
+    /// The message begins with no rule's prefix, or the topic matches no rule's filter.
+    #[error("no rule applies")]
+    NoRule,
+    /// The rule's delimiter is not where it must be.
+    #[error("the message does not contain the rule's delimiter")]
+    NoDelimiter,
+    /// Text was expected because it becomes part of a topic.
+    #[error("the subject is not UTF-8 text")]
+    NotText,
+    /// The template renders to something that is no topic.
+    #[error(transparent)]
+    Topic(#[from] TopicNameError),
+}
+
+impl Untranslated {
+    /// Under which reason the drop is counted.
+    pub(crate) const fn reason(self) -> DropReason {
+        match self {
+            Self::NoRule => DropReason::Unmapped,
+            Self::NoDelimiter | Self::NotText | Self::Topic(_) => DropReason::Malformed,
+        }
+    }
+}
+
+impl Translation {
+    /// Compiles the rules.
+    ///
+    /// # Errors
+    /// A template with a placeholder that has no value.
+    pub(crate) fn new(gateway: &str, config: &Config) -> Result<Self, ConfigError> {
+        let rules = config.to_mqtt.iter().enumerate();
+        let to_mqtt = rules.map(|(index, rule)| Received::new(index, rule));
+        let rules = config.from_mqtt.iter().enumerate();
+        let from_mqtt = rules.map(|(index, rule)| Sent::new(gateway, index, rule));
+        Ok(Self {
+            gateway: gateway.to_owned(),
+            to_mqtt: to_mqtt.collect::<Result<_, _>>()?,
+            from_mqtt: from_mqtt.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// What the sub0 socket subscribes to.
+    pub(crate) fn prefixes(&self) -> Vec<&str> {
+        self.to_mqtt
+            .iter()
+            .map(|rule| rule.prefix.as_str())
+            .collect()
+    }
+
+    /// What the gateway receives from MQTT.
+    pub(crate) fn subscriptions(&self) -> Vec<SubscriptionRequest> {
+        let request = |rule: &Sent| SubscriptionRequest {
+            filter: rule.filter.clone(),
+            qos: rule.qos,
+            retained: false,
+        };
+        self.from_mqtt.iter().map(request).collect()
+    }
+
+    /// The MQTT message that a received NNG message stands for.
+    pub(crate) fn received(&self, bytes: &Bytes) -> Result<Message, Untranslated> {
+        let mut rules = self.to_mqtt.iter();
+        let rule = rules.find(|rule| bytes.starts_with(rule.prefix.as_bytes()));
+        let rule = rule.ok_or(Untranslated::NoRule)?;
+        let (subject, payload) = rule.split(bytes)?;
+        let pieces = Pieces {
+            gateway: &self.gateway,
+            prefix: &rule.prefix,
+            subject,
+        };
+        // The placeholders were checked, so there is always a value.
+        let topic = rule.topic.render(&pieces).ok_or(Untranslated::NoRule)?;
+        let mut message = Message::new(TopicName::new(&topic)?, payload);
+        message.qos = rule.qos;
+        message.retain = rule.retain;
+        Ok(message)
+    }
+
+    /// The NNG message that an MQTT message stands for.
+    pub(crate) fn sent(&self, message: &Message) -> Result<Bytes, Untranslated> {
+        for rule in &self.from_mqtt {
+            if let Some(pieces) = rule.selector.select(&message.topic) {
+                let prefix = rule.prefix.render(&pieces).ok_or(Untranslated::NoRule)?;
+                let parts = [
+                    prefix.as_bytes(),
+                    rule.delimiter.as_bytes(),
+                    &message.payload,
+                ];
+                return Ok(parts.concat().into());
+            }
+        }
+        Err(Untranslated::NoRule)
+    }
+}
+
+impl Received {
+    fn new(index: usize, rule: &ToMqtt) -> Result<Self, ConfigError> {
+        let error = |error| ConfigError::new(format!("to_mqtt[{index}].topic"), error);
+        let topic = match &rule.topic {
+            Some(template) => template.0.clone(),
+            None => Template::parse(TOPIC).map_err(error)?,
+        };
+        topic.check(&Pieces::NAMES, 0).map_err(error)?;
+        Ok(Self {
+            prefix: rule.prefix.clone(),
+            delimiter: rule.delimiter.clone(),
+            topic,
+            qos: rule.qos.0,
+            retain: rule.retain,
+        })
+    }
+
+    /// The subject and the payload of a message that begins with the rule's prefix.
+    fn split<'b>(&'b self, bytes: &'b Bytes) -> Result<(&'b str, Bytes), Untranslated> {
+        let after_prefix = bytes.slice(self.prefix.len()..);
+        let delimiter = self.delimiter.as_bytes();
+        // In a hierarchy of levels the first `/` says nothing, so the prefix is the subject.
+        if matches!(self.delimiter.as_str(), "/" | "") {
+            let is_delimited = self.prefix.is_empty() || self.prefix.ends_with(&self.delimiter);
+            if is_delimited {
+                return Ok((&self.prefix, after_prefix));
+            }
+            if !after_prefix.starts_with(delimiter) {
+                return Err(Untranslated::NoDelimiter);
+            }
+            return Ok((&self.prefix, after_prefix.slice(delimiter.len()..)));
+        }
+        let mut windows = after_prefix.windows(delimiter.len());
+        let at = windows.position(|window| window == delimiter);
+        let at = at.ok_or(Untranslated::NoDelimiter)? + self.prefix.len();
+        let subject = bytes.get(..at).unwrap_or_default();
+        let subject = std::str::from_utf8(subject).map_err(|_| Untranslated::NotText)?;
+        Ok((subject, bytes.slice(at + delimiter.len()..)))
+    }
+}
+
+impl Sent {
+    fn new(gateway: &str, index: usize, rule: &FromMqtt) -> Result<Self, ConfigError> {
+        let error = |error| ConfigError::new(format!("from_mqtt[{index}].prefix"), error);
+        let prefix = match &rule.prefix {
+            Some(template) => template.0.clone(),
+            None => Template::parse(PREFIX).map_err(error)?,
+        };
+        let selector = MqttSelector::new(rule.filter.0.clone(), gateway);
+        prefix
+            .check(&MqttSelector::NAMES, selector.wildcard_count())
+            .map_err(error)?;
+        Ok(Self {
+            filter: rule.filter.0.clone(),
+            selector,
+            prefix,
+            delimiter: rule.delimiter.clone(),
+            qos: rule.qos.0,
+        })
+    }
+}
+
+/// The pieces of a received message that a topic is made of.
+struct Pieces<'m> {
+    gateway: &'m str,
+    prefix: &'m str,
+    subject: &'m str,
+}
+
+impl Pieces<'_> {
+    const NAMES: [&'static str; 3] = ["gateway", "prefix", "subject"];
+}
+
+impl Values for Pieces<'_> {
+    fn named(&self, name: &str, out: &mut String) -> bool {
+        match name {
+            "gateway" => out.push_str(self.gateway),
+            "prefix" => out.push_str(self.prefix),
+            "subject" => out.push_str(self.subject),
+            _ => return false,
+        }
+        true
+    }
+
+    fn capture(&self, _index: usize) -> Option<&str> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn translation(rules: &str) -> Translation {
+        Translation::new("line", &toml::from_str(rules).unwrap()).unwrap()
+    }
+
+    fn received(rule: &str, bytes: &[u8]) -> Result<Message, Untranslated> {
+        let rules = translation(&format!("to_mqtt = [{{ {rule} }}]"));
+        rules.received(&Bytes::copy_from_slice(bytes))
+    }
+
+    /// Rule, NNG message, MQTT topic, MQTT payload.
+    const RECEIVED: [(&str, &[u8], &str, &[u8]); 17] = [
+        // NanoMQ's delimiter rule and the examples of its documentation.
+        (
+            "prefix = \"nng/pub\"",
+            b"nng/pub/123/hello",
+            "nng/line/nng/pub",
+            b"123/hello",
+        ),
+        (
+            "prefix = \"nng/pub\", delimiter = \"/\", topic = \"local/nng\"",
+            b"nng/pub/123/1234:payload",
+            "local/nng",
+            b"123/1234:payload",
+        ),
+        (
+            "prefix = \"nng/pub\", delimiter = \":\", topic = \"${subject}\"",
+            b"nng/pub/123/1234:payload",
+            "nng/pub/123/1234",
+            b"payload",
+        ),
+        (
+            "prefix = \"nng\", topic = \"local/nng\", qos = 1",
+            b"nng/hello",
+            "local/nng",
+            b"hello",
+        ),
+        (
+            "prefix = \"ekuiper\", delimiter = \":\", topic = \"local/ekuiper\"",
+            b"ekuiper:{\"a\":1}",
+            "local/ekuiper",
+            b"{\"a\":1}",
+        ),
+        // The payload may be empty or anything.
+        ("prefix = \"a\"", b"a/", "nng/line/a", b""),
+        (
+            "prefix = \"a\"",
+            b"a/\0\xff/\xfe",
+            "nng/line/a",
+            b"\0\xff/\xfe",
+        ),
+        (
+            "prefix = \"a\", delimiter = \":\"",
+            b"a:",
+            "nng/line/a",
+            b"",
+        ),
+        (
+            "prefix = \"a\", delimiter = \":\"",
+            b"a:\xff:b",
+            "nng/line/a",
+            b"\xff:b",
+        ),
+        // A prefix that is empty or ends with the delimiter needs no further one.
+        ("", b"/a/b", "nng/line/", b"/a/b"),
+        ("prefix = \"a/\"", b"a/b/c", "nng/line/a/", b"b/c"),
+        (
+            "delimiter = \"\", topic = \"all\"",
+            b"\xff\0",
+            "all",
+            b"\xff\0",
+        ),
+        (
+            "prefix = \"a\", delimiter = \"\"",
+            b"abc",
+            "nng/line/a",
+            b"bc",
+        ),
+        // Other delimiters.
+        (
+            "delimiter = \" \"",
+            b"10001 70 55",
+            "nng/line/10001",
+            b"70 55",
+        ),
+        ("delimiter = \"::\"", b"a:b::c", "nng/line/a:b", b"c"),
+        (
+            "prefix = \"a:b\", delimiter = \":\"",
+            b"a:b:c",
+            "nng/line/a:b",
+            b"c",
+        ),
+        (
+            "prefix = \"a\", topic = \"${prefix}/${gateway}/${subject}\"",
+            b"a/b",
+            "a/line/a",
+            b"b",
+        ),
+    ];
+
+    #[test]
+    fn received_messages_become_mqtt_messages() {
+        for (rule, bytes, topic, payload) in RECEIVED {
+            let message = received(rule, bytes).unwrap();
+            assert_eq!(message.topic.as_str(), topic, "{rule}");
+            assert_eq!(&*message.payload, payload, "{rule}");
+            assert!(message.properties.as_bytes().is_empty());
+        }
+    }
+
+    #[test]
+    fn unreadable_messages_are_dropped_with_their_reason() {
+        type Row<'r> = (&'r str, &'r [u8], Untranslated, DropReason);
+        let table: [Row<'_>; 7] = [
+            (
+                "prefix = \"a\"",
+                b"b/1",
+                Untranslated::NoRule,
+                DropReason::Unmapped,
+            ),
+            (
+                "prefix = \"nng/pub\"",
+                b"nng/public/1",
+                Untranslated::NoDelimiter,
+                DropReason::Malformed,
+            ),
+            (
+                "prefix = \"a\"",
+                b"a",
+                Untranslated::NoDelimiter,
+                DropReason::Malformed,
+            ),
+            (
+                "prefix = \"a\", delimiter = \":\"",
+                b"a/b",
+                Untranslated::NoDelimiter,
+                DropReason::Malformed,
+            ),
+            (
+                "delimiter = \":\"",
+                b"\xff:1",
+                Untranslated::NotText,
+                DropReason::Malformed,
+            ),
+            (
+                "delimiter = \":\"",
+                b"a/+:1",
+                Untranslated::Topic(TopicNameError::Wildcard),
+                DropReason::Malformed,
+            ),
+            (
+                "delimiter = \":\", topic = \"${subject}\"",
+                b":1",
+                Untranslated::Topic(TopicNameError::Empty),
+                DropReason::Malformed,
+            ),
+        ];
+        for (rule, bytes, expected, reason) in table {
+            let error = received(rule, bytes).unwrap_err();
+            assert_eq!((error, error.reason()), (expected, reason), "{rule}");
+        }
+    }
+
+    #[test]
+    fn the_first_rule_that_fits_decides() {
+        let rules = translation(
+            r#"to_mqtt = [
+                { prefix = "a/b", topic = "first", qos = 1, retain = true },
+                { prefix = "a", topic = "second" },
+            ]"#,
+        );
+        assert_eq!(rules.prefixes(), ["a/b", "a"]);
+        let first = rules.received(&Bytes::from_static(b"a/b/c")).unwrap();
+        assert_eq!(first.topic.as_str(), "first");
+        assert_eq!((first.qos, first.retain), (QoS::AtLeastOnce, true));
+        let second = rules.received(&Bytes::from_static(b"a/c")).unwrap();
+        assert_eq!(second.topic.as_str(), "second");
+        assert_eq!((second.qos, second.retain), (QoS::AtMostOnce, false));
+    }
+
+    #[test]
+    fn mqtt_messages_become_prefix_delimiter_and_payload() {
+        let rules = translation(
+            r#"from_mqtt = [
+                { filter = "cmd/nng/#", prefix = "$1", qos = 1 },
+                { filter = "cmd/+/all", prefix = "${gateway}:$1:${topic}", delimiter = "" },
+                { filter = "nng/#", prefix = "remote/nng", delimiter = ":" },
+                { filter = "raw/#", delimiter = ":" },
+            ]"#,
+        );
+        let table = [
+            ("cmd/nng/valve/1", Some("valve/1/open")),
+            ("cmd/x/all", Some("line:x:cmd/x/allopen")),
+            // The first rule that matches decides.
+            ("cmd/nng/all", Some("all/open")),
+            // NanoMQ's `remote_topic`, and the topic itself in its absence.
+            ("nng/a", Some("remote/nng:open")),
+            ("raw/a", Some("raw/a:open")),
+            ("other", None),
+        ];
+        for (topic, expected) in table {
+            let message = Message::new(TopicName::new(topic).unwrap(), "open");
+            let sent = rules.sent(&message);
+            assert_eq!(
+                sent,
+                expected.map(Bytes::from).ok_or(Untranslated::NoRule),
+                "{topic}"
+            );
+        }
+        let requests = rules.subscriptions();
+        assert_eq!(requests.len(), 4);
+        assert_eq!(requests[0].filter.as_str(), "cmd/nng/#");
+        assert_eq!(requests[0].qos, QoS::AtLeastOnce);
+        assert!(requests.iter().all(|request| !request.retained));
+    }
+
+    #[test]
+    fn placeholders_are_checked_when_the_gateway_is_made() {
+        let table = [
+            ("to_mqtt = [{ topic = \"${topic}\" }]", "to_mqtt[0].topic"),
+            ("to_mqtt = [{ topic = \"$1\" }]", "to_mqtt[0].topic"),
+            (
+                "from_mqtt = [{ filter = \"a/#\" }, { filter = \"b/+\", prefix = \"$2\" }]",
+                "from_mqtt[1].prefix",
+            ),
+        ];
+        for (text, key) in table {
+            let error = Translation::new("line", &toml::from_str(text).unwrap()).unwrap_err();
+            assert_eq!(error.key, key);
+        }
+    }
+}
