@@ -1,1 +1,26 @@
-//! stub
+//! Bridges to upstream MQTT brokers.
+//!
+//! A bridge is a gateway whose foreign side speaks MQTT. Its session with the local broker is
+//! durable: what is to be forwarded waits in the store (the outbox), and an entry leaves it only
+//! when the hub has acknowledged it. So an uplink that is down, a daemon that is killed or a hub
+//! that restarts costs nothing but time.
+//!
+//! | direction | QoS | guarantee |
+//! |---|---|---|
+//! | local to hub | 1 (0 and 2 are sent with 1, unless a rule says 0) | at least once, in order per topic |
+//! | hub to local | as published, at most the rule's | acknowledged to the hub once it is stored here |
+//!
+//! The hub keeps the bridge's session while the uplink is down, so commands from the hub wait
+//! there. The client library's own memory is never relied on: each attempt to connect begins
+//! with an empty client, and what was not acknowledged is taken from the outbox again.
+//!
+//! Limits: MQTT 5 over TCP. QoS 2 towards the hub is sent with QoS 1: exactly once needs the
+//! identifiers of the hub's session to be kept here as well.
+
+mod config;
+mod gateway;
+mod io;
+mod translation;
+
+pub use config::{Config, ConfigError, Forward, Subscription};
+pub use gateway::Bridge;

@@ -35,6 +35,9 @@ pub trait Broker: Send + Sync {
         context: &mut Context<'_>,
     ) -> Poll<()>;
 
+    /// Everything delivered and not acknowledged is to be delivered again, in order.
+    fn redeliver(&self);
+
     /// The gateway is done with a delivery; a durable session forgets it.
     fn acknowledge(&self, delivery: DeliveryId);
 }
@@ -78,6 +81,12 @@ impl Client {
     /// are not come again when the gateway runs again. Cancel safe.
     pub async fn receive(&self, count_max: usize, deliveries: &mut Vec<Delivery>) {
         poll_fn(|context| self.broker.poll_deliveries(count_max, deliveries, context)).await;
+    }
+
+    /// Asks for everything that was received and not acknowledged once more, in its order: the
+    /// foreign side was lost before it took it.
+    pub fn redeliver(&self) {
+        self.broker.redeliver();
     }
 
     /// Tells the session that the gateway is done with a delivery.

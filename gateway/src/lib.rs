@@ -23,6 +23,7 @@
 
 mod backoff;
 mod client;
+mod duration;
 mod gateway;
 mod mapping;
 mod status;
@@ -32,6 +33,7 @@ pub use backoff::Backoff;
 pub use client::{
     Broker, Client, Delivery, DeliveryId, NotStored, PublishError, Receipt, SubscriptionRequest,
 };
+pub use duration::ConfiguredDuration;
 pub use gateway::{Fault, Gateway, RunFuture};
 pub use mapping::{ConfiguredFilter, ConfiguredQoS, ConfiguredTemplate, MappedTopic, MqttSelector};
 pub use status::{Counters, DropReason, LinkState, Status};

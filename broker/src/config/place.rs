@@ -13,6 +13,21 @@ pub(super) enum Place {
     Variable(usize),
 }
 
+impl Place {
+    /// Moves on from `character` to the next.
+    pub(super) fn step(&mut self, character: char) {
+        let Self::File { line, column, .. } = self else {
+            return;
+        };
+        if character == '\n' {
+            *line += 1;
+            *column = 1;
+        } else {
+            *column += 1;
+        }
+    }
+}
+
 /// The names that places refer to by number.
 #[derive(Debug, Default)]
 pub(super) struct Origins {

@@ -165,6 +165,10 @@ impl Broker for GatewaySession {
         }
     }
 
+    fn redeliver(&self) {
+        self.link.lock().session.resume(INFLIGHT_MESSAGES_MAX);
+    }
+
     fn acknowledge(&self, delivery: DeliveryId) {
         let Ok(packet_id) = u16::try_from(delivery.0) else {
             return;

@@ -9,35 +9,25 @@ use super::super::place::Place;
 #[derive(Clone, Debug)]
 pub(super) struct Cursor<'t> {
     rest: Chars<'t>,
-    file: usize,
-    line: usize,
-    column: usize,
-    /// Whether the last character was white space, or there was none.
-    after_space: bool,
+    place: Place,
 }
 
 impl<'t> Cursor<'t> {
-    pub(super) fn new(text: &'t str, file: usize) -> Self {
+    pub(super) fn new(text: &'t str, start: Place) -> Self {
+        // Some editors write a byte order mark, which is no part of the text.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         Self {
             rest: text.chars(),
-            file,
-            line: 1,
-            column: 1,
-            after_space: true,
+            place: start,
         }
     }
 
     pub(super) fn place(&self) -> Place {
-        Place::File {
-            file: self.file,
-            line: self.line,
-            column: self.column,
-        }
+        self.place
     }
 
     pub(super) fn fault(&self, message: impl Into<String>) -> Fault {
-        Fault::new(self.place(), message)
+        Fault::new(self.place, message)
     }
 
     pub(super) fn peek(&self) -> Option<char> {
@@ -54,13 +44,7 @@ impl<'t> Cursor<'t> {
 
     pub(super) fn bump(&mut self) -> Option<char> {
         let character = self.rest.next()?;
-        if character == '\n' {
-            self.line += 1;
-            self.column = 1;
-        } else {
-            self.column += 1;
-        }
-        self.after_space = character.is_whitespace();
+        self.place.step(character);
         Some(character)
     }
 
@@ -100,14 +84,14 @@ impl<'t> Cursor<'t> {
 
     /// Steps over white space and comments; tells whether a line ended.
     pub(super) fn skip_blank(&mut self) -> bool {
-        let start = self.line;
+        let mut line_ended = false;
         loop {
-            if self.peek().is_some_and(char::is_whitespace) {
-                self.bump();
-            } else if self.at_comment() {
+            if self.at_comment() {
                 self.skip_comment();
+            } else if self.peek().is_some_and(char::is_whitespace) {
+                line_ended |= self.bump() == Some('\n');
             } else {
-                return self.line > start;
+                return line_ended;
             }
         }
     }
@@ -115,12 +99,6 @@ impl<'t> Cursor<'t> {
     /// Whether a comment's first character comes next, provided that a token may begin here.
     pub(super) fn at_comment(&self) -> bool {
         self.starts_with("#") || self.starts_with("//")
-    }
-
-    /// Whether a comment begins here although an unquoted text has begun: `//` belongs to a URL
-    /// and `#` to a Topic Filter unless there is a space before.
-    pub(super) fn at_comment_within_text(&self) -> bool {
-        self.after_space && self.at_comment()
     }
 
     fn skip_comment(&mut self) {

@@ -1,0 +1,280 @@
+//! What the operator writes under `bridges.mqtt.<name>`; the key names are NanoMQ's.
+
+use std::time::Duration;
+
+use gateway::{ConfiguredDuration, ConfiguredFilter, ConfiguredQoS, ConfiguredTemplate};
+use mqtt::QoS;
+use serde::Deserialize;
+
+/// One bridge.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// False leaves the bridge out; its outbox stays.
+    #[serde(default = "enabled")]
+    pub enable: bool,
+    /// The hub: `mqtt-tcp://host:port`, `mqtt://host`, `tcp://host` or `host:port`.
+    pub server: String,
+    /// The protocol version, 5.
+    #[serde(default = "protocol_version")]
+    pub proto_ver: u8,
+    /// The Client Identifier at the hub; `<host name>-<bridge>` if absent. It names the session
+    /// that the hub keeps, so it must stay the same.
+    pub clientid: Option<String>,
+    /// The user name at the hub.
+    pub username: Option<String>,
+    /// The password at the hub.
+    pub password: Option<String>,
+    /// The Keep Alive towards the hub, 5 to 65,535 seconds.
+    #[serde(default = "keep_alive")]
+    pub keepalive: ConfiguredDuration,
+    /// True makes the hub forget the bridge's session at every connect.
+    #[serde(default)]
+    pub clean_start: bool,
+    /// How long the hub is asked to keep the bridge's session.
+    #[serde(default = "session_expiry")]
+    pub session_expiry_interval: ConfiguredDuration,
+    /// The longest pause between two attempts to connect.
+    #[serde(default = "backoff_max")]
+    pub backoff_max: ConfiguredDuration,
+    /// How long an attempt to connect may take.
+    #[serde(default = "connect_timeout")]
+    pub connect_timeout: ConfiguredDuration,
+    /// Messages that may be unacknowledged in each direction, 1 to 4,096.
+    #[serde(default = "max_inflight")]
+    pub max_inflight: u16,
+    /// Bytes of the largest packet from or to the hub.
+    #[serde(default = "max_packet_size")]
+    pub max_packet_size: u32,
+    /// What goes to the hub. All rules that match a message apply.
+    #[serde(default)]
+    pub forwards: Vec<Forward>,
+    /// What comes from the hub. The first rule that matches a message applies.
+    #[serde(default)]
+    pub subscription: Vec<Subscription>,
+}
+
+/// One rule from here to the hub.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Forward {
+    /// The local messages that are forwarded.
+    pub local_topic: ConfiguredFilter,
+    /// Their topic at the hub, from `${topic}`, `${gateway}` (the bridge's name) and the
+    /// wildcards `$1`, `$2`; the local topic if absent or empty.
+    pub remote_topic: Option<ConfiguredTemplate>,
+    /// Text before the topic.
+    #[serde(default)]
+    pub prefix: String,
+    /// Text behind the topic.
+    #[serde(default)]
+    pub suffix: String,
+    /// 0 or 1 to send with that QoS; 1 if absent.
+    pub qos: Option<ConfiguredQoS>,
+    /// The retain flag: 0 off, 1 on, 2 as published.
+    #[serde(default = "retain_as_published")]
+    pub retain: u8,
+}
+
+/// One rule from the hub to here.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subscription {
+    /// What is subscribed to at the hub.
+    pub remote_topic: ConfiguredFilter,
+    /// The topic here, from `${topic}`, `${gateway}` and the wildcards; the hub's topic if absent
+    /// or empty.
+    pub local_topic: Option<ConfiguredTemplate>,
+    /// Text before the topic.
+    #[serde(default)]
+    pub prefix: String,
+    /// Text behind the topic.
+    #[serde(default)]
+    pub suffix: String,
+    /// The highest QoS to receive with; 1 if absent.
+    #[serde(default = "subscription_qos")]
+    pub qos: ConfiguredQoS,
+    /// The retain flag: 0 off, 1 on, 2 as published.
+    #[serde(default = "retain_as_published")]
+    pub retain: u8,
+}
+
+const fn enabled() -> bool {
+    true
+}
+
+const fn protocol_version() -> u8 {
+    5
+}
+
+const fn keep_alive() -> ConfiguredDuration {
+    ConfiguredDuration::from_secs(30)
+}
+
+const fn session_expiry() -> ConfiguredDuration {
+    ConfiguredDuration::from_secs(24 * 3_600)
+}
+
+const fn backoff_max() -> ConfiguredDuration {
+    ConfiguredDuration::from_secs(60)
+}
+
+const fn connect_timeout() -> ConfiguredDuration {
+    ConfiguredDuration::from_secs(10)
+}
+
+const fn max_inflight() -> u16 {
+    256
+}
+
+const fn max_packet_size() -> u32 {
+    1 << 20
+}
+
+const fn retain_as_published() -> u8 {
+    2
+}
+
+const fn subscription_qos() -> ConfiguredQoS {
+    ConfiguredQoS(QoS::AtLeastOnce)
+}
+
+/// A bridge that can be read but not run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct ConfigError {
+    /// Where, below the bridge, such as `forwards[0].remote_topic`.
+    pub key: String,
+    /// What is wrong there.
+    pub problem: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(key: impl Into<String>, problem: impl ToString) -> Self {
+        Self {
+            key: key.into(),
+            problem: problem.to_string(),
+        }
+    }
+}
+
+impl Config {
+    /// Checks what a single value cannot show.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if self.proto_ver != 5 {
+            let problem = "bridges speak MQTT 5 only, so this must be 5";
+            return Err(ConfigError::new("proto_ver", problem));
+        }
+        let seconds = self.keepalive.0;
+        if seconds < Duration::from_secs(5) || seconds > Duration::from_secs(u16::MAX.into()) {
+            return Err(ConfigError::new("keepalive", "must be from 5s to 65535s"));
+        }
+        if !(1..=4_096).contains(&self.max_inflight) {
+            return Err(ConfigError::new("max_inflight", "must be from 1 to 4096"));
+        }
+        if self.forwards.is_empty() && self.subscription.is_empty() {
+            let problem = "is empty and so is `subscription`: the bridge would do nothing";
+            return Err(ConfigError::new("forwards", problem));
+        }
+        for (index, rule) in self.forwards.iter().enumerate() {
+            if rule.qos.is_some_and(|qos| qos.0 == QoS::ExactlyOnce) {
+                let problem = "QoS 2 towards the hub is not supported, use 1";
+                return Err(ConfigError::new(format!("forwards[{index}].qos"), problem));
+            }
+            check_retain(rule.retain, || format!("forwards[{index}].retain"))?;
+        }
+        for (index, rule) in self.subscription.iter().enumerate() {
+            check_retain(rule.retain, || format!("subscription[{index}].retain"))?;
+        }
+        self.address().map(drop)
+    }
+
+    /// Host and port of the hub.
+    pub(crate) fn address(&self) -> Result<(String, u16), ConfigError> {
+        const SCHEMES: [&str; 4] = ["mqtt-tcp://", "mqtt+tcp://", "mqtt://", "tcp://"];
+        let error = |problem: String| ConfigError::new("server", problem);
+        let text = self.server.as_str();
+        let plain = SCHEMES
+            .iter()
+            .find_map(|scheme| text.strip_prefix(scheme))
+            .unwrap_or(text);
+        if plain.contains("://") {
+            let problem = format!("`{text}` is not supported; write mqtt-tcp://host:port");
+            return Err(error(problem));
+        }
+        let (host, port) = match plain.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => {
+                let port = port
+                    .parse()
+                    .map_err(|_| error(format!("`{port}` is no port")))?;
+                (host, port)
+            }
+            Some(_) | None => (plain, 1883),
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        if host.is_empty() {
+            return Err(error(
+                "the host is missing; write mqtt-tcp://host:port".to_owned(),
+            ));
+        }
+        Ok((host.to_owned(), port))
+    }
+}
+
+fn check_retain(retain: u8, key: impl FnOnce() -> String) -> Result<(), ConfigError> {
+    if retain > 2 {
+        return Err(ConfigError::new(
+            key(),
+            "is 0 (off), 1 (on) or 2 (as published)",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn server_addresses_are_read() {
+        let table = [
+            ("mqtt-tcp://hub.example:1884", Some(("hub.example", 1884))),
+            ("mqtt://10.0.0.1", Some(("10.0.0.1", 1883))),
+            ("tcp://localhost:1", Some(("localhost", 1))),
+            ("hub:1883", Some(("hub", 1883))),
+            ("mqtt-tcp://[::1]:1883", Some(("::1", 1883))),
+            ("mqtt-tcp://[::1]", Some(("::1", 1883))),
+            ("mqtt-quic://hub:14567", None),
+            ("hub:port", None),
+            (":1883", None),
+        ];
+        for (server, expected) in table {
+            let config = config(&format!("server = \"{server}\""));
+            let expected = expected.map(|(host, port): (&str, u16)| (host.to_owned(), port));
+            assert_eq!(config.address().ok(), expected, "{server}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_its_key() {
+        let rule = "forwards = [{ local_topic = \"a/#\"";
+        let table = [
+            (format!("{rule} }}]\nproto_ver = 4"), "proto_ver"),
+            (format!("{rule} }}]\nkeepalive = 1"), "keepalive"),
+            (format!("{rule} }}]\nmax_inflight = 0"), "max_inflight"),
+            (format!("{rule}, qos = 2 }}]"), "forwards[0].qos"),
+            (format!("{rule}, retain = 3 }}]"), "forwards[0].retain"),
+            (String::new(), "forwards"),
+        ];
+        for (text, key) in table {
+            let error = config(&format!("server = \"hub\"\n{text}"))
+                .check()
+                .unwrap_err();
+            assert_eq!(error.key, key, "{error}");
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The bridge's life: connect, serve, reconnect.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway::{
+    Backoff, Client, Delivery, DeliveryId, DropReason, Fault, Gateway, LinkState, Receipt,
+    RunFuture, Status, SubscriptionRequest,
+};
+use mqtt::Timestamp;
+use tokio::sync::mpsc;
+
+use crate::config::{Config, ConfigError};
+use crate::io::{Hub, HubError, Incoming, Outcome, Sent};
+use crate::translation::Translation;
+
+/// Deliveries taken from the outbox at a time.
+const BATCH: usize = 64;
+/// The cap of the first pause after a failed attempt.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// One bridge to one hub.
+#[derive(Debug)]
+pub struct Bridge {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    name: String,
+    config: Config,
+    translation: Translation,
+}
+
+impl Bridge {
+    /// Checks the configuration and compiles its rules; touches no socket.
+    ///
+    /// # Errors
+    /// The first key that cannot work, and why.
+    pub fn new(name: &str, config: Config) -> Result<Self, ConfigError> {
+        config.check()?;
+        let translation = Translation::new(name, &config)?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                name: name.to_owned(),
+                config,
+                translation,
+            }),
+        })
+    }
+}
+
+impl Gateway for Bridge {
+    fn subscriptions(&self) -> Vec<SubscriptionRequest> {
+        self.shared.translation.local_subscriptions()
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+
+    fn run(&self, client: Client, status: Arc<Status>) -> RunFuture {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            match shared.run(&client, &status).await {
+                Ok(never) => match never {},
+                Err(error) => Fault(error.to_string()),
+            }
+        })
+    }
+}
+
+impl Shared {
+    async fn run(&self, client: &Client, status: &Status) -> Result<Infallible, HubError> {
+        let mut backoff = Backoff::new(FIRST_PAUSE, self.config.backoff_max.0, seed());
+        loop {
+            let error = match Hub::connect(&self.name, &self.config).await {
+                Ok((hub, incoming)) => {
+                    backoff.reset();
+                    status.set_link(LinkState::Up);
+                    tracing::info!(
+                        bridge = self.name,
+                        server = self.config.server,
+                        "the hub is connected"
+                    );
+                    client.redeliver();
+                    let Err(error) = self.serve(&hub, incoming, client, status).await;
+                    error
+                }
+                Err(error) => error,
+            };
+            let reason = error.to_string();
+            let pause = backoff.next_pause();
+            if status.set_link(LinkState::Down(reason.clone())) {
+                tracing::warn!(
+                    bridge = self.name,
+                    server = self.config.server,
+                    reason,
+                    "the hub is not connected"
+                );
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn serve(
+        &self,
+        hub: &Hub,
+        incoming: mpsc::Receiver<Incoming>,
+        client: &Client,
+        status: &Status,
+    ) -> Result<Infallible, HubError> {
+        for (filter, qos) in self.translation.remote_subscriptions() {
+            hub.subscribe(filter, qos).await?;
+        }
+        tokio::select! {
+            error = hub.drive() => Err(error),
+            result = self.forward(hub, client, status) => result,
+            result = self.receive(hub, incoming, client, status) => result,
+        }
+    }
+
+    /// Sends the outbox to the hub, and forgets what the hub has acknowledged.
+    async fn forward(
+        &self,
+        hub: &Hub,
+        client: &Client,
+        status: &Status,
+    ) -> Result<Infallible, HubError> {
+        let window = usize::from(self.config.max_inflight);
+        let mut pending: VecDeque<Pending> = VecDeque::new();
+        let mut batch = Vec::new();
+        loop {
+            let room = window.saturating_sub(pending.len()).min(BATCH);
+            tokio::select! {
+                // Without a bias one direction could starve the other's wake-ups.
+                outcome = first(&mut pending), if !pending.is_empty() => {
+                    let outcome = outcome?;
+                    let Some(done) = pending.pop_front() else { continue };
+                    self.finish(&done, &outcome, client, status);
+                }
+                () = client.receive(room, &mut batch), if room > 0 => {
+                    for delivery in batch.drain(..) {
+                        let sent = self.send(hub, &delivery, client, status).await?;
+                        pending.extend(sent);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hands one delivery to the client library, once for each rule; none if it is done at once.
+    async fn send(
+        &self,
+        hub: &Hub,
+        delivery: &Delivery,
+        client: &Client,
+        status: &Status,
+    ) -> Result<Option<Pending>, HubError> {
+        let mut sent = Vec::new();
+        for forwarded in self.translation.forward(delivery) {
+            if hub.fits(&forwarded) {
+                sent.push(hub.publish(forwarded).await?);
+            } else {
+                status.counters.count_dropped(DropReason::NoRoom);
+            }
+        }
+        if sent.is_empty() {
+            status.counters.count_dropped(DropReason::Unmapped);
+            client.acknowledge(delivery.id);
+            return Ok(None);
+        }
+        Ok(Some(Pending {
+            id: delivery.id,
+            sent,
+        }))
+    }
+
+    fn finish(&self, done: &Pending, outcome: &Outcome, client: &Client, status: &Status) {
+        match outcome {
+            Outcome::Acknowledged => status.counters.count_sent(1),
+            Outcome::Refused(reason) => {
+                status.counters.count_dropped(DropReason::Refused);
+                tracing::warn!(
+                    bridge = self.name,
+                    reason,
+                    "the hub refused a message, it is dropped"
+                );
+            }
+        }
+        client.acknowledge(done.id);
+    }
+
+    /// Publishes here what comes from the hub, and acknowledges it there once it is stored.
+    async fn receive(
+        &self,
+        hub: &Hub,
+        mut incoming: mpsc::Receiver<Incoming>,
+        client: &Client,
+        status: &Status,
+    ) -> Result<Infallible, HubError> {
+        let mut unstored: VecDeque<(Receipt, Incoming)> = VecDeque::new();
+        loop {
+            let oldest = unstored.front().map(|(receipt, _)| *receipt);
+            tokio::select! {
+                stored = client.stored(oldest.unwrap_or_default()), if oldest.is_some() => {
+                    let Some((_, message)) = unstored.pop_front() else { continue };
+                    if stored.is_ok() {
+                        hub.acknowledge(message).await?;
+                    }
+                }
+                message = incoming.recv() => {
+                    // The channel ends with the connection, which `drive` reports.
+                    let Some(message) = message else { return Err(HubError::Closed) };
+                    let receipt = self.publish(&message, client, status).await;
+                    unstored.push_back((receipt, message));
+                }
+            }
+        }
+    }
+
+    /// Publishes a message from the hub; what cannot be published is counted and done with.
+    async fn publish(&self, message: &Incoming, client: &Client, status: &Status) -> Receipt {
+        let now = Timestamp::default().after(since_epoch());
+        let Some(message) = self.translation.receive(message.received(), now) else {
+            status.counters.count_dropped(DropReason::Unmapped);
+            return Receipt::default();
+        };
+        match client.publish(message).await {
+            Ok(receipt) => {
+                status.counters.count_received(1);
+                receipt
+            }
+            Err(error) => {
+                status.counters.count_dropped(DropReason::Refused);
+                tracing::warn!(bridge = self.name, %error, "a message from the hub was refused here");
+                Receipt::default()
+            }
+        }
+    }
+}
+
+/// A delivery that the hub has not acknowledged: every message that was made of it.
+struct Pending {
+    id: DeliveryId,
+    sent: Vec<Sent>,
+}
+
+/// Waits until the oldest delivery is acknowledged. Cancel safe.
+async fn first(pending: &mut VecDeque<Pending>) -> Result<Outcome, HubError> {
+    let Some(oldest) = pending.front_mut() else {
+        return std::future::pending().await;
+    };
+    let mut outcome = Outcome::Acknowledged;
+    for sent in &mut oldest.sent {
+        if let Outcome::Refused(reason) = sent.outcome().await? {
+            outcome = Outcome::Refused(reason);
+        }
+    }
+    Ok(outcome)
+}
+
+/// Different on every gateway of a fleet, so that they do not all come back at once.
+fn seed() -> u64 {
+    u64::from(since_epoch().subsec_nanos()) << 32 | u64::from(std::process::id())
+}
+
+/// The wall clock, which is what the daemon's clock begins with.
+fn since_epoch() -> Duration {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default()
+}
