@@ -1,12 +1,25 @@
-//! The Tidegate daemon.
+//! The Tidegate daemon: actors, listeners, configuration, command line, demonstration.
+//!
+//! `ARCHITECTURE.md` at the root of the repository has the map. In short: everything that comes
+//! in, from a connection or a gateway, goes through the exchange, which routes it to links; each
+//! link belongs to one session, whose connection or gateway takes its deliveries out.
+//!
+//! Invariants: packets and deliveries are never actor messages; no lock is held over an await;
+//! only listeners and the supervisor start tasks.
 
+mod cli;
 mod clock;
 mod connection;
+mod daemon;
+mod demo;
 mod exchange;
 mod gateways;
 mod link;
 mod listener;
 mod registry;
 mod router;
+mod settings;
 mod supervisor;
 mod timekeeper;
+
+pub use cli::run;

@@ -52,7 +52,14 @@ impl Message {
         Some(u32::try_from(left).unwrap_or(u32::MAX).max(1))
     }
 
-    /// Bytes it counts against budgets: topic, payload and properties.
+    /// Bytes it takes in a queue, about: its content and what the structures around it need.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        const STRUCTURES: usize = 256;
+        STRUCTURES + self.byte_count()
+    }
+
+    /// Bytes of its content: topic, payload and properties.
     #[must_use]
     pub fn byte_count(&self) -> usize {
         self.topic.as_str().len() + self.payload.len() + self.properties.as_bytes().len()

@@ -61,17 +61,13 @@ impl Table {
         self.entries.insert(key, entry);
     }
 
-    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
-        self.entries.keys().map(String::as_str)
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.entries.iter().map(|(key, entry)| (key.as_str(), entry))
     }
 
     /// The entries sorted by place, so that the first mistake of a file is reported first.
     pub(super) fn in_order(&self) -> Vec<(&str, &Entry)> {
-        let mut entries: Vec<(&str, &Entry)> = self
-            .entries
-            .iter()
-            .map(|(key, entry)| (key.as_str(), entry))
-            .collect();
+        let mut entries: Vec<_> = self.iter().collect();
         entries.sort_by_key(|(_, entry)| entry.key);
         entries
     }
@@ -89,22 +85,12 @@ impl Table {
     /// [`DEPTH_MAX`].
     pub(super) fn merge(&mut self, above: Self) {
         for (key, entry) in above.entries {
-            let Some(existing) = self.entries.get_mut(&key) else {
-                self.entries.insert(key, entry);
-                continue;
-            };
-            match (&mut existing.node.value, entry.node.value) {
-                (NodeValue::Table(below), NodeValue::Table(above)) => below.merge(above),
-                (_, value) => {
-                    let node = Node {
-                        value,
-                        place: entry.node.place,
-                    };
-                    *existing = Entry {
-                        key: entry.key,
-                        node,
-                    };
+            match self.entries.get_mut(&key) {
+                Some(existing) => {
+                    existing.key = entry.key;
+                    existing.node.overlay(entry.node);
                 }
+                None => self.insert(key, entry),
             }
         }
     }
@@ -118,6 +104,15 @@ impl Node {
     /// An empty table.
     pub(super) fn table(place: Place) -> Self {
         Self::new(NodeValue::Table(Table::default()), place)
+    }
+
+    /// Lays `above` over this value: tables are merged, anything else is replaced.
+    pub(super) fn overlay(&mut self, above: Self) {
+        match (&mut self.value, above.value) {
+            (NodeValue::Table(below), NodeValue::Table(above)) => below.merge(above),
+            (below, above) => *below = above,
+        }
+        self.place = above.place;
     }
 
     pub(super) fn as_table(&self) -> Option<&Table> {
@@ -136,5 +131,30 @@ impl Node {
             table.insert(key, Entry { key: place, node });
             Self::new(NodeValue::Table(table), place)
         })
+    }
+}
+
+impl Node {
+    /// The element of a list.
+    pub(super) fn element(&self, index: usize) -> Option<&Self> {
+        if let NodeValue::List(list) = &self.value {
+            list.get(index)
+        } else {
+            None
+        }
+    }
+}
+
+impl NodeValue {
+    /// What users are told it is.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Integer(_) | Self::Unsigned(_) | Self::Float(_) => "a number",
+            Self::Text(_) => "a text",
+            Self::List(_) => "a list",
+            Self::Table(_) => "an object",
+        }
     }
 }

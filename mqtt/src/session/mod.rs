@@ -90,7 +90,7 @@ impl Session {
         if delivery.qos.is_acknowledged() {
             return self.queue.push(delivery);
         }
-        let bytes = delivery.message.byte_count();
+        let bytes = delivery.message.memory_bytes();
         if self.live_bytes + bytes > self.limits.live_bytes_max {
             return Enqueue::Dropped;
         }
@@ -122,7 +122,7 @@ impl Session {
 
     fn next_live(&mut self, now: Timestamp) -> Option<Outgoing> {
         while let Some(delivery) = self.live.pop_front() {
-            self.live_bytes -= delivery.message.byte_count();
+            self.live_bytes -= delivery.message.memory_bytes();
             if !delivery.message.is_expired(now) {
                 return Some(Outgoing::Publish {
                     delivery,

@@ -113,7 +113,7 @@ impl Queue {
             return Enqueue::Spilled { sequence };
         }
         delivery.sequence = sequence;
-        self.bytes += delivery.message.byte_count();
+        self.bytes += delivery.message.memory_bytes();
         self.entries.push_back(delivery);
         Enqueue::Kept { sequence }
     }
@@ -129,7 +129,7 @@ impl Queue {
 
     pub(super) fn pop(&mut self) -> Option<Delivery> {
         let delivery = self.entries.pop_front()?;
-        self.bytes -= delivery.message.byte_count();
+        self.bytes -= delivery.message.memory_bytes();
         Some(delivery)
     }
 
@@ -153,7 +153,7 @@ impl Queue {
         let loaded = page.len() as u64;
         for delivery in page {
             self.spilled.first = delivery.sequence + 1;
-            self.bytes += delivery.message.byte_count();
+            self.bytes += delivery.message.memory_bytes();
             self.entries.push_back(delivery);
         }
         if complete {

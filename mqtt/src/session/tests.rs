@@ -9,7 +9,7 @@ use crate::TopicName;
 const LIMITS: QueueLimits = QueueLimits {
     messages_max: 4,
     bytes_max: 1 << 20,
-    live_bytes_max: 64,
+    live_bytes_max: 2_000,
     stored_messages_max: 1_000,
 };
 const NOW: Timestamp = Timestamp::from_millis(1_000);
@@ -112,7 +112,7 @@ fn qos_0_beyond_its_bytes_is_dropped() {
     let outcomes: Vec<_> = (0..10)
         .map(|number| session.enqueue(delivery(QoS::AtMostOnce, number)) == Enqueue::Dropped)
         .collect();
-    // Nine bytes each with the topic, 64 in all.
+    // Nine bytes each with the topic, and 256 around them; 2,000 in all.
     assert_eq!(
         outcomes,
         [

@@ -5,6 +5,7 @@
 //! so that URLs and Topic Filters need no quotes; a key without quotes has no spaces; and a value
 //! begins on the line of its key unless it is an object or a list.
 
+mod concatenation;
 mod cursor;
 mod include;
 mod parser;
@@ -35,9 +36,8 @@ pub(super) fn read(
     variables: &BTreeMap<String, String>,
 ) -> Result<Node, Fault> {
     let mut includes = Includes::new(origins);
-    let fields = Parser::new(text, start, folder, &mut includes).parse_root()?;
     let mut tree = Tree::default();
-    tree.add_fields(fields);
+    Parser::new(text, start, folder, &mut includes).parse_root(&mut tree)?;
     Resolver::new(&tree, variables).resolve(start)
 }
 

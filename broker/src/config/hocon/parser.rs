@@ -1,4 +1,4 @@
-//! Reads a HOCON text into fields.
+//! Reads a HOCON text into a tree.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -10,7 +10,8 @@ use super::cursor::{Cursor, is_space};
 use super::include::{Include, Includes};
 use super::path::read_path;
 use super::quoted::read_quoted;
-use super::syntax::{Expression, Field, Key, Piece, Substitution};
+use super::syntax::{Expression, Key, Piece, Substitution};
+use super::tree::Tree;
 
 /// Reads one file, and through another parser each file that it includes.
 #[derive(Debug)]
@@ -46,40 +47,39 @@ impl<'t, 'i, 'o> Parser<'t, 'i, 'o> {
     }
 
     /// Reads the whole file, whose outer braces are optional.
-    pub(super) fn parse_root(mut self) -> Result<Vec<Field>, Fault> {
+    pub(super) fn parse_root(mut self, tree: &mut Tree) -> Result<(), Fault> {
         self.cursor.skip_blank();
         if self.cursor.starts_with("[") {
             return Err(self.cursor.fault("a configuration is an object, not a list"));
         }
         if !self.cursor.starts_with("{") {
-            return self.parse_fields(None);
+            return self.parse_fields(tree, None);
         }
-        let fields = self.parse_object()?;
+        self.parse_object(tree)?;
         self.cursor.skip_blank();
         match self.cursor.peek() {
-            None => Ok(fields),
+            None => Ok(()),
             Some(_) => Err(self.cursor.fault("there is text after the closing `}`")),
         }
     }
 
-    fn parse_object(&mut self) -> Result<Vec<Field>, Fault> {
+    fn parse_object(&mut self, tree: &mut Tree) -> Result<(), Fault> {
         let start = self.cursor.place();
         self.cursor.bump();
-        self.parse_fields(Some(start))
+        self.parse_fields(tree, Some(start))
     }
 
     /// Reads fields up to the `}` that belongs to the `{` at `start`, or to the end of the file.
-    fn parse_fields(&mut self, start: Option<Place>) -> Result<Vec<Field>, Fault> {
-        let mut fields = Vec::new();
+    fn parse_fields(&mut self, tree: &mut Tree, start: Option<Place>) -> Result<(), Fault> {
         let mut separated = true;
         loop {
             separated |= self.cursor.skip_blank();
             match (self.cursor.peek(), start) {
-                (None, None) => return Ok(fields),
+                (None, None) => return Ok(()),
                 (None, Some(start)) => return Err(Fault::new(start, "this `{` is not closed")),
                 (Some('}'), Some(_)) => {
                     self.cursor.bump();
-                    return Ok(fields);
+                    return Ok(());
                 }
                 (Some('}'), None) => return Err(self.cursor.fault("this `}` closes nothing")),
                 _ => {}
@@ -87,7 +87,7 @@ impl<'t, 'i, 'o> Parser<'t, 'i, 'o> {
             if !separated {
                 return Err(self.unseparated());
             }
-            self.parse_field(&mut fields)?;
+            self.parse_field(tree)?;
             separated = self.eat_separator();
         }
     }
@@ -105,10 +105,9 @@ impl<'t, 'i, 'o> Parser<'t, 'i, 'o> {
         })
     }
 
-    fn parse_field(&mut self, fields: &mut Vec<Field>) -> Result<(), Fault> {
+    fn parse_field(&mut self, tree: &mut Tree) -> Result<(), Fault> {
         if let Some(include) = Include::read(&mut self.cursor)? {
-            fields.append(&mut self.parse_included(&include)?);
-            return Ok(());
+            return self.parse_included(&include, tree);
         }
         let path = read_path(&mut self.cursor)?;
         self.enter(path.len())?;
@@ -120,20 +119,16 @@ impl<'t, 'i, 'o> Parser<'t, 'i, 'o> {
             around.truncate(around.len().saturating_sub(path.len()));
         }
         self.depth -= path.len();
-        fields.push(Field {
-            path,
-            appends,
-            value,
-        });
+        tree.add(path.into_iter(), value, appends);
         Ok(())
     }
 
-    fn parse_included(&mut self, include: &Include) -> Result<Vec<Field>, Fault> {
+    fn parse_included(&mut self, include: &Include, tree: &mut Tree) -> Result<(), Fault> {
         let included = self
             .includes
             .load(include, self.folder, self.include_depth)?;
         let Some(included) = included else {
-            return Ok(Vec::new());
+            return Ok(());
         };
         let parser = Parser {
             cursor: Cursor::new(&included.text, included.start),
@@ -144,7 +139,7 @@ impl<'t, 'i, 'o> Parser<'t, 'i, 'o> {
             path: self.path.clone(),
             prefix: self.path.clone().map(Rc::from),
         };
-        parser.parse_root()
+        parser.parse_root(tree)
     }
 
     /// Reads what follows a key. Tells whether the value is appended.
@@ -202,9 +197,10 @@ impl<'t, 'i, 'o> Parser<'t, 'i, 'o> {
             Some('"') => Ok(Piece::Quoted(read_quoted(&mut self.cursor)?)),
             Some('{') => {
                 self.enter(1)?;
-                let fields = self.parse_object()?;
+                let mut tree = Tree::default();
+                self.parse_object(&mut tree)?;
                 self.depth -= 1;
-                Ok(Piece::Object(fields))
+                Ok(Piece::Object(tree))
             }
             Some('[') => {
                 self.enter(1)?;

@@ -1,16 +1,9 @@
-//! A HOCON text as it is written, before keys are merged and substitutions are made.
+//! The values of a HOCON text as they are written, before substitutions are made.
 
 use std::rc::Rc;
 
 use super::super::place::Place;
-
-/// `key = value`, `key += value` or `key { ... }`.
-#[derive(Debug)]
-pub(super) struct Field {
-    pub(super) path: Vec<Key>,
-    pub(super) appends: bool,
-    pub(super) value: Expression,
-}
+use super::tree::Tree;
 
 /// One part of a dotted key.
 #[derive(Debug)]
@@ -35,7 +28,7 @@ pub(super) enum Piece {
     Unquoted(String),
     /// White space between two other pieces.
     Space(String),
-    Object(Vec<Field>),
+    Object(Tree),
     Array(Vec<Expression>),
     Substitution(Substitution),
 }

@@ -2,10 +2,11 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::vec::IntoIter;
 
 use super::super::node::Node;
 use super::super::place::Place;
-use super::syntax::{Expression, Field, Piece};
+use super::syntax::{Expression, Key, Piece};
 
 /// An object whose substitutions are not made yet.
 #[derive(Debug, Default)]
@@ -58,65 +59,101 @@ impl Tree {
         self.slots.iter()
     }
 
-    pub(super) fn add_fields(&mut self, fields: Vec<Field>) {
-        for field in fields {
-            self.add_field(field);
-        }
-    }
-
-    fn add_field(&mut self, field: Field) {
-        let mut path = field.path.into_iter().peekable();
-        let mut tree = self;
-        while let Some(key) = path.next() {
-            let slot = tree.slot(key.name, key.place);
-            if path.peek().is_none() {
-                slot.assign(field.value, field.appends);
-                return;
-            }
-            tree = slot.object(key.place);
-        }
-    }
-
-    fn slot(&mut self, name: String, key: Place) -> &mut Slot {
-        let slot = self.slots.entry(name).or_insert_with(|| Slot {
-            key,
+    /// Assigns `value` to the dotted key `path`, which is at most as long as objects may be deep.
+    pub(super) fn add(&mut self, mut path: IntoIter<Key>, value: Expression, appends: bool) {
+        let Some(key) = path.next() else {
+            return;
+        };
+        let slot = self.slots.entry(key.name).or_insert_with(|| Slot {
+            key: key.place,
             layers: Vec::new(),
             progress: RefCell::new(None),
         });
-        slot.key = key;
-        slot
+        slot.key = key.place;
+        if path.len() == 0 {
+            slot.add(Layer::new(value, appends));
+            return;
+        }
+        let mut tree = slot.take_object();
+        tree.add(path, value, appends);
+        slot.layers.push(Layer {
+            place: key.place,
+            kind: LayerKind::Object(tree),
+        });
+    }
+
+    fn merge(&mut self, above: Self) {
+        for (name, slot) in above.slots {
+            let Some(existing) = self.slots.get_mut(&name) else {
+                self.slots.insert(name, slot);
+                continue;
+            };
+            existing.key = slot.key;
+            for layer in slot.layers {
+                existing.add(layer);
+            }
+        }
     }
 }
 
 impl Slot {
-    fn assign(&mut self, mut expression: Expression, appends: bool) {
-        let place = expression.place;
-        if appends {
-            let kind = LayerKind::Appended(expression);
-            self.layers.push(Layer { place, kind });
-            return;
-        }
-        if let [Piece::Object(fields)] = expression.pieces.as_mut_slice() {
-            let fields = std::mem::take(fields);
-            self.object(place).add_fields(fields);
-            return;
-        }
-        if !refers(&expression) {
-            self.layers.clear();
-        }
-        let kind = LayerKind::Value(expression);
-        self.layers.push(Layer { place, kind });
+    pub(super) fn layer_in_progress(&self) -> Option<&Layer> {
+        let progress = self.progress.borrow();
+        self.layers.get(progress.as_ref()?.layer)
     }
 
-    /// The topmost layer, which is made if it is no object.
-    fn object(&mut self, place: Place) -> &mut Tree {
-        let index = match self.layers.last() {
+    fn add(&mut self, mut layer: Layer) {
+        if layer.hides_all() {
+            self.layers.clear();
+        }
+        if let LayerKind::Object(above) = layer.kind {
+            let mut tree = self.take_object();
+            tree.merge(above);
+            layer.kind = LayerKind::Object(tree);
+        }
+        self.layers.push(layer);
+    }
+
+    /// Takes the topmost layer off if it is an object.
+    fn take_object(&mut self) -> Tree {
+        let top = self
+            .layers
+            .pop_if(|layer| layer.is_object());
+        match top {
             Some(Layer {
-                kind: LayerKind::Object(_),
+                kind: LayerKind::Object(tree),
                 ..
-            }) => self.layers.len() - 1,
-            _ => self.layers.len(),
+            }) => tree,
+            _ => Tree::default(),
+        }
+    }
+}
+
+impl Layer {
+    fn new(mut value: Expression, appends: bool) -> Self {
+        let place = value.place;
+        let kind = match value.pieces.as_mut_slice() {
+            _ if appends => LayerKind::Appended(value),
+            [Piece::Object(tree)] => LayerKind::Object(std::mem::take(tree)),
+            _ => LayerKind::Value(value),
         };
-        todo!()
+        Self { place, kind }
+    }
+
+    pub(super) fn is_object(&self) -> bool {
+        matches!(self.kind, LayerKind::Object(_))
+    }
+
+    /// Whether it is a plain text or number, to which earlier values do not matter.
+    fn hides_all(&self) -> bool {
+        let LayerKind::Value(value) = &self.kind else {
+            return false;
+        };
+        value.pieces.iter().all(|piece| {
+            matches!(
+                piece,
+                Piece::Quoted(_) | Piece::Unquoted(_) | Piece::Space(_)
+            )
+        })
     }
 }

@@ -1,0 +1,20 @@
+//! `tidegate check`
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::{EXIT_CONFIG, Terminal};
+use crate::settings::Settings;
+
+pub(super) fn run(conf: Option<&Path>) -> ExitCode {
+    match Settings::load(conf, std::env::vars()) {
+        Ok(settings) => {
+            Terminal.line(settings.summary());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            Terminal.error(error);
+            ExitCode::from(EXIT_CONFIG)
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The command line.
+
+mod broker_client;
+mod check;
+mod publish;
+mod start;
+mod subscribe;
+mod terminal;
+
+pub(crate) use terminal::Terminal;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::demo;
+
+/// Wrong configuration, as in sysexits.
+pub(crate) const EXIT_CONFIG: u8 = 78;
+
+/// An MQTT broker for the edge: ZeroMQ, NNG and DDS in, MQTT out, nothing acknowledged lost.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the broker.
+    Start(Configured),
+    /// Check a configuration file and say what is wrong with it.
+    Check(Configured),
+    /// Publish messages.
+    Pub(publish::Publish),
+    /// Subscribe and print what comes.
+    Sub(subscribe::Subscribe),
+    /// Show the main job: a simulated plant, this broker, a hub, and an uplink that is cut.
+    Demo(demo::Demo),
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+struct Configured {
+    /// The configuration file, HOCON or TOML; without it only 127.0.0.1:1883 is open.
+    #[arg(short, long, value_name = "FILE")]
+    conf: Option<PathBuf>,
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Start(it) => start::run(it.conf.as_deref()),
+        Command::Check(it) => check::run(it.conf.as_deref()),
+        Command::Pub(it) => publish::run(&it),
+        Command::Sub(it) => subscribe::run(&it),
+        Command::Demo(it) => demo::run(&it),
+    }
+}

@@ -1,0 +1,66 @@
+//! `tidegate start`
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::{EXIT_CONFIG, Terminal};
+use crate::daemon::Daemon;
+use crate::settings::Settings;
+
+pub(super) fn run(conf: Option<&Path>) -> ExitCode {
+    let settings = match Settings::load(conf, std::env::vars()) {
+        Ok(settings) => settings,
+        Err(error) => {
+            Terminal.error(error);
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    start_log(&settings);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(settings.workers())
+        .thread_name("worker")
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(serve(settings)),
+        Err(error) => Err(format!("the runtime cannot be started: {error}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            Terminal.error(error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_log(settings: &Settings) {
+    let filter = EnvFilter::new(settings.log_level());
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .with_writer(std::io::stderr);
+    log.init();
+}
+
+async fn serve(settings: Settings) -> Result<(), String> {
+    // Before anything is open, so that no signal is missed.
+    let failed = |error| format!("signals cannot be handled: {error}");
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let daemon = Daemon::start(settings)
+        .await
+        .map_err(|error| error.to_string())?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("stopping on SIGTERM"),
+        _ = interrupt.recv() => tracing::info!("stopping on SIGINT"),
+    }
+    daemon.stop().await;
+    tracing::info!("stopped");
+    Ok(())
+}

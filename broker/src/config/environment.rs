@@ -1,0 +1,65 @@
+//! Settings in environment variables, such as `TIDEGATE_MQTT__RECEIVE_MAXIMUM=100`.
+
+use std::collections::BTreeMap;
+
+use super::error::Fault;
+use super::node::{DEPTH_MAX, Node, NodeValue, Table};
+use super::place::Origins;
+
+/// Every setting's variable begins with this.
+const PREFIX: &str = "TIDEGATE_";
+
+/// Stands between keys, which may contain single underscores.
+const SEPARATOR: &str = "__";
+
+/// Reads the settings among `variables` into a tree. Values stay texts, which are taken as numbers
+/// and booleans where those are wanted: a password of digits is no number.
+///
+/// Keys are in lower case, unless `below`, which the settings will override, has a key that only
+/// differs in case.
+///
+/// Variables without a separator are no settings: Kubernetes makes `TIDEGATE_PORT` and the like
+/// for a service named `tidegate`.
+pub(super) fn read(
+    variables: &BTreeMap<String, String>,
+    below: &Table,
+    origins: &mut Origins,
+) -> Result<Table, Fault> {
+    let mut settings = Table::default();
+    for (name, value) in variables {
+        let Some(keys) = name.strip_prefix(PREFIX) else {
+            continue;
+        };
+        if !keys.contains(SEPARATOR) {
+            continue;
+        }
+        let place = origins.add_variable(name.clone());
+        let keys: Vec<&str> = keys.split(SEPARATOR).collect();
+        if keys.iter().any(|key| key.is_empty()) {
+            return Err(Fault::new(place, "there is no key between two separators `__`"));
+        }
+        if keys.len() > DEPTH_MAX {
+            let message = format!("keys are nested more than {DEPTH_MAX} deep");
+            return Err(Fault::new(place, message));
+        }
+        let node = Node::new(NodeValue::Text(value.clone()), place);
+        if let NodeValue::Table(setting) = Node::nested(spell(&keys, below), node).value {
+            settings.merge(setting);
+        }
+    }
+    Ok(settings)
+}
+
+fn spell(keys: &[&str], below: &Table) -> Vec<String> {
+    let mut table = Some(below);
+    let mut spelled = Vec::with_capacity(keys.len());
+    for key in keys {
+        let known = table.and_then(|table| {
+            let mut keys = table.iter();
+            keys.find(|(known, _)| known.eq_ignore_ascii_case(key))
+        });
+        table = known.and_then(|(_, entry)| entry.node.as_table());
+        spelled.push(known.map_or_else(|| key.to_ascii_lowercase(), |(known, _)| known.to_owned()));
+    }
+    spelled
+}

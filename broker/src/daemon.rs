@@ -1,0 +1,167 @@
+//! The daemon: everything that runs, from its settings to its end.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gateway::Status;
+use persistence::{OpenStoreError, Recovered, Store};
+use tokio::net::TcpListener;
+
+use crate::clock::Clock;
+use crate::exchange::Exchange;
+use crate::gateways::Hosted;
+use crate::listener::Listener;
+use crate::settings::{ListenerSettings, Settings};
+use crate::supervisor::Supervisor;
+
+/// A running broker.
+pub struct Daemon {
+    supervisor: Supervisor,
+    store: Store,
+    addresses: Vec<SocketAddr>,
+}
+
+/// Why the daemon cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener's address cannot be bound.
+    #[error("listener `{name}` cannot listen on {bind}: {source}")]
+    Bind {
+        /// The listener.
+        name: String,
+        /// Its address.
+        bind: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenStoreError),
+    /// There is no directory for the store.
+    #[error("no data directory: neither HOME nor XDG_STATE_HOME is set; set `store.path`")]
+    NoDirectory,
+}
+
+impl Daemon {
+    /// Binds the listeners, opens the store, and starts everything.
+    ///
+    /// # Errors
+    /// An address or the store cannot be used; nothing is left running then.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        // Sockets first: a busy port is the commonest mistake, and the store is not touched then.
+        let mut sockets = Vec::new();
+        for listener in settings.listeners() {
+            let socket = bind(&listener).await?;
+            sockets.push((listener, socket));
+        }
+        let (store, recovered) = open_store(&settings)?;
+        let exchange = Exchange::new(
+            store.clone(),
+            Clock::start(),
+            settings.limits(),
+            settings.bounds(),
+        );
+        let exchange = Arc::new(exchange);
+        recover(&exchange, recovered);
+        let gateways = settings.gateways().iter().map(|(name, gateway)| Hosted {
+            name: name.as_str().into(),
+            gateway: Arc::clone(gateway),
+            status: Arc::new(Status::default()),
+        });
+        let mut listeners = Vec::new();
+        let mut addresses = Vec::new();
+        for (listener, socket) in sockets {
+            addresses.extend(socket.local_addr());
+            let address = socket
+                .local_addr()
+                .map(|it| it.to_string())
+                .unwrap_or_default();
+            tracing::info!(listener = listener.name, address, "listening");
+            listeners.push(Listener {
+                name: listener.name,
+                socket,
+                allow_anonymous: listener.allow_anonymous,
+                connect_timeout: listener.connect_timeout,
+                exchange: Arc::clone(&exchange),
+            });
+        }
+        let supervisor = Supervisor::start(exchange, gateways.collect(), listeners).await;
+        Ok(Self {
+            supervisor,
+            store,
+            addresses,
+        })
+    }
+
+    /// The addresses that the listeners are bound to.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Says farewell to every client, stops everything, and writes what the store holds.
+    pub async fn stop(self) {
+        self.supervisor.stop().await;
+        let store = self.store;
+        // Closing waits for the disk, which must not hold up a worker.
+        if tokio::task::spawn_blocking(move || store.close())
+            .await
+            .is_err()
+        {
+            tracing::error!("the store could not be closed in order");
+        }
+    }
+}
+
+async fn bind(listener: &ListenerSettings) -> Result<TcpListener, StartError> {
+    TcpListener::bind(&listener.bind)
+        .await
+        .map_err(|source| StartError::Bind {
+            name: listener.name.clone(),
+            bind: listener.bind.clone(),
+            source,
+        })
+}
+
+fn open_store(settings: &Settings) -> Result<(Store, Recovered), StartError> {
+    let Some(options) = settings.store_options() else {
+        return Ok((Store::disabled(), Recovered::default()));
+    };
+    let directory = settings.store_directory().or_else(state_directory);
+    let directory = directory.ok_or(StartError::NoDirectory)?;
+    let (store, recovered) = Store::open(&directory, options)?;
+    let sessions = recovered.sessions.len();
+    let retained = recovered.retained.len();
+    tracing::info!(directory = %directory.display(), sessions, retained, "store opened");
+    Ok((store, recovered))
+}
+
+/// Where a daemon keeps its state unless it is told: what systemd assigns, the system's place
+/// for a system service, or the user's.
+fn state_directory() -> Option<PathBuf> {
+    let variable = |name| {
+        std::env::var_os(name)
+            .filter(|it| !it.is_empty())
+            .map(PathBuf::from)
+    };
+    variable("STATE_DIRECTORY")
+        .or_else(|| variable("XDG_STATE_HOME").map(|it| it.join("tidegate")))
+        .or_else(|| variable("HOME").map(|it| it.join(".local/state/tidegate")))
+}
+
+/// Puts back what the store knew.
+fn recover(exchange: &Exchange, recovered: Recovered) {
+    let now = exchange.now();
+    for message in recovered
+        .retained
+        .into_iter()
+        .filter(|it| !it.is_expired(now))
+    {
+        let topic = message.topic.clone();
+        exchange.router.retain(&topic, Some(message), usize::MAX);
+    }
+    for session in recovered.sessions {
+        exchange.recover_session(session);
+    }
+}

@@ -1,0 +1,57 @@
+//! `tidegate demo`: the main job, whole, on this machine, with nothing configured.
+//!
+//! ```text
+//! plant (this process)            edge (child)            uplink        hub (child)
+//! ZeroMQ PUB, NNG pub0, DDS  -->  gateways, store, bridge --> proxy --> subscriber (this process)
+//! ```
+//!
+//! The uplink is a proxy that can be cut. While it is cut, messages wait in the edge's store;
+//! then the edge is killed with SIGKILL and started again. At the end every number that the edge
+//! took in must have arrived at the hub.
+
+mod broker;
+mod hub;
+mod plant;
+mod story;
+mod uplink;
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::cli::Terminal;
+
+/// Show the main job: a simulated plant, this broker, a hub, and an uplink that is cut.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Demo {
+    /// Readings that each of the three sources sends in a second, 1 to 1,000.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rate: u32,
+    /// Seconds of each of the four acts, 1 to 60.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=60))]
+    act_seconds: u32,
+}
+
+/// Runs the demonstration; fails if a message was lost.
+pub(crate) fn run(demo: &Demo) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(async {
+            tokio::select! {
+                outcome = story::tell(demo) => outcome,
+                _ = tokio::signal::ctrl_c() => Err("interrupted".to_owned()),
+            }
+        }),
+        Err(error) => Err(error.to_string()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            Terminal.error(error);
+            ExitCode::FAILURE
+        }
+    }
+}
