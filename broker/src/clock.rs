@@ -7,7 +7,7 @@ use mqtt::Timestamp;
 /// Milliseconds since the Unix epoch as the wall clock had it at start, plus monotonic time
 /// since: a jump of the wall clock while the daemon runs expires nothing.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock {
+pub(crate) struct Clock {
     started: Instant,
     epoch: Timestamp,
 }
@@ -15,7 +15,7 @@ pub struct Clock {
 impl Clock {
     /// A clock that starts now.
     #[must_use]
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         // A wall clock before 1970 counts as 1970.
         let wall = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -28,7 +28,7 @@ impl Clock {
 
     /// The present moment.
     #[must_use]
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.epoch.after(self.started.elapsed())
     }
 }

@@ -1,6 +1,5 @@
 //! The daemon: everything that runs, from its settings to its end.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,15 +15,14 @@ use crate::settings::{ListenerSettings, Settings};
 use crate::supervisor::Supervisor;
 
 /// A running broker.
-pub struct Daemon {
+pub(crate) struct Daemon {
     supervisor: Supervisor,
     store: Store,
-    addresses: Vec<SocketAddr>,
 }
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// A listener's address cannot be bound.
     #[error("listener `{name}` cannot listen on {bind}: {source}")]
     Bind {
@@ -48,7 +46,7 @@ impl Daemon {
     ///
     /// # Errors
     /// An address or the store cannot be used; nothing is left running then.
-    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+    pub(crate) async fn start(settings: Settings) -> Result<Self, StartError> {
         // Sockets first: a busy port is the commonest mistake, and the store is not touched then.
         let mut sockets = Vec::new();
         for listener in settings.listeners() {
@@ -70,9 +68,7 @@ impl Daemon {
             status: Arc::new(Status::default()),
         });
         let mut listeners = Vec::new();
-        let mut addresses = Vec::new();
         for (listener, socket) in sockets {
-            addresses.extend(socket.local_addr());
             let address = socket
                 .local_addr()
                 .map(|it| it.to_string())
@@ -87,21 +83,11 @@ impl Daemon {
             });
         }
         let supervisor = Supervisor::start(exchange, gateways.collect(), listeners).await;
-        Ok(Self {
-            supervisor,
-            store,
-            addresses,
-        })
-    }
-
-    /// The addresses that the listeners are bound to.
-    #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+        Ok(Self { supervisor, store })
     }
 
     /// Says farewell to every client, stops everything, and writes what the store holds.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.supervisor.stop().await;
         let store = self.store;
         // Closing waits for the disk, which must not hold up a worker.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use mqtt::connection::Limits;
 use mqtt::packet::{RetainHandling, SubscriptionOptions};
 use mqtt::session::{Delivery, QueueLimits};
-use mqtt::{Message, Timestamp, TopicFilter};
+use mqtt::{Message, Timestamp, TopicFilter, TopicName};
 use persistence::{Operation, Position, Store, StoredMessage, StoredSubscription};
 
 use crate::clock::Clock;
@@ -21,18 +21,18 @@ const REPLAY_BATCH: usize = 64;
 
 /// Bounds that are the daemon's own and not the protocol's.
 #[derive(Clone, Debug)]
-pub struct ExchangeLimits {
+pub(crate) struct ExchangeLimits {
     /// Of each session's queues.
-    pub queue: QueueLimits,
+    pub(crate) queue: QueueLimits,
     /// Retained messages altogether; further topics are not retained.
-    pub retained_messages_max: usize,
+    pub(crate) retained_messages_max: usize,
     /// Bytes of the payload of a retained message; a larger one is not retained.
-    pub retained_payload_bytes_max: usize,
+    pub(crate) retained_payload_bytes_max: usize,
 }
 
 /// The state that all sessions share.
 #[derive(Debug)]
-pub struct Exchange {
+pub(crate) struct Exchange {
     pub(crate) router: Router,
     pub(crate) registry: Registry,
     pub(crate) store: Store,
@@ -40,8 +40,18 @@ pub struct Exchange {
     /// What one connection may do.
     pub(crate) limits: Limits,
     pub(crate) bounds: ExchangeLimits,
-    published: AtomicU64,
-    retained_refused: AtomicU64,
+    pub(crate) counters: Counters,
+}
+
+/// Counts since the start, over all sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// Messages that were published.
+    pub(crate) published: AtomicU64,
+    /// Deliveries that a session had no room for.
+    pub(crate) dropped: AtomicU64,
+    /// Messages that were to be retained and were not.
+    pub(crate) retained_refused: AtomicU64,
 }
 
 /// What became of a published message.
@@ -67,8 +77,7 @@ impl Exchange {
             clock,
             limits,
             bounds,
-            published: AtomicU64::new(0),
-            retained_refused: AtomicU64::new(0),
+            counters: Counters::default(),
         }
     }
 
@@ -78,7 +87,7 @@ impl Exchange {
 
     /// Routes a message to every matching session, and keeps it if it is to be retained.
     pub(crate) fn publish(&self, message: Message, publisher: &Link) -> Published {
-        self.published.fetch_add(1, Ordering::Relaxed);
+        self.counters.published.fetch_add(1, Ordering::Relaxed);
         let message = Arc::new(message);
         let mut position = if message.retain {
             self.retain(&message)
@@ -88,7 +97,7 @@ impl Exchange {
         let mut matches = MATCHES.with(RefCell::take);
         self.router.matches(&message.topic, &mut matches);
         let mut body = None;
-        let subscribers = merge(&mut matches, publisher, |link, delivery| {
+        let subscribers = merge(&mut matches, Some(publisher), |link, delivery| {
             let stored = self.deliver(link, &message, delivery, &mut body);
             position = position.max(stored);
         });
@@ -114,7 +123,29 @@ impl Exchange {
             retain: message.retain && merged.options.retain_as_published,
             subscription_ids: merged.identifiers,
         };
-        link.deliver(delivery, body, &self.store)
+        self.count(link.deliver(delivery, body, &self.store))
+    }
+
+    fn count(&self, delivered: Option<Position>) -> Position {
+        delivered.unwrap_or_else(|| {
+            self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+            Position(0)
+        })
+    }
+
+    /// Publishes what the daemon says of itself: retained, but in memory only, because it is
+    /// said again after a restart and is not worth a write.
+    pub(crate) fn announce(&self, topic: TopicName, payload: String) {
+        let mut message = Message::new(topic, payload);
+        message.retain = true;
+        let message = Arc::new(message);
+        self.router
+            .retain(&message.topic, Some(Arc::clone(&message)), usize::MAX);
+        let mut matches = Vec::new();
+        self.router.matches(&message.topic, &mut matches);
+        merge(&mut matches, None, |link, merged| {
+            self.deliver(link, &message, merged, &mut None);
+        });
     }
 
     /// Keeps a message for later subscribers; an empty payload removes the one there is
@@ -127,7 +158,9 @@ impl Exchange {
                 .router
                 .retain(&message.topic, kept.clone(), bounds.retained_messages_max);
         if !fits {
-            self.retained_refused.fetch_add(1, Ordering::Relaxed);
+            self.counters
+                .retained_refused
+                .fetch_add(1, Ordering::Relaxed);
             tracing::warn!(topic = %message.topic, "a message is not retained: a limit is reached");
             return Position(0);
         }
@@ -245,13 +278,7 @@ impl Exchange {
             retain: true, // [MQTT-3.3.1-8]
             subscription_ids: replay.identifier.into_iter().collect(),
         };
-        link.deliver(delivery, &mut None, &self.store);
-    }
-
-    /// Messages published since the start.
-    #[must_use]
-    pub fn published(&self) -> u64 {
-        self.published.load(Ordering::Relaxed)
+        self.count(link.deliver(delivery, &mut None, &self.store));
     }
 }
 
@@ -265,7 +292,7 @@ struct Merged {
 /// identifiers of its subscriptions [MQTT-3.3.4-2] [MQTT-3.3.4-3]; returns how many there are.
 fn merge(
     matches: &mut [Subscription],
-    publisher: &Link,
+    publisher: Option<&Link>,
     mut deliver: impl FnMut(&Link, Merged),
 ) -> usize {
     if matches.len() > 1 {
@@ -273,7 +300,7 @@ fn merge(
     }
     let mut count = 0;
     for group in matches.chunk_by(|a, b| Arc::ptr_eq(&a.link, &b.link)) {
-        let own = std::ptr::eq(&*group[0].link, publisher);
+        let own = publisher.is_some_and(|it| std::ptr::eq(&*group[0].link, it));
         let mut merged: Option<Merged> = None;
         // [MQTT-3.8.3-3]
         for subscription in group.iter().filter(|it| !(own && it.options.no_local)) {

@@ -9,6 +9,7 @@
 
 mod cli;
 mod clock;
+mod config;
 mod connection;
 mod daemon;
 mod demo;
@@ -20,6 +21,7 @@ mod registry;
 mod router;
 mod settings;
 mod supervisor;
+mod sys_topics;
 mod timekeeper;
 
 pub use cli::run;

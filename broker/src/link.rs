@@ -104,24 +104,27 @@ impl Link {
 
     /// Puts a delivery in and, if the session is durable, hands it to the store.
     ///
-    /// `body` is the message as the store numbers it, made for the first durable target.
+    /// `body` is the message as the store numbers it, made for the first durable target. None if
+    /// there was no room for the delivery.
     pub(crate) fn deliver(
         &self,
         delivery: Delivery,
         body: &mut Option<StoredMessage>,
         store: &Store,
-    ) -> Position {
+    ) -> Option<Position> {
         let mut state = self.lock();
-        if state.owner.is_none() && (!delivery.qos.is_acknowledged() || self.stored.is_none()) {
-            return Position(0);
+        // Only sessions that wait for their client have no owner; QoS 0 does not wait with them.
+        if state.owner.is_none() && !delivery.qos.is_acknowledged() {
+            return Some(Position(0));
         }
         let (message, qos, retain) = (delivery.message.clone(), delivery.qos, delivery.retain);
         let subscription_ids = delivery.subscription_ids.clone();
         let sequence = match state.session.enqueue(delivery) {
             Enqueue::Kept { sequence } | Enqueue::Spilled { sequence } => sequence,
             Enqueue::Dropped => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-                return Position(0);
+                drop(state);
+                self.count_dropped();
+                return None;
             }
         };
         let mut position = Position(0);
@@ -149,7 +152,7 @@ impl Link {
         if let Some(waker) = waker {
             waker.wake();
         }
-        position
+        Some(position)
     }
 
     /// The session is done with the queue entry of this sequence.
@@ -182,9 +185,17 @@ impl Link {
         Timestamp::from_millis(self.last_packet.load(Ordering::Relaxed))
     }
 
-    /// Deliveries that were dropped because the session had no room.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+    /// Counts a dropped delivery; the log names the 1st, 2nd, 4th and so on.
+    fn count_dropped(&self) {
+        let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+        if dropped.is_power_of_two() {
+            let client_id = &*self.client_id;
+            tracing::warn!(
+                client_id,
+                dropped,
+                "deliveries are dropped: the session has no room"
+            );
+        }
     }
 }
 

@@ -1,12 +1,27 @@
-//! stub settings
-use crate::exchange::ExchangeLimits;
+//! The configuration as the daemon's parts take it.
+
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
-/// s
-pub struct Settings {
-    gateways: Vec<(String, Arc<dyn gateway::Gateway>)>,
+
+use mqtt::connection::Limits;
+use mqtt::session::QueueLimits;
+
+use crate::config::{self, Config, ConfigError, LogColor, LogLevel, NamedGateway};
+use crate::exchange::ExchangeLimits;
+
+/// Up to this many processors one is left to the machine's other programs: a second worker costs
+/// a gateway more wake-ups than it brings.
+const SMALL_MACHINE: usize = 4;
+/// Bytes of QoS 0 messages that wait for one client.
+const LIVE_BYTES_MAX: usize = 1 << 20;
+
+/// A checked configuration with everything that it describes.
+pub(crate) struct Settings {
+    config: Config,
+    gateways: Vec<NamedGateway>,
 }
+
+/// One listener.
 #[derive(Clone, Debug)]
 pub(crate) struct ListenerSettings {
     pub(crate) name: String,
@@ -14,54 +29,156 @@ pub(crate) struct ListenerSettings {
     pub(crate) allow_anonymous: bool,
     pub(crate) connect_timeout: Duration,
 }
+
 impl Settings {
+    /// Reads and checks a configuration.
+    ///
+    /// # Errors
+    /// The first thing that cannot be understood or cannot work, with its place.
     pub(crate) fn load(
-        _conf: Option<&Path>,
-        _env: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, String> {
-        Ok(Self {
-            gateways: Vec::new(),
-        })
+        path: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let (config, gateways) = config::load(path, environment)?;
+        Ok(Self { config, gateways })
     }
+
+    /// What `tidegate check` says of a configuration that is fine.
     pub(crate) fn summary(&self) -> String {
-        String::new()
+        let listeners = self
+            .listeners()
+            .into_iter()
+            .map(|it| it.bind)
+            .collect::<Vec<_>>();
+        let gateways = self
+            .gateways
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect::<Vec<_>>();
+        let or_none = |names: String| {
+            if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names
+            }
+        };
+        format!(
+            "configuration is fine; listeners: {}; gateways and bridges: {}",
+            or_none(listeners.join(", ")),
+            or_none(gateways.join(", "))
+        )
     }
+
+    /// Worker threads.
     pub(crate) fn workers(&self) -> usize {
-        1
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let own = if cores <= SMALL_MACHINE {
+            cores - 1
+        } else {
+            cores
+        };
+        self.config
+            .runtime
+            .workers
+            .map_or_else(|| own.max(1), usize::from)
     }
-    pub(crate) fn log_level(&self) -> &str {
-        "info"
+
+    /// The log level, and whether lines are coloured for this kind of output.
+    pub(crate) fn log(&self, is_terminal: bool) -> (tracing::Level, bool) {
+        let level = match self.config.log.level {
+            LogLevel::Trace => tracing::Level::TRACE,
+            LogLevel::Debug => tracing::Level::DEBUG,
+            LogLevel::Info => tracing::Level::INFO,
+            LogLevel::Warn => tracing::Level::WARN,
+            LogLevel::Error => tracing::Level::ERROR,
+        };
+        let color = match self.config.log.color {
+            LogColor::Auto => is_terminal,
+            LogColor::Always => true,
+            LogColor::Never => false,
+        };
+        (level, color)
     }
+
+    /// The listeners that are enabled.
     pub(crate) fn listeners(&self) -> Vec<ListenerSettings> {
-        vec![ListenerSettings {
-            name: "default".into(),
-            bind: std::env::var("B").unwrap_or("127.0.0.1:1883".into()),
-            allow_anonymous: true,
-            connect_timeout: Duration::from_secs(10),
-        }]
+        let mqtt = &self.config.mqtt;
+        let enabled = self
+            .config
+            .listeners
+            .tcp
+            .iter()
+            .filter(|(_, listener)| listener.enable);
+        let listeners = enabled.map(|(name, listener)| ListenerSettings {
+            name: name.clone(),
+            bind: listener.bind.to_string(),
+            allow_anonymous: mqtt.allows_anonymous_on(&listener.bind),
+            connect_timeout: mqtt.connect_timeout.0,
+        });
+        listeners.collect()
     }
-    pub(crate) fn limits(&self) -> mqtt::connection::Limits {
-        mqtt::connection::Limits::default()
-    }
-    pub(crate) fn bounds(&self) -> ExchangeLimits {
-        ExchangeLimits {
-            queue: mqtt::session::QueueLimits {
-                messages_max: 1000,
-                bytes_max: 4 << 20,
-                live_bytes_max: 1 << 20,
-                stored_messages_max: 1_000_000,
-            },
-            retained_messages_max: 100_000,
-            retained_payload_bytes_max: 256 << 10,
+
+    /// What one connection may do.
+    pub(crate) fn limits(&self) -> Limits {
+        let mqtt = &self.config.mqtt;
+        Limits {
+            packet_bytes_max: u32::try_from(mqtt.max_packet_size.bytes()).unwrap_or(u32::MAX),
+            receive_maximum: mqtt.receive_maximum,
+            inflight_messages_max: mqtt.max_inflight_window,
+            // From 1 to 10: no precision that matters is lost.
+            #[expect(clippy::cast_possible_truncation, reason = "see above")]
+            keep_alive_factor: mqtt.keepalive_multiplier as f32,
+            session_expiry_max: mqtt.max_session_expiry_interval.0,
+            session_expiry_v3: mqtt.session_expiry_interval_v3.0,
+            client_id_bytes_max: mqtt.max_clientid_len.into(),
+            topic_levels_max: mqtt.max_topic_levels.into(),
+            subscriptions_max: to_usize(mqtt.max_subscriptions),
         }
     }
+
+    /// Bounds of sessions and of retained messages.
+    pub(crate) fn bounds(&self) -> ExchangeLimits {
+        let Config {
+            mqtt,
+            retain,
+            store,
+            ..
+        } = &self.config;
+        ExchangeLimits {
+            queue: QueueLimits {
+                messages_max: to_usize(mqtt.max_mqueue_len),
+                bytes_max: to_usize(mqtt.max_queue_bytes.bytes()),
+                live_bytes_max: LIVE_BYTES_MAX,
+                stored_messages_max: store.max_messages,
+            },
+            retained_messages_max: to_usize(retain.max_messages),
+            retained_payload_bytes_max: to_usize(retain.max_payload_size.bytes()),
+        }
+    }
+
+    /// How the store works; none if there is to be none.
     pub(crate) fn store_options(&self) -> Option<persistence::Options> {
-        Some(persistence::Options::default())
+        let store = &self.config.store;
+        store.enable.then(|| persistence::Options {
+            commit_interval: store.commit_interval.0,
+            commit_operations: to_usize(store.commit_messages),
+            pending_bytes_max: to_usize(store.max_pending_bytes.bytes()),
+            ..persistence::Options::default()
+        })
     }
+
+    /// Where the store is, if the configuration says so.
     pub(crate) fn store_directory(&self) -> Option<PathBuf> {
-        std::env::var("D").ok().map(PathBuf::from)
+        self.config.store.path.clone()
     }
-    pub(crate) fn gateways(&self) -> &[(String, Arc<dyn gateway::Gateway>)] {
+
+    /// The gateways and bridges.
+    pub(crate) fn gateways(&self) -> &[NamedGateway] {
         &self.gateways
     }
+}
+
+/// A limit as a size in memory; more than fits is no limit.
+fn to_usize(limit: impl TryInto<usize>) -> usize {
+    limit.try_into().unwrap_or(usize::MAX)
 }

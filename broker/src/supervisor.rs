@@ -15,7 +15,7 @@ use mqtt::ReasonCode;
 use crate::exchange::Exchange;
 use crate::gateways::{GatewayActor, GatewayArgs, Hosted};
 use crate::listener::Listener;
-use crate::timekeeper::Timekeeper;
+use crate::timekeeper::{Timekeeper, TimekeeperArgs};
 
 /// Restarts after panics before an actor is given up, within [`RESTART_WINDOW`].
 const RESTARTS_MAX: u32 = 10;
@@ -58,7 +58,12 @@ impl Supervisor {
         listeners: Vec<Listener>,
     ) -> Self {
         let root = Root::spawn(Root);
-        let timekeeper = Timekeeper::supervise(&root, Arc::clone(&exchange))
+        let hosted: Arc<[Hosted]> = gateways.as_slice().into();
+        let args = TimekeeperArgs {
+            exchange: Arc::clone(&exchange),
+            gateways: hosted,
+        };
+        let timekeeper = Timekeeper::supervise_with(&root, move || args.clone())
             .restart_policy(RestartPolicy::Transient)
             .restart_limit(RESTARTS_MAX, RESTART_WINDOW)
             .spawn()

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use super::{EXIT_CONFIG, Terminal};
 use crate::daemon::Daemon;
@@ -39,10 +38,10 @@ pub(super) fn run(conf: Option<&Path>) -> ExitCode {
 }
 
 fn start_log(settings: &Settings) {
-    let filter = EnvFilter::new(settings.log_level());
+    let (level, color) = settings.log(std::io::stderr().is_terminal());
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_max_level(level)
+        .with_ansi(color)
         .with_target(false)
         .with_writer(std::io::stderr);
     log.init();

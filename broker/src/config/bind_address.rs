@@ -9,7 +9,7 @@ use serde::Deserialize;
 /// With port 0 the system chooses one.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct BindAddress {
+pub(crate) struct BindAddress {
     host: String,
     port: u16,
 }
@@ -26,21 +26,15 @@ impl BindAddress {
         }
     }
 
-    /// A name or an address, without brackets.
-    #[must_use]
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
     /// The TCP port; 0 if the system shall choose.
     #[must_use]
-    pub const fn port(&self) -> u16 {
+    pub(crate) const fn port(&self) -> u16 {
         self.port
     }
 
     /// Whether only programs on this machine can connect.
     #[must_use]
-    pub fn is_loopback(&self) -> bool {
+    pub(crate) fn is_loopback(&self) -> bool {
         match self.host.parse::<IpAddr>() {
             Ok(address) => address.is_loopback(),
             Err(_) => self.host.eq_ignore_ascii_case("localhost"),

@@ -7,7 +7,7 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 /// An amount of bytes. Units are multiples of 1024, with or without `i` or `B`, as in NanoMQ's
 /// files; a number without a unit means bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ByteSize(pub u64);
+pub(crate) struct ByteSize(pub u64);
 
 impl ByteSize {
     pub(crate) const fn kibibytes(number: u64) -> Self {
@@ -20,7 +20,7 @@ impl ByteSize {
 
     /// The amount of bytes.
     #[must_use]
-    pub const fn bytes(self) -> u64 {
+    pub(crate) const fn bytes(self) -> u64 {
         self.0
     }
 

@@ -5,7 +5,7 @@
 
 use ::config::{Map, Value, ValueKind};
 use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqDeserializer, StrDeserializer};
-use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer, Unexpected, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 use serde_path_to_error::Segment;
 
@@ -77,10 +77,9 @@ impl ValueDeserializer {
                 let text = text.trim();
                 text.parse().ok().or_else(|| whole_of(text.parse().ok()?))
             }
-            ValueKind::Nil
-            | ValueKind::Boolean(_)
-            | ValueKind::Table(_)
-            | ValueKind::Array(_) => None,
+            ValueKind::Nil | ValueKind::Boolean(_) | ValueKind::Table(_) | ValueKind::Array(_) => {
+                None
+            }
         }
     }
 
@@ -88,14 +87,12 @@ impl ValueDeserializer {
         let number: f64 = match &self.0 {
             ValueKind::Float(number) => *number,
             ValueKind::String(text) => text.trim().parse().ok()?,
-            ValueKind::I64(_)
-            | ValueKind::I128(_)
-            | ValueKind::U64(_)
-            | ValueKind::U128(_) => self.to_whole()?.to_string().parse().ok()?,
-            ValueKind::Nil
-            | ValueKind::Boolean(_)
-            | ValueKind::Table(_)
-            | ValueKind::Array(_) => return None,
+            ValueKind::I64(_) | ValueKind::I128(_) | ValueKind::U64(_) | ValueKind::U128(_) => {
+                self.to_whole()?.to_string().parse().ok()?
+            }
+            ValueKind::Nil | ValueKind::Boolean(_) | ValueKind::Table(_) | ValueKind::Array(_) => {
+                return None;
+            }
         };
         number.is_finite().then_some(number)
     }
@@ -148,7 +145,9 @@ impl ValueDeserializer {
         table: Map<String, Value>,
         visitor: V,
     ) -> Result<V::Value, Mismatch> {
-        let entries = table.into_iter().map(|(key, value)| (key, Self(value.kind)));
+        let entries = table
+            .into_iter()
+            .map(|(key, value)| (key, Self(value.kind)));
         let mut entries = MapDeserializer::new(entries);
         let read = visitor.visit_map(&mut entries)?;
         entries.end()?;
@@ -230,10 +229,10 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-        match self.0 {
-            ValueKind::Nil => visitor.visit_none(),
-            kind => visitor.visit_some(Self(kind)),
+        if matches!(self.0, ValueKind::Nil) {
+            return visitor.visit_none();
         }
+        visitor.visit_some(self)
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -245,17 +244,17 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-        match self.0 {
-            ValueKind::Array(array) => Self::visit_array(array, visitor),
-            other => Err(Self(other).unexpected("a list")),
+        if let ValueKind::Array(array) = self.0 {
+            return Self::visit_array(array, visitor);
         }
+        Err(self.unexpected("a list"))
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-        match self.0 {
-            ValueKind::Table(table) => Self::visit_table(table, visitor),
-            other => Err(Self(other).unexpected("an object with keys")),
+        if let ValueKind::Table(table) = self.0 {
+            return Self::visit_table(table, visitor);
         }
+        Err(self.unexpected("an object with keys"))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -278,16 +277,26 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
             ValueKind::String(text) => {
                 let mut known = variants.iter();
                 let known = known.find(|variant| variant.eq_ignore_ascii_case(text.trim()));
-                let variant: StrDeserializer<'_, Mismatch> =
-                    known.map_or(text.as_str(), |known| known).into_deserializer();
+                let variant: StrDeserializer<'_, Mismatch> = known
+                    .map_or(text.as_str(), |known| known)
+                    .into_deserializer();
                 visitor.visit_enum(variant)
             }
             ValueKind::Table(table) => {
-                let entries = table.into_iter().map(|(key, value)| (key, Self(value.kind)));
+                let entries = table
+                    .into_iter()
+                    .map(|(key, value)| (key, Self(value.kind)));
                 let entries = MapDeserializer::new(entries);
                 visitor.visit_enum(MapAccessDeserializer::new(entries))
             }
-            other => {
+            other @ (ValueKind::Nil
+            | ValueKind::Boolean(_)
+            | ValueKind::I64(_)
+            | ValueKind::I128(_)
+            | ValueKind::U64(_)
+            | ValueKind::U128(_)
+            | ValueKind::Float(_)
+            | ValueKind::Array(_)) => {
                 let expected = format!("one of {}", variants.join(", "));
                 Err(Self(other).unexpected(&expected))
             }

@@ -7,7 +7,7 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 /// A length of time; a number without a unit means seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ConfiguredDuration(pub Duration);
+pub(crate) struct ConfiguredDuration(pub Duration);
 
 /// Milliseconds of each unit.
 const UNITS: [(&str, u64); 5] = [
@@ -29,7 +29,7 @@ impl ConfiguredDuration {
 
     /// The length of time.
     #[must_use]
-    pub const fn get(self) -> Duration {
+    pub(crate) const fn get(self) -> Duration {
         self.0
     }
 
@@ -41,7 +41,9 @@ impl ConfiguredDuration {
             "" => "s",
             unit => unit,
         };
-        let (_, millis) = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?;
+        let (_, millis) = UNITS
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(unit))?;
         number.checked_mul(*millis).map(Self::from_millis)
     }
 }

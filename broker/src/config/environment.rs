@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::error::Fault;
+use super::layer::Layer;
 use super::node::{DEPTH_MAX, Node, NodeValue, Table};
 use super::place::Origins;
 
@@ -22,7 +23,7 @@ const SEPARATOR: &str = "__";
 /// for a service named `tidegate`.
 pub(super) fn read(
     variables: &BTreeMap<String, String>,
-    below: &Table,
+    below: &[Layer],
     origins: &mut Origins,
 ) -> Result<Table, Fault> {
     let mut settings = Table::default();
@@ -36,30 +37,33 @@ pub(super) fn read(
         let place = origins.add_variable(name.clone());
         let keys: Vec<&str> = keys.split(SEPARATOR).collect();
         if keys.iter().any(|key| key.is_empty()) {
-            return Err(Fault::new(place, "there is no key between two separators `__`"));
+            return Err(Fault::new(
+                place,
+                "there is no key between two separators `__`",
+            ));
         }
         if keys.len() > DEPTH_MAX {
             let message = format!("keys are nested more than {DEPTH_MAX} deep");
             return Err(Fault::new(place, message));
         }
         let node = Node::new(NodeValue::Text(value.clone()), place);
-        if let NodeValue::Table(setting) = Node::nested(spell(&keys, below), node).value {
+        if let Some(setting) = Node::nested(spell(&keys, below), node).into_table() {
             settings.merge(setting);
         }
     }
     Ok(settings)
 }
 
-fn spell(keys: &[&str], below: &Table) -> Vec<String> {
-    let mut table = Some(below);
+fn spell(keys: &[&str], below: &[Layer]) -> Vec<String> {
+    let mut tables: Vec<&Table> = below.iter().map(|layer| &layer.0).collect();
     let mut spelled = Vec::with_capacity(keys.len());
     for key in keys {
-        let known = table.and_then(|table| {
-            let mut keys = table.iter();
-            keys.find(|(known, _)| known.eq_ignore_ascii_case(key))
-        });
-        table = known.and_then(|(_, entry)| entry.node.as_table());
-        spelled.push(known.map_or_else(|| key.to_ascii_lowercase(), |(known, _)| known.to_owned()));
+        let mut known = tables.iter().flat_map(|table| table.iter());
+        let known = known.find(|(known, _)| known.eq_ignore_ascii_case(key));
+        let key = known.map_or_else(|| key.to_ascii_lowercase(), |(known, _)| known.to_owned());
+        let entries = tables.iter().filter_map(|table| table.get(&key));
+        tables = entries.filter_map(|entry| entry.node.as_table()).collect();
+        spelled.push(key);
     }
     spelled
 }

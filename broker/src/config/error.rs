@@ -6,7 +6,7 @@ use super::place::{Origins, Place};
 
 /// Why a configuration was refused. Its text is one line.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum ConfigError {
+pub(crate) enum ConfigError {
     /// A mistake in a file.
     #[error("{file}:{line}:{column}: {message}")]
     InFile {

@@ -1,10 +1,14 @@
 //! One source of configuration, and several of them on top of each other.
 
-use ::config::{Source, Value, ValueKind};
+use ::config::{Config, Source, Value, ValueKind};
 
 use super::error::{ConfigError, Fault};
 use super::node::{Entry, Node, NodeValue, Step, Table};
 use super::place::{Origins, Place};
+
+/// The key that everything is below while it is merged: the `config` crate would take a dot in an
+/// outermost key for the beginning of another key.
+const ROOT: &str = "root";
 
 /// What one source says.
 #[derive(Clone, Debug)]
@@ -16,13 +20,28 @@ impl Source for Layer {
     }
 
     fn collect(&self) -> Result<::config::Map<String, Value>, ::config::ConfigError> {
-        Ok(to_map(&self.0))
+        let root = Value::new(None, ValueKind::Table(to_map(&self.0)));
+        Ok([(ROOT.to_owned(), root)].into_iter().collect())
     }
+}
+
+/// The merged values.
+pub(super) fn merge(
+    layers: &[Layer],
+) -> Result<::config::Map<String, Value>, ::config::ConfigError> {
+    let mut builder = Config::builder();
+    for layer in layers {
+        builder = builder.add_source(layer.clone());
+    }
+    let root = builder.build()?.collect()?.swap_remove(ROOT);
+    root.map_or_else(|| Ok(::config::Map::default()), Value::into_table)
 }
 
 fn to_map(table: &Table) -> ::config::Map<String, Value> {
     let entries = table.in_order();
-    let entries = entries.into_iter().map(|(key, entry)| (key.to_owned(), to_value(&entry.node)));
+    let entries = entries
+        .into_iter()
+        .map(|(key, entry)| (key.to_owned(), to_value(&entry.node)));
     entries.collect()
 }
 
@@ -65,10 +84,11 @@ impl<'l> Places<'l> {
         let mut best: Option<Found> = None;
         for layer in self.layers {
             let found = find(&layer.0, path, part);
-            // What a higher layer replaced, it is to blame for; objects it only adds to.
+            // A higher layer replaced what is below, unless both are objects.
             let better = found.is_some_and(|found| {
                 best.is_none_or(|best| {
-                    found.depth > best.depth || found.depth == best.depth && !found.is_table
+                    let merged = found.is_table && best.is_table;
+                    found.depth > best.depth || found.depth == best.depth && !merged
                 })
             });
             if better {
@@ -109,10 +129,12 @@ fn find(table: &Table, path: &[Step], part: Part) -> Option<Found> {
                 (node.place, node)
             }
         };
-        let names_key = part == Part::Key || node.as_table().is_some();
         found = Some(Found {
             depth,
-            place: if names_key { key } else { node.place },
+            place: match part {
+                Part::Key => key,
+                Part::Value => node.place,
+            },
             is_table: node.as_table().is_some(),
         });
         parent = Some(node);

@@ -5,8 +5,8 @@ use std::fmt::Display;
 use serde::de::{self, Expected, Unexpected};
 use thiserror::Error;
 
-use super::layer::{Part, Places};
 use super::error::ConfigError;
+use super::layer::{Part, Places};
 use super::node::Step;
 
 /// Names are suggested if they are at least this similar, from 0 to 1.
@@ -118,7 +118,16 @@ fn describe_unexpected(unexpected: Unexpected<'_>) -> String {
         Unexpected::Unit => "null".to_owned(),
         Unexpected::Seq => "a list".to_owned(),
         Unexpected::Map => "an object".to_owned(),
-        other => other.to_string(),
+        Unexpected::Char(_)
+        | Unexpected::Bytes(_)
+        | Unexpected::Option
+        | Unexpected::NewtypeStruct
+        | Unexpected::Enum
+        | Unexpected::UnitVariant
+        | Unexpected::NewtypeVariant
+        | Unexpected::TupleVariant
+        | Unexpected::StructVariant
+        | Unexpected::Other(_) => unexpected.to_string(),
     }
 }
 
@@ -156,7 +165,9 @@ fn join(path: &[Step]) -> String {
 /// The nearest known name, or else all of them.
 fn suggestion(found: &str, known: &[&str], kind: &str) -> String {
     let found = found.to_lowercase();
-    let scored = known.iter().map(|name| (strsim::jaro_winkler(&found, name), name));
+    let scored = known
+        .iter()
+        .map(|name| (strsim::jaro_winkler(&found, name), name));
     let best = scored.max_by(|(left, _), (right, _)| left.total_cmp(right));
     match best {
         Some((score, name)) if score >= SIMILARITY_MIN => format!("; did you mean `{name}`?"),

@@ -62,7 +62,17 @@ impl Table {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> {
-        self.entries.iter().map(|(key, entry)| (key.as_str(), entry))
+        self.entries
+            .iter()
+            .map(|(key, entry)| (key.as_str(), entry))
+    }
+
+    pub(super) fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.entries.values_mut()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     /// The entries sorted by place, so that the first mistake of a file is reported first.
@@ -101,11 +111,6 @@ impl Node {
         Self { value, place }
     }
 
-    /// An empty table.
-    pub(super) fn table(place: Place) -> Self {
-        Self::new(NodeValue::Table(Table::default()), place)
-    }
-
     /// Lays `above` over this value: tables are merged, anything else is replaced.
     pub(super) fn overlay(&mut self, above: Self) {
         match (&mut self.value, above.value) {
@@ -115,9 +120,26 @@ impl Node {
         self.place = above.place;
     }
 
+    pub(super) fn into_table(self) -> Option<Table> {
+        if let NodeValue::Table(table) = self.value {
+            Some(table)
+        } else {
+            None
+        }
+    }
+
     pub(super) fn as_table(&self) -> Option<&Table> {
         if let NodeValue::Table(table) = &self.value {
             Some(table)
+        } else {
+            None
+        }
+    }
+
+    /// The element of a list.
+    pub(super) fn element(&self, index: usize) -> Option<&Self> {
+        if let NodeValue::List(list) = &self.value {
+            list.get(index)
         } else {
             None
         }
@@ -131,17 +153,6 @@ impl Node {
             table.insert(key, Entry { key: place, node });
             Self::new(NodeValue::Table(table), place)
         })
-    }
-}
-
-impl Node {
-    /// The element of a list.
-    pub(super) fn element(&self, index: usize) -> Option<&Self> {
-        if let NodeValue::List(list) = &self.value {
-            list.get(index)
-        } else {
-            None
-        }
     }
 }
 

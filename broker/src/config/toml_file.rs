@@ -10,12 +10,12 @@ use super::node::{Entry, Node, NodeValue, Table};
 use super::place::Place;
 
 /// Reads a text into a tree whose root is a table. The crate limits how deep it may be.
-pub(super) fn read(text: &str, start: Place) -> Result<Node, Fault> {
+pub(super) fn read(text: &str, start: Place) -> Result<Table, Fault> {
     // Some editors write a byte order mark, which is no part of the text.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = Lines::new(text, start);
     match DeTable::parse(text) {
-        Ok(table) => lines.read_table(table.into_inner(), start),
+        Ok(table) => lines.read_table(table.into_inner()),
         Err(error) => {
             let place = error.span().map_or(start, |span| lines.place(&span));
             Err(Fault::new(place, error.message()))
@@ -49,12 +49,17 @@ impl<'t> Lines<'t> {
         let Place::File { file, .. } = self.start else {
             return self.start;
         };
-        let line = self.lines.partition_point(|(begin, _)| *begin <= span.start);
-        let Some((begin, text)) = line.checked_sub(1).and_then(|index| self.lines.get(index)) else {
+        let line = self
+            .lines
+            .partition_point(|(begin, _)| *begin <= span.start);
+        let Some((begin, text)) = line.checked_sub(1).and_then(|index| self.lines.get(index))
+        else {
             return self.start;
         };
         let before = span.start - begin;
-        let columns = text.char_indices().take_while(|(offset, _)| *offset < before);
+        let columns = text
+            .char_indices()
+            .take_while(|(offset, _)| *offset < before);
         Place::File {
             file,
             line,
@@ -62,7 +67,7 @@ impl<'t> Lines<'t> {
         }
     }
 
-    fn read_table(&self, table: DeTable<'_>, place: Place) -> Result<Node, Fault> {
+    fn read_table(&self, table: DeTable<'_>) -> Result<Table, Fault> {
         let mut read = Table::default();
         for (key, value) in table {
             let entry = Entry {
@@ -71,7 +76,7 @@ impl<'t> Lines<'t> {
             };
             read.insert(key.into_inner().into_owned(), entry);
         }
-        Ok(Node::new(NodeValue::Table(read), place))
+        Ok(read)
     }
 
     fn read_value(&self, value: Spanned<DeValue<'_>>) -> Result<Node, Fault> {
@@ -97,7 +102,7 @@ impl<'t> Lines<'t> {
                 let elements = elements.into_iter().map(|element| self.read_value(element));
                 NodeValue::List(elements.collect::<Result<_, _>>()?)
             }
-            DeValue::Table(table) => return self.read_table(table, place),
+            DeValue::Table(table) => NodeValue::Table(self.read_table(table)?),
         };
         Ok(Node::new(value, place))
     }

@@ -5,7 +5,7 @@ use std::task::Context;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqtt::connection::{Action, IncomingPublish, ServerConnection, WillMessage};
+use mqtt::connection::{Action, IncomingPublish, PendingAck, ServerConnection, WillMessage};
 use mqtt::packet::{
     Frame, Packet, Properties, Property, Suback, Subscribe, SubscriptionOptions, Unsuback,
     Unsubscribe,
@@ -123,6 +123,14 @@ impl Client {
         let publish = &incoming.publish;
         let invalid = ProtocolViolation::new(ReasonCode::TopicNameInvalid, "no topic name");
         let topic = TopicName::new(publish.header.topic).map_err(|_| invalid)?;
+        // The daemon alone speaks there.
+        if topic.as_str().starts_with("$SYS/") {
+            let refused = |ack: PendingAck| Reply::Ack(ack.with_reason(ReasonCode::NotAuthorized));
+            if let Some(ack) = incoming.ack {
+                self.outbox.reply(Position(0), refused(ack));
+            }
+            return Ok(());
+        }
         let expiry = publish.properties.iter().find_map(|property| {
             if let Property::MessageExpiryInterval(it) = property {
                 Some(it)

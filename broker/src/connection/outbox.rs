@@ -23,6 +23,8 @@ pub(super) struct Outbox {
     bytes: Vec<u8>,
     written: usize,
     replies: VecDeque<(Position, Reply)>,
+    /// The store wakes the task at this position.
+    awaited: Position,
 }
 
 /// An answer that may leave once a position of the store is durable.
@@ -68,8 +70,12 @@ impl Outbox {
         context: &mut Context<'_>,
     ) {
         while let Some((position, _)) = self.replies.front() {
-            if store.durable() < *position && store.poll_durable(*position, context).is_pending() {
-                return;
+            if store.durable() < *position {
+                let asked = self.awaited == *position;
+                self.awaited = *position;
+                if asked || store.poll_durable(*position, context).is_pending() {
+                    return;
+                }
             }
             match self.replies.pop_front() {
                 Some((_, Reply::Ack(ack))) => connection.encode_ack(ack, &mut self.bytes),

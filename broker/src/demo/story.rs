@@ -103,7 +103,8 @@ impl Stage {
     async fn wait_connected(&self) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
         for source in SOURCES {
-            while self.watch.arrived(source).numbers.is_empty() {
+            let nothing = |watch: &HubWatch| watch.arrived(source).numbers.is_empty();
+            while nothing(&self.watch) || nothing(&self.edge_watch) {
                 if Instant::now() > deadline {
                     return Err(format!("no reading from {source} reaches the hub"));
                 }

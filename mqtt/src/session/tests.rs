@@ -143,6 +143,7 @@ fn packet_identifiers_come_round_and_wait_for_one_in_use() {
         ..LIMITS
     };
     let limits = QueueLimits {
+        bytes_max: 1 << 30,
         stored_messages_max: 100_000,
         ..limits
     };

@@ -118,7 +118,10 @@ impl<'o> Includes<'o> {
             )));
         }
         let mut path = folder.join(&include.name);
-        if path.extension().is_some_and(|extension| extension == "toml") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
             return Err(fault("only HOCON files can be included"));
         }
         if path.extension().is_none() && !path.exists() {

@@ -24,7 +24,7 @@ use self::parser::Parser;
 use self::resolver::Resolver;
 use self::tree::Tree;
 use super::error::Fault;
-use super::node::Node;
+use super::node::Table;
 use super::place::{Origins, Place};
 
 /// Reads a text into a tree whose root is a table. Included files are looked for in `folder`.
@@ -34,11 +34,11 @@ pub(super) fn read(
     folder: &Path,
     origins: &mut Origins,
     variables: &BTreeMap<String, String>,
-) -> Result<Node, Fault> {
+) -> Result<Table, Fault> {
     let mut includes = Includes::new(origins);
     let mut tree = Tree::default();
     Parser::new(text, start, folder, &mut includes).parse_root(&mut tree)?;
-    Resolver::new(&tree, variables).resolve(start)
+    Resolver::new(&tree, variables).resolve()
 }
 
 #[cfg(test)]

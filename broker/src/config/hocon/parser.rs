@@ -20,7 +20,7 @@ pub(super) struct Parser<'t, 'i, 'o> {
     folder: &'t Path,
     includes: &'i mut Includes<'o>,
     include_depth: usize,
-    /// Objects, lists and keys around the cursor.
+    /// Keys and lists around the cursor. Objects are only nested in those.
     depth: usize,
     /// The keys around the cursor; none within a list.
     path: Option<Vec<String>>,
@@ -50,7 +50,9 @@ impl<'t, 'i, 'o> Parser<'t, 'i, 'o> {
     pub(super) fn parse_root(mut self, tree: &mut Tree) -> Result<(), Fault> {
         self.cursor.skip_blank();
         if self.cursor.starts_with("[") {
-            return Err(self.cursor.fault("a configuration is an object, not a list"));
+            return Err(self
+                .cursor
+                .fault("a configuration is an object, not a list"));
         }
         if !self.cursor.starts_with("{") {
             return self.parse_fields(tree, None);
@@ -196,10 +198,8 @@ impl<'t, 'i, 'o> Parser<'t, 'i, 'o> {
         match self.cursor.peek() {
             Some('"') => Ok(Piece::Quoted(read_quoted(&mut self.cursor)?)),
             Some('{') => {
-                self.enter(1)?;
                 let mut tree = Tree::default();
                 self.parse_object(&mut tree)?;
-                self.depth -= 1;
                 Ok(Piece::Object(tree))
             }
             Some('[') => {
@@ -246,7 +246,9 @@ impl<'t, 'i, 'o> Parser<'t, 'i, 'o> {
         let path = read_path(&mut self.cursor)?;
         self.cursor.skip_spaces();
         if !self.cursor.eat("}") {
-            return Err(self.cursor.fault("expected `}` after the substitution's path"));
+            return Err(self
+                .cursor
+                .fault("expected `}` after the substitution's path"));
         }
         if path.len() > DEPTH_MAX {
             return Err(too_deep(place));
@@ -293,6 +295,6 @@ impl<'t, 'i, 'o> Parser<'t, 'i, 'o> {
 fn too_deep(place: Place) -> Fault {
     Fault::new(
         place,
-        format!("keys, objects and lists are nested more than {DEPTH_MAX} deep"),
+        format!("keys and lists are nested more than {DEPTH_MAX} deep"),
     )
 }

@@ -46,9 +46,8 @@ impl<'t> Resolver<'t> {
         }
     }
 
-    pub(super) fn resolve(mut self, start: Place) -> Result<Node, Fault> {
-        let table = self.resolve_tree(self.tree, 0)?;
-        Ok(Node::new(NodeValue::Table(table), start))
+    pub(super) fn resolve(mut self) -> Result<Table, Fault> {
+        self.resolve_tree(self.tree, 0)
     }
 
     fn resolve_tree(&mut self, tree: &'t Tree, depth: usize) -> Result<Table, Fault> {
@@ -120,13 +119,10 @@ impl<'t> Resolver<'t> {
     ) -> Result<Option<Node>, Fault> {
         let mut concatenation = Concatenation::new(expression.place);
         for piece in &expression.pieces {
-            match piece {
-                Piece::Space(space) => concatenation.add_space(space),
-                piece => {
-                    if let Some(value) = self.resolve_piece(piece, expression.place, depth)? {
-                        concatenation.add(value)?;
-                    }
-                }
+            if let Piece::Space(space) = piece {
+                concatenation.add_space(space);
+            } else if let Some(value) = self.resolve_piece(piece, expression.place, depth)? {
+                concatenation.add(value)?;
             }
         }
         Ok(concatenation.finish())
@@ -211,7 +207,7 @@ impl<'t> Resolver<'t> {
             return self.resolve_slot(slot, depth);
         }
         // The other keys of an object need no value yet, and may even depend on this one.
-        let layer = slot.layer_in_progress().or(slot.layers.last());
+        let layer = slot.layer_in_progress().or_else(|| slot.layers.last());
         let above = match layer.map(|layer| &layer.kind) {
             Some(LayerKind::Object(tree)) => self.find(tree, rest, depth + 1)?,
             Some(LayerKind::Value(_) | LayerKind::Appended(_)) | None => Found::Nothing,
@@ -244,11 +240,11 @@ impl<'t> Resolver<'t> {
             };
             return self.copy_at(&node, path, depth);
         };
-        let below = match self.find_below(slot, path, depth)? {
+        let mut below = self.find_below(slot, path, depth)?;
+        if layer.is_object() && matches!(below, Found::Circular) {
             // An object does not depend on itself because a key that is sought is not in it.
-            Found::Circular if layer.is_object() => Found::Nothing,
-            below => below,
-        };
+            below = Found::Nothing;
+        }
         match (below, above) {
             (Found::Value(below), Found::Value(above)) => {
                 Ok(overlay(Some(below), Some(above)).map_or(Found::Nothing, Found::Value))
@@ -266,11 +262,17 @@ impl<'t> Resolver<'t> {
         depth: usize,
     ) -> Result<Found, Fault> {
         let progress = slot.progress.borrow();
-        let below = progress.as_ref().and_then(|progress| progress.below.as_ref());
+        let below = progress
+            .as_ref()
+            .and_then(|progress| progress.below.as_ref());
         match below {
             Some(node) => self.copy_at(node, path, depth),
             // A key may ask for its own earlier value even if there is none.
-            None if self.current.last().is_some_and(|own| std::ptr::eq(*own, slot)) => {
+            None if self
+                .current
+                .last()
+                .is_some_and(|own| std::ptr::eq(*own, slot)) =>
+            {
                 Ok(Found::Nothing)
             }
             None => Ok(Found::Circular),
@@ -354,7 +356,12 @@ fn append(below: Option<Node>, node: Option<Node>, place: Place) -> Result<Optio
     let mut list = match below.map(|below| below.value) {
         None => Vec::new(),
         Some(NodeValue::List(list)) => list,
-        Some(_) => return Err(Fault::new(place, "`+=` needs a list, but this key has a value that is none")),
+        Some(_) => {
+            return Err(Fault::new(
+                place,
+                "`+=` needs a list, but this key has a value that is none",
+            ));
+        }
     };
     list.extend(node);
     Ok(Some(Node::new(NodeValue::List(list), place)))

@@ -116,9 +116,7 @@ impl Slot {
 
     /// Takes the topmost layer off if it is an object.
     fn take_object(&mut self) -> Tree {
-        let top = self
-            .layers
-            .pop_if(|layer| layer.is_object());
+        let top = self.layers.pop_if(|layer| layer.is_object());
         match top {
             Some(Layer {
                 kind: LayerKind::Object(tree),

@@ -1,0 +1,93 @@
+//! `listeners`: where clients connect.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::bind_address::BindAddress;
+use super::node::{Entry, Node, NodeValue, Table};
+use super::problem::Problem;
+
+/// Listeners by kind and name. Without this section there is one, on the loopback interface;
+/// with it, there are those that it names.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Listeners {
+    /// MQTT over TCP without encryption. A listener may go without a name, as in
+    /// `listeners.tcp { bind = "127.0.0.1:1883" }`, and is called `default` then.
+    #[serde(default)]
+    pub(crate) tcp: BTreeMap<String, TcpListener>,
+}
+
+/// One MQTT listener on TCP.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TcpListener {
+    /// `host:port`, or only a port for all IPv4 addresses; default `127.0.0.1:1883`. With port 0
+    /// the system chooses one.
+    pub(crate) bind: BindAddress,
+    /// Whether it is opened; default true.
+    pub(crate) enable: bool,
+}
+
+/// The name of a listener that has none.
+const DEFAULT_NAME: &str = "default";
+
+impl Default for Listeners {
+    fn default() -> Self {
+        Self {
+            tcp: BTreeMap::from([(DEFAULT_NAME.to_owned(), TcpListener::default())]),
+        }
+    }
+}
+
+impl Default for TcpListener {
+    fn default() -> Self {
+        Self {
+            bind: BindAddress::loopback(),
+            enable: true,
+        }
+    }
+}
+
+impl Listeners {
+    pub(super) fn validate(&self) -> Result<(), Problem> {
+        let mut bound: Vec<(&str, &BindAddress)> = Vec::new();
+        for (name, listener) in self.tcp.iter().filter(|(_, listener)| listener.enable) {
+            let bind = &listener.bind;
+            let twin = bound
+                .iter()
+                .find(|(_, other)| bind.port() != 0 && *other == bind);
+            if let Some((twin, _)) = twin {
+                let message = format!("`listeners.tcp.{twin}` listens on {bind} already");
+                return Err(Problem::at(&["listeners", "tcp", name, "bind"], &message));
+            }
+            bound.push((name, bind));
+        }
+        Ok(())
+    }
+}
+
+/// Moves the keys of listeners without a name below the name `default`.
+pub(super) fn name_listeners(root: &mut Table) {
+    let Some(Entry { node, .. }) = root.get_mut("listeners") else {
+        return;
+    };
+    let NodeValue::Table(kinds) = &mut node.value else {
+        return;
+    };
+    for kind in kinds.entries_mut() {
+        let (key, place) = (kind.key, kind.node.place);
+        let NodeValue::Table(listeners) = &mut kind.node.value else {
+            continue;
+        };
+        let keys = listeners.extract(|node| node.as_table().is_none());
+        if keys.is_empty() {
+            continue;
+        }
+        let mut named = Table::default();
+        let node = Node::new(NodeValue::Table(keys), place);
+        named.insert(DEFAULT_NAME.to_owned(), Entry { key, node });
+        listeners.merge(named);
+    }
+}

@@ -1,0 +1,121 @@
+//! The daemon's configuration: a HOCON or TOML file, overridden by the environment.
+//!
+//! Both formats are read into one tree whose keys and values know their places, so that every
+//! mistake is reported with file, line and column. The `config` crate merges the trees.
+
+mod bind_address;
+mod byte_size;
+mod deserializer;
+mod duration;
+mod environment;
+mod error;
+mod gateways;
+mod hocon;
+mod layer;
+mod listeners;
+mod log;
+mod mismatch;
+mod mqtt;
+mod node;
+mod place;
+mod problem;
+mod retain;
+mod runtime;
+mod source_file;
+mod sources;
+mod store;
+mod toml_file;
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+pub(crate) use self::error::ConfigError;
+pub(crate) use self::gateways::NamedGateway;
+pub(crate) use self::listeners::Listeners;
+pub(crate) use self::log::{Log, LogColor, LogLevel};
+pub(crate) use self::mqtt::Mqtt;
+pub(crate) use self::retain::Retain;
+pub(crate) use self::runtime::Runtime;
+pub(crate) use self::store::Store;
+
+use self::gateways::{Bridges, Gateways};
+use self::problem::Problem;
+use self::sources::Sources;
+
+/// The whole configuration. Every key has a default.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// Where clients connect.
+    pub(crate) listeners: Listeners,
+    /// The protocol's limits and time spans.
+    pub(crate) mqtt: Mqtt,
+    /// Retained messages.
+    pub(crate) retain: Retain,
+    /// What survives a restart.
+    pub(crate) store: Store,
+    /// What is logged.
+    pub(crate) log: Log,
+    /// The machine's resources.
+    pub(crate) runtime: Runtime,
+    /// Brokerless protocols.
+    pub(crate) gateways: Gateways,
+    /// Upstream brokers.
+    pub(crate) bridges: Bridges,
+}
+
+/// Reads the file at `path`, if there is one to read, and the settings among the variables in
+/// `environment`, which override it. The extension `.toml` means TOML, any other HOCON.
+///
+/// # Errors
+///
+/// If anything in the configuration is not understood or not allowed; nothing is ignored.
+pub(crate) fn load(
+    path: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<(Config, Vec<NamedGateway>), ConfigError> {
+    let mut sources = Sources::new(environment);
+    if let Some(path) = path {
+        sources.add_file(path)?;
+    }
+    finish(sources)
+}
+
+/// Like [`load`], with the text that the file at `path` is said to have.
+///
+/// # Errors
+///
+/// As [`load`].
+#[cfg(test)]
+pub(crate) fn load_text(
+    path: &Path,
+    text: &str,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<(Config, Vec<NamedGateway>), ConfigError> {
+    let mut sources = Sources::new(environment);
+    sources.add_text(path, text)?;
+    finish(sources)
+}
+
+fn finish(mut sources: Sources) -> Result<(Config, Vec<NamedGateway>), ConfigError> {
+    sources.add_environment()?;
+    let config: Config = sources.deserialize()?;
+    let located = |problem: Problem| sources.locate(&problem);
+    config.validate().map_err(located)?;
+    let gateways = gateways::build(&config.gateways, &config.bridges).map_err(located)?;
+    Ok((config, gateways))
+}
+
+impl Config {
+    /// Checks what a single value cannot tell: ranges, and values that contradict each other.
+    fn validate(&self) -> Result<(), Problem> {
+        self.listeners.validate()?;
+        self.mqtt.validate()?;
+        self.store.validate()?;
+        self.runtime.validate()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! Values that are well-formed but out of range, or at odds with each other.
+
+use std::fmt::Display;
+
+use super::node::Step;
+
+/// What is wrong with the value at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    pub(super) path: Vec<Step>,
+    pub(super) message: String,
+}
+
+impl Problem {
+    pub(super) fn at(path: &[&str], message: &str) -> Self {
+        let name = path.join(".");
+        Self {
+            path: path
+                .iter()
+                .map(|key| Step::Key((*key).to_owned()))
+                .collect(),
+            message: format!("`{name}`: {message}"),
+        }
+    }
+}
+
+/// Checks that a value is at least `min` and at most `max`.
+pub(super) fn check_range<T: PartialOrd + Display>(
+    path: &[&str],
+    value: T,
+    min: T,
+    max: T,
+) -> Result<(), Problem> {
+    if value >= min && value <= max {
+        return Ok(());
+    }
+    let message = format!("expected a value from {min} to {max}, found {value}");
+    Err(Problem::at(path, &message))
+}
+
+/// Checks that a value is not 0, which would stop what it limits altogether.
+pub(super) fn check_positive<T: PartialOrd + Default>(
+    path: &[&str],
+    value: T,
+) -> Result<(), Problem> {
+    if value > T::default() {
+        return Ok(());
+    }
+    Err(Problem::at(path, "expected more than 0"))
+}

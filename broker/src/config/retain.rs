@@ -1,0 +1,24 @@
+//! `retain`: retained messages.
+
+use serde::Deserialize;
+
+use super::byte_size::ByteSize;
+
+/// Limits of retained messages. What exceeds them is delivered but not retained.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Retain {
+    /// Bytes of the largest payload that is retained; default 256 KiB. With 0 nothing is.
+    pub(crate) max_payload_size: ByteSize,
+    /// Retained messages of all topics; default 100000. With 0 nothing is retained.
+    pub(crate) max_messages: u64,
+}
+
+impl Default for Retain {
+    fn default() -> Self {
+        Self {
+            max_payload_size: ByteSize::kibibytes(256),
+            max_messages: 100_000,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! `store`: what survives a restart.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::byte_size::ByteSize;
+use super::duration::ConfiguredDuration;
+use super::problem::{Problem, check_positive, check_range};
+
+/// The database of sessions, queues and retained messages.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Store {
+    /// Whether anything survives a restart; default true.
+    pub(crate) enable: bool,
+    /// The database's folder; default is the system's folder for the state of services.
+    pub(crate) path: Option<PathBuf>,
+    /// How long a message waits at most for others to be written with; default 5ms. An
+    /// acknowledgement waits as long.
+    pub(crate) commit_interval: ConfiguredDuration,
+    /// Messages that are written at once at most; default 1000.
+    pub(crate) commit_messages: u32,
+    /// Bytes that wait to be written; default 16 MiB. Publishers are slowed down beyond.
+    pub(crate) max_pending_bytes: ByteSize,
+    /// Messages that are kept for one session; default 1000000.
+    pub(crate) max_messages: u64,
+    /// Bytes of messages that are kept for one session; default 256 MiB.
+    pub(crate) max_bytes: ByteSize,
+}
+
+/// Publishers wait for their acknowledgements as long.
+const COMMIT_INTERVAL_MAX: ConfiguredDuration = ConfiguredDuration::from_secs(10);
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            enable: true,
+            path: None,
+            commit_interval: ConfiguredDuration::from_millis(5),
+            commit_messages: 1000,
+            max_pending_bytes: ByteSize::mebibytes(16),
+            max_messages: 1_000_000,
+            max_bytes: ByteSize::mebibytes(256),
+        }
+    }
+}
+
+impl Store {
+    pub(super) fn validate(&self) -> Result<(), Problem> {
+        let interval = self.commit_interval.get().as_millis();
+        let interval_max = COMMIT_INTERVAL_MAX.get().as_millis();
+        if interval > interval_max {
+            let message = format!("expected at most {interval_max}ms, found {interval}ms");
+            return Err(Problem::at(&["store", "commit_interval"], &message));
+        }
+        check_range(
+            &["store", "commit_messages"],
+            self.commit_messages,
+            1,
+            1_000_000,
+        )?;
+        check_positive(&["store", "max_pending_bytes"], self.max_pending_bytes)?;
+        check_positive(&["store", "max_messages"], self.max_messages)?;
+        check_positive(&["store", "max_bytes"], self.max_bytes)
+    }
+}

@@ -1,0 +1,652 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+use serde::Deserialize;
+
+use super::sources::Sources;
+use super::*;
+
+type Variables<'v> = &'v [(&'v str, &'v str)];
+
+fn owned(variables: Variables<'_>) -> Vec<(String, String)> {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    variables.iter().map(owned).collect()
+}
+
+/// Reads and checks the sections that belong to the daemon itself.
+fn parse(name: &str, text: &str, variables: Variables<'_>) -> Result<Config, String> {
+    let read = || {
+        let mut sources = Sources::new(owned(variables));
+        sources.add_text(Path::new(name), text)?;
+        sources.add_environment()?;
+        let config: Config = sources.deserialize()?;
+        config
+            .validate()
+            .map_err(|problem| sources.locate(&problem))?;
+        Ok::<_, ConfigError>(config)
+    };
+    read().map_err(|error| error.to_string())
+}
+
+#[track_caller]
+fn check_error(text: &str, expected: &str) {
+    let result = parse("etc/t.conf", text, &[]);
+    assert_eq!(result, Err(format!("etc/t.conf:{expected}")), "{text}");
+}
+
+#[track_caller]
+fn check_toml_error(text: &str, expected: &str) {
+    let result = parse("t.toml", text, &[]);
+    assert_eq!(result, Err(format!("t.toml:{expected}")), "{text}");
+}
+
+/// A configuration as users of NanoMQ write it.
+const SAMPLE: &str = r#"
+# ====================
+# A gateway in hall 3.
+# ====================
+mqtt {
+    property.max = 5MB            # see below
+    max_packet_size = ${mqtt.property.max}
+    max_mqueue_len = 2048
+    keepalive_multiplier = 1.25
+    max_session_expiry_interval = 2d
+}
+
+listeners.tcp {
+    ## the plant's network
+    bind = "0.0.0.0:1883"
+}
+listeners.tcp.local {
+    bind: "127.0.0.1:11883", enable: true
+}
+
+log = {
+    level = WARN
+}
+store { path = ${STATE}/tidegate, commit_interval = 20ms }
+"#;
+
+#[test]
+fn a_realistic_file() {
+    let text = SAMPLE
+        .replace("property.max = 5MB            # see below", "")
+        .replace("${mqtt.property.max}", "5MB // five");
+    let config = parse("t.conf", &text, &[("STATE", "/var/lib")]).unwrap();
+    assert_eq!(config.mqtt.max_packet_size.bytes(), 5 << 20);
+    assert_eq!(config.mqtt.max_mqueue_len, 2048);
+    assert_eq!(config.mqtt.keepalive_multiplier, 1.25);
+    assert_eq!(
+        config.mqtt.max_session_expiry_interval.get().as_secs(),
+        2 * 86_400
+    );
+    assert_eq!(config.mqtt.receive_maximum, 1024);
+    let binds: Vec<_> = config
+        .listeners
+        .tcp
+        .iter()
+        .map(|(name, tcp)| (name.as_str(), tcp.bind.to_string()))
+        .collect();
+    assert_eq!(
+        binds,
+        [
+            ("default", "0.0.0.0:1883".to_owned()),
+            ("local", "127.0.0.1:11883".to_owned())
+        ]
+    );
+    assert_eq!(config.log.level, LogLevel::Warn);
+    assert_eq!(
+        config.store.path.as_deref(),
+        Some(Path::new("/var/lib/tidegate"))
+    );
+    assert_eq!(config.store.commit_interval.get().as_millis(), 20);
+    let error = parse("t.conf", SAMPLE, &[("STATE", "/var/lib")]).unwrap_err();
+    assert!(
+        error.starts_with("t.conf:6:5: unknown key `property` in `mqtt`; "),
+        "{error}"
+    );
+}
+
+#[test]
+fn nothing_configured() {
+    for name in ["t.conf", "t.toml"] {
+        assert_eq!(parse(name, "", &[]), Ok(Config::default()), "{name}");
+    }
+    let config = Config::default();
+    let default = &config.listeners.tcp["default"];
+    assert_eq!(
+        (default.bind.to_string().as_str(), default.enable),
+        ("127.0.0.1:1883", true)
+    );
+    assert!(config.mqtt.allows_anonymous_on(&default.bind));
+    assert_eq!(config.validate(), Ok(()));
+}
+
+#[test]
+fn listeners() {
+    let check = |text: &str, expected: &[(&str, &str)]| {
+        let config = parse("t.conf", text, &[]).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let binds: Vec<_> = config
+            .listeners
+            .tcp
+            .iter()
+            .map(|(name, tcp)| (name.clone(), tcp.bind.to_string()))
+            .collect();
+        let binds: Vec<_> = binds
+            .iter()
+            .map(|(name, bind)| (name.as_str(), bind.as_str()))
+            .collect();
+        assert_eq!(binds, expected, "{text}");
+    };
+    check("listeners {}", &[]);
+    check("listeners.tcp {}", &[]);
+    check("listeners.tcp.a {}", &[("a", "127.0.0.1:1883")]);
+    check("listeners.tcp.bind = 1884", &[("default", "0.0.0.0:1884")]);
+    check("listeners.tcp.bind = \":0\"", &[("default", "0.0.0.0:0")]);
+    check(
+        "listeners.tcp.bind = \"[::1]:1883\"",
+        &[("default", "[::1]:1883")],
+    );
+    check(
+        "listeners.tcp.bind = localhost:1883",
+        &[("default", "localhost:1883")],
+    );
+    check(
+        "listeners.tcp { bind = 1, a { bind = 2 } }",
+        &[("a", "0.0.0.0:2"), ("default", "0.0.0.0:1")],
+    );
+    check(
+        "listeners.tcp { a { bind = 0 }, b { bind = 0 } }",
+        &[("a", "0.0.0.0:0"), ("b", "0.0.0.0:0")],
+    );
+    for bad in [
+        "h", "h:", "h:70000", "::1:1883", "[h]:1", "[::1", "a b:1", "h:+1", "h:1/mqtt", "",
+    ] {
+        check_error(
+            &format!("listeners.tcp {{ bind = \"{bad}\" }}"),
+            &format!(
+                "1:24: `listeners.tcp.default.bind`: expected `host:port` such as `127.0.0.1:1883`, found {bad:?}"
+            ),
+        );
+    }
+}
+
+#[test]
+fn toml_and_hocon_are_equal() {
+    let hocon = "listeners.tcp { bind = 1884, b { bind = \"h:1\", enable = false } }
+        mqtt { max_packet_size = 2MB, keepalive_multiplier = 2, connect_timeout = 1500ms }
+        retain.max_messages = 5, log { level = error, color = never }
+        runtime.workers = 2, store { enable = off, path = data }";
+    let toml = "[listeners.tcp]\nbind = 1884\n[listeners.tcp.b]\nbind = 'h:1'\nenable = false
+        [mqtt]\nmax_packet_size = 2_097_152\nkeepalive_multiplier = 2.0\nconnect_timeout = 1.5
+        [retain]\nmax_messages = 0x5\n[log]\nlevel = 'error'\ncolor = 'never'
+        [runtime]\nworkers = 2\n[store]\nenable = false\npath = 'data'";
+    let config = parse("t.conf", hocon, &[]).unwrap();
+    assert_ne!(config, Config::default());
+    assert_eq!(parse("t.toml", toml, &[]), Ok(config.clone()));
+    assert_eq!(
+        parse(
+            "t.toml",
+            &format!("\u{feff}{}", toml.replace('\n', "\r\n")),
+            &[]
+        ),
+        Ok(config)
+    );
+}
+
+#[test]
+fn unknown_keys_get_suggestions() {
+    check_error(
+        "\nmqtt {\n    max_pakcet_size = 1KB\n}",
+        "3:5: unknown key `max_pakcet_size` in `mqtt`; did you mean `max_packet_size`?",
+    );
+    check_error(
+        "log.zzz = 1",
+        "1:5: unknown key `zzz` in `log`; known keys: level, color",
+    );
+    check_error(
+        "log { Level = info }",
+        "1:7: unknown key `Level` in `log`; did you mean `level`?",
+    );
+    check_error(
+        "\n  lissteners {}",
+        "2:3: unknown key `lissteners` at the top level; did you mean `listeners`?",
+    );
+    check_error(
+        "listeners.tcp { bnd = 1 }",
+        "1:17: unknown key `bnd` in `listeners.tcp.default`; did you mean `bind`?",
+    );
+    check_error(
+        "log { a.b.c = 1 }",
+        "1:7: unknown key `a` in `log`; known keys: level, color",
+    );
+    check_error(
+        "\"a.b\" = 1\n\"lo g\" = 2",
+        "1:1: unknown key `a.b` at the top level; known keys: listeners, mqtt, retain, store, log, runtime, gateways, bridges",
+    );
+    check_toml_error(
+        "[mqtt]\nrecieve_maximum = 5",
+        "2:1: unknown key `recieve_maximum` in `mqtt`; did you mean `receive_maximum`?",
+    );
+}
+
+#[test]
+fn wrong_values() {
+    check_error(
+        "mqtt { receive_maximum = 70000 }",
+        "1:26: `mqtt.receive_maximum`: expected a whole number from 0 to 65535, found 70000",
+    );
+    check_error(
+        "mqtt.receive_maximum = 1.5",
+        "1:24: `mqtt.receive_maximum`: expected a whole number from 0 to 65535, found 1.5",
+    );
+    check_error(
+        "mqtt.receive_maximum = a lot",
+        "1:24: `mqtt.receive_maximum`: expected a whole number from 0 to 65535, found the text \"a lot\"",
+    );
+    check_error(
+        "store.enable = 2",
+        "1:16: `store.enable`: expected true or false, found 2",
+    );
+    check_error(
+        "store = on",
+        "1:9: `store`: expected an object with keys, found the text \"on\"",
+    );
+    check_error(
+        "log.level = [info]",
+        "1:13: `log.level`: expected one of trace, debug, info, warn, error, found a list",
+    );
+    check_error(
+        "log.level = inof",
+        "1:13: `log.level`: unknown value `inof`; did you mean `info`?",
+    );
+    check_error(
+        "log.level = 7",
+        "1:13: `log.level`: expected one of trace, debug, info, warn, error, found 7",
+    );
+    check_error(
+        "mqtt.connect_timeout = 10 parsecs",
+        "1:24: `mqtt.connect_timeout`: expected a duration such as 500ms, 30s, 5m, 2h or 7d, \
+         or a number of seconds, found the text \"10 parsecs\"",
+    );
+    check_error(
+        "mqtt.max_packet_size = 1.5MB",
+        "1:24: `mqtt.max_packet_size`: expected a size such as 512KB, 1MiB or 2G, \
+         or a number of bytes, found the text \"1.5MB\"",
+    );
+    check_error(
+        "x = 1\nmqtt.receive_maximum = null",
+        "1:1: unknown key `x` at the top level; known keys: listeners, mqtt, retain, store, log, runtime, gateways, bridges",
+    );
+    check_toml_error(
+        "[log]\nlevel = true",
+        "2:9: `log.level`: expected one of trace, debug, info, warn, error, found true",
+    );
+    check_toml_error(
+        "mqtt = [1]",
+        "1:8: `mqtt`: expected an object with keys, found a list",
+    );
+}
+
+#[test]
+fn values_out_of_range() {
+    check_error(
+        "mqtt { max_topic_levels = 129 }",
+        "1:27: `mqtt.max_topic_levels`: expected a value from 1 to 128, found 129",
+    );
+    check_error(
+        "mqtt.keepalive_multiplier = 0.5",
+        "1:29: `mqtt.keepalive_multiplier`: expected a value from 1 to 10, found 0.5",
+    );
+    check_error(
+        "mqtt.receive_maximum = 0",
+        "1:24: `mqtt.receive_maximum`: expected more than 0",
+    );
+    check_error(
+        "mqtt.max_packet_size = 1G",
+        "1:24: `mqtt.max_packet_size`: expected a value from 1024 to 268435455, found 1073741824",
+    );
+    check_error(
+        "store.commit_interval = 1m",
+        "1:25: `store.commit_interval`: expected at most 10000ms, found 60000ms",
+    );
+    check_error(
+        "runtime.workers = 0",
+        "1:19: `runtime.workers`: expected a value from 1 to 1024, found 0",
+    );
+    check_error(
+        "listeners.tcp { a { bind = 1883 }\n b { bind = \"0.0.0.0:1883\" } }",
+        "2:13: `listeners.tcp.b.bind`: `listeners.tcp.a` listens on 0.0.0.0:1883 already",
+    );
+    let most = parse("t.conf", "mqtt.max_packet_size = 256MB", &[]).unwrap();
+    assert_eq!(most.mqtt.max_packet_size.bytes(), 268_435_455);
+}
+
+#[test]
+fn mistakes_of_syntax() {
+    check_error(
+        "mqtt {\n  a b\n}",
+        "2:4: expected `=`, `:` or `{` after `a`",
+    );
+    for (text, place) in [
+        ("a = 1\na = 2", "2:1: "),
+        ("[mqtt]\nx = ", "2:5: "),
+        ("é = 1", "1:1: "),
+    ] {
+        let error = parse("t.toml", text, &[]).unwrap_err();
+        assert!(error.starts_with(&format!("t.toml:{place}")), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn the_environment_overrides_files() {
+    let text = "mqtt.receive_maximum = 5\nlisteners.tcp.Main { bind = 1 }";
+    let variables = [
+        ("TIDEGATE_MQTT__RECEIVE_MAXIMUM", "7"),
+        ("TIDEGATE_MQTT__CONNECT_TIMEOUT", "90"),
+        ("TIDEGATE_LISTENERS__TCP__MAIN__BIND", "127.0.0.1:2"),
+        ("TIDEGATE_LISTENERS__TCP__EXTRA__BIND", "3"),
+        ("TIDEGATE_LISTENERS__TCP__BIND", "4"),
+        ("TIDEGATE_STORE__ENABLE", "False"),
+        ("TIDEGATE_STORE__PATH", "007"),
+        ("TIDEGATE_LOG__LEVEL", "DEBUG"),
+        // Kubernetes makes these for a service of that name.
+        ("TIDEGATE_PORT", "tcp://10.0.0.1:1883"),
+        ("TIDEGATE_SERVICE_HOST", "10.0.0.1"),
+        ("MQTT__RECEIVE_MAXIMUM", "9"),
+    ];
+    for (name, text) in [
+        ("t.conf", text),
+        (
+            "t.toml",
+            "mqtt.receive_maximum = 5\nlisteners.tcp.Main.bind = 1",
+        ),
+    ] {
+        let config = parse(name, text, &variables).unwrap();
+        assert_eq!(config.mqtt.receive_maximum, 7);
+        assert_eq!(config.mqtt.connect_timeout.get().as_secs(), 90);
+        let binds: BTreeMap<_, _> = config
+            .listeners
+            .tcp
+            .iter()
+            .map(|(name, tcp)| (name.as_str(), tcp.bind.port()))
+            .collect();
+        assert_eq!(
+            binds,
+            BTreeMap::from([("Main", 2), ("extra", 3), ("default", 4)])
+        );
+        assert!(!config.store.enable);
+        assert_eq!(config.store.path.as_deref(), Some(Path::new("007")));
+        assert_eq!(config.log.level, LogLevel::Debug);
+    }
+}
+
+#[test]
+fn mistakes_in_the_environment_name_the_variable() {
+    let check = |name: &str, value: &str, expected: &str| {
+        let result = parse("t.conf", "mqtt.receive_maximum = 5", &[(name, value)]);
+        assert_eq!(
+            result,
+            Err(format!("environment variable {name}: {expected}"))
+        );
+    };
+    check(
+        "TIDEGATE_MQTT__RECEIVE_MAXIMUM",
+        "many",
+        "`mqtt.receive_maximum`: expected a whole number from 0 to 65535, found the text \"many\"",
+    );
+    check(
+        "TIDEGATE_MQTT__RECEIVE_MAXIMUM",
+        "0",
+        "`mqtt.receive_maximum`: expected more than 0",
+    );
+    check(
+        "TIDEGATE_MQTT__MAX_PAKCET_SIZE",
+        "1",
+        "unknown key `max_pakcet_size` in `mqtt`; did you mean `max_packet_size`?",
+    );
+    check(
+        "TIDEGATE_MQTT__",
+        "1",
+        "there is no key between two separators `__`",
+    );
+    check(
+        "TIDEGATE_MQTT__RECEIVE_MAXIMUM__X",
+        "1",
+        "`mqtt.receive_maximum`: expected a whole number from 0 to 65535, found an object",
+    );
+    // The file's own mistake is still the file's.
+    let result = parse(
+        "t.conf",
+        "log { zzz = 1 }",
+        &[("TIDEGATE_LOG__LEVEL", "info")],
+    );
+    assert_eq!(
+        result,
+        Err("t.conf:1:7: unknown key `zzz` in `log`; known keys: level, color".to_owned())
+    );
+}
+
+#[test]
+fn files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.toml");
+    let read = || {
+        let mut sources = Sources::new([]);
+        let added = sources.add_file(&path).map_err(|error| error.to_string());
+        added.map_err(|error| error.replace(&path.display().to_string(), "t.toml"))
+    };
+    assert_eq!(read(), Err("t.toml: the file does not exist".to_owned()));
+    fs::write(&path, "[log]\nlevel = 'warn'").unwrap();
+    assert_eq!(read(), Ok(()));
+    fs::write(&path, b"[log]\n# \xe9\xff").unwrap();
+    assert_eq!(
+        read(),
+        Err("t.toml:2:3: the file is not UTF-8 text from here on".to_owned())
+    );
+    fs::write(&path, " ".repeat(1024 * 1024 + 1)).unwrap();
+    assert_eq!(
+        read(),
+        Err("t.toml: the file is larger than 1048576 bytes".to_owned())
+    );
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert!(
+        read()
+            .unwrap_err()
+            .starts_with("t.toml: the file cannot be read: ")
+    );
+}
+
+#[test]
+fn the_whole_way() {
+    let (config, gateways) = load(None, []).unwrap();
+    assert_eq!((config, gateways.len()), (Config::default(), 0));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.conf");
+    fs::write(&path, "log.level = debug\ninclude \"more.conf\"").unwrap();
+    fs::write(folder.path().join("more.conf"), "runtime.workers = 3").unwrap();
+    let (config, _) = load(Some(&path), owned(&[("TIDEGATE_LOG__COLOR", "always")])).unwrap();
+    assert_eq!(config.log.level, LogLevel::Debug);
+    assert_eq!(config.log.color, LogColor::Always);
+    assert_eq!(config.runtime.workers, Some(3));
+    let error = load_text(Path::new("t.toml"), "runtime.workers = 0", []).err();
+    let error = error.map(|error| error.to_string());
+    let expected = "t.toml:1:19: `runtime.workers`: expected a value from 1 to 1024, found 0";
+    assert_eq!(error.as_deref(), Some(expected));
+}
+
+/// What gateways and bridges bring: rules in lists, in sections that users name.
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+struct Outer {
+    bridges: BTreeMap<String, Bridge>,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+struct Bridge {
+    server: String,
+    #[serde(default)]
+    rules: Vec<Rule>,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+struct Rule {
+    topic: Template,
+    #[serde(default)]
+    qos: u8,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(try_from = "String")]
+struct Template(String);
+
+impl TryFrom<String> for Template {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.contains("{}") {
+            return Err("a placeholder has no\nname".to_owned());
+        }
+        Ok(Self(text))
+    }
+}
+
+#[test]
+fn mistakes_in_lists_have_places() {
+    let read = |text: &str, variables: Variables<'_>| {
+        let mut sources = Sources::new(owned(variables));
+        sources.add_text(Path::new("t.conf"), text)?;
+        sources.add_environment()?;
+        sources.deserialize::<Outer>()
+    };
+    let check = |text: &str, expected: &str| {
+        let error = read(text, &[]).unwrap_err().to_string();
+        assert_eq!(error, format!("t.conf:{expected}"), "{text}");
+    };
+    check(
+        "bridges.up {\n server = h\n rules = [\n  { topic = a }\n  { topic = \"x/{}\" }\n ]\n}",
+        "5:13: `bridges.up.rules[1].topic`: a placeholder has no\\nname",
+    );
+    check(
+        "bridges.up { server = h, rules = [{ topic = a,\n tpic = b }] }",
+        "2:2: unknown key `tpic` in `bridges.up.rules[0]`; did you mean `topic`?",
+    );
+    check(
+        "bridges.up { server = h\n rules = [ { qos = 1 } ] }",
+        "2:12: missing key `topic` in `bridges.up.rules[0]`",
+    );
+    check(
+        "bridges {\n up { } }",
+        "2:2: missing key `server` in `bridges.up`",
+    );
+    check(
+        "bridges.up { server = h, rules = {} }",
+        "1:34: `bridges.up.rules`: expected a list, found an object",
+    );
+    check(
+        "bridges.up { server = h, rules = [a] }",
+        "1:35: `bridges.up.rules[0]`: expected an object with keys, found the text \"a\"",
+    );
+    check(
+        "bridges.up { server = [1] }",
+        "1:23: `bridges.up.server`: expected a text, found a list",
+    );
+    check(
+        "bridges.up = x",
+        "1:14: `bridges.up`: expected an object with keys, found the text \"x\"",
+    );
+    assert_eq!(
+        read("", &[]).unwrap_err().to_string(),
+        "missing key `bridges` at the top level"
+    );
+    let good = read(
+        "bridges.up { server = h, rules = [{topic = a, qos = \"1\"}] }",
+        &[],
+    )
+    .unwrap();
+    let qos = good.bridges["up"].rules[0].qos;
+    assert_eq!(qos, 1);
+    let error = read(
+        "bridges.up { server = h }",
+        &[("TIDEGATE_BRIDGES__UP__RULES", "x")],
+    )
+    .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "environment variable TIDEGATE_BRIDGES__UP__RULES: `bridges.up.rules`: expected a list, found the text \"x\""
+    );
+}
+
+#[test]
+fn durations_and_sizes() {
+    let durations = [
+        ("500ms", 500),
+        ("30s", 30_000),
+        ("5m", 300_000),
+        ("2h", 7_200_000),
+        ("7d", 604_800_000),
+        ("10 s", 10_000),
+        ("60", 60_000),
+        ("\"60\"", 60_000),
+        ("0.5", 500),
+        ("1 MS", 1),
+    ];
+    for (text, millis) in durations {
+        let config = parse("t.conf", &format!("mqtt.connect_timeout = {text}"), &[]).unwrap();
+        assert_eq!(
+            config.mqtt.connect_timeout.get().as_millis(),
+            millis,
+            "{text}"
+        );
+    }
+    let sizes = [
+        ("1024", 1024),
+        ("10K", 10 << 10),
+        ("512KB", 512 << 10),
+        ("2 MB", 2 << 20),
+        ("1MiB", 1 << 20),
+        ("1g", 1 << 30),
+        ("5b", 5),
+    ];
+    for (text, bytes) in sizes {
+        let config = parse("t.conf", &format!("mqtt.max_queue_bytes = {text}"), &[]).unwrap();
+        assert_eq!(config.mqtt.max_queue_bytes.bytes(), bytes, "{text}");
+    }
+    for bad in [
+        "-1",
+        "s",
+        "1y",
+        "99999999999999999999d",
+        "18446744073709551615d",
+        "true",
+        "[]",
+    ] {
+        let text = format!("mqtt {{ connect_timeout = {bad} }}");
+        assert!(parse("t.conf", &text, &[]).is_err(), "{text}");
+        let text = format!("mqtt {{ max_queue_bytes = {bad} }}");
+        assert!(parse("t.conf", &text, &[]).is_err(), "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_toml_is_read_or_refused(text in "(\\[|\\]|\"|'|=|\\.|a|b|\n|\\{|\\}|,|1|é|#| ){0,80}") {
+        if let Err(error) = parse("t.toml", &text, &[]) {
+            prop_assert_eq!(error.lines().count(), 1);
+        }
+    }
+
+    #[test]
+    fn any_variable_is_read_or_refused(name in "TIDEGATE_[A-Za-z_.\\[\\]é]{0,20}", value in "\\PC{0,10}") {
+        let variables = [(name.as_str(), value.as_str())];
+        if let Err(error) = parse("t.conf", "mqtt.max_mqueue_len = 1", &variables) {
+            prop_assert_eq!(error.lines().count(), 1);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The daemon under test.
+
+use std::ffi::OsStr;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use tempfile::TempDir;
+
+use crate::process::Process;
+use crate::reservation;
+use crate::wait::until;
+
+/// A running `tidegate start` with a configuration and a data directory of its own.
+#[derive(Debug)]
+pub struct Daemon {
+    // Before the folder, so that it has ended when its files go.
+    process: Process,
+    port: u16,
+    folder: TempDir,
+}
+
+impl Daemon {
+    /// Starts a daemon with one listener; `more` is appended to its configuration.
+    ///
+    /// # Panics
+    /// It does not accept connections in time.
+    #[must_use]
+    #[track_caller]
+    pub fn start(more: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let port = reservation::port();
+        let text = configuration(port, &folder.path().join("data"), more);
+        fs::write(folder.path().join("tidegate.conf"), text).expect("a configuration file");
+        let mut process = launch(folder.path());
+        wait_ready(&mut process, port);
+        Self {
+            process,
+            port,
+            folder,
+        }
+    }
+
+    /// The port that it listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The directory with its store.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Its process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Ends it with SIGKILL.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Ends it with SIGTERM, and says how, and how long that took.
+    #[track_caller]
+    pub fn stop(&mut self) -> (ExitStatus, Duration) {
+        let start = Instant::now();
+        self.process.terminate();
+        (self.process.wait(), start.elapsed())
+    }
+
+    /// Starts it again after it has ended.
+    ///
+    /// # Panics
+    /// It still runs, or does not accept connections in time.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        assert!(self.process.status().is_some(), "the daemon still runs");
+        self.process = launch(self.folder.path());
+        wait_ready(&mut self.process, self.port);
+    }
+}
+
+/// A configuration with one listener and a store.
+#[must_use]
+pub fn configuration(port: u16, data: &Path, more: &str) -> String {
+    let data = data.display();
+    format!(
+        "listeners.tcp.default {{ bind = \"127.0.0.1:{port}\" }}\n\
+         store {{ path = \"{data}\" }}\n\
+         log {{ level = \"info\" }}\n\
+         {more}\n"
+    )
+}
+
+/// The program as a command, without the configuration that the environment may hold.
+#[must_use]
+pub fn tidegate<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
+    let mut command = Command::new(binary());
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("TIDEGATE_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments);
+    command
+}
+
+/// Whether something accepts connections there.
+#[must_use]
+pub fn accepts(port: u16) -> bool {
+    TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
+fn launch(folder: &Path) -> Process {
+    let conf = folder.join("tidegate.conf");
+    let mut command = tidegate([OsStr::new("start"), OsStr::new("--conf"), conf.as_os_str()]);
+    Process::start(&mut command, folder, "tidegate")
+}
+
+#[track_caller]
+fn wait_ready(process: &mut Process, port: u16) {
+    until("the daemon listens", || {
+        if let Some(status) = process.status() {
+            panic!("the daemon ended with {status}: {}", process.log());
+        }
+        accepts(port)
+    });
+}
+
+/// The program, built if it is out of date; or the one that `TIDEGATE_BINARY` names.
+fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Some(path) = env::var_os("TIDEGATE_BINARY") {
+            return path.into();
+        }
+        let test = env::current_exe().expect("the path of this test");
+        // target/debug/deps/blackbox-0123456789abcdef
+        let folder = test.parent().and_then(Path::parent);
+        let folder = folder.expect("a folder of the target directory");
+        let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        build.args(["build", "--quiet", "--package", "broker"]);
+        build.args(["--bin", "tidegate"]);
+        if folder.ends_with("release") {
+            build.arg("--release");
+        }
+        let build = build.current_dir(crate::workspace()).status();
+        assert!(build.expect("cargo").success(), "the daemon does not build");
+        folder.join("tidegate")
+    })
+}

@@ -1,0 +1,103 @@
+//! A mosquitto broker as the hub.
+
+use std::fs;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::daemon::accepts;
+use crate::process::Process;
+use crate::reservation;
+use crate::wait::until;
+
+/// A mosquitto broker that keeps its sessions while it is stopped.
+#[derive(Debug)]
+pub struct Hub {
+    // Before the folder, so that it has ended when its files go.
+    process: Option<Process>,
+    port: u16,
+    folder: TempDir,
+}
+
+impl Hub {
+    /// Starts a hub.
+    ///
+    /// # Panics
+    /// It does not accept connections in time.
+    #[must_use]
+    #[track_caller]
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let port = reservation::port();
+        let path = folder.path().display();
+        // Without `user` a mosquitto that root starts would not be root, and could not write.
+        let text = format!(
+            "listener {port} 127.0.0.1\n\
+             user root\n\
+             allow_anonymous true\n\
+             max_queued_messages 0\n\
+             persistence true\n\
+             persistence_location {path}/\n\
+             autosave_on_changes true\n\
+             autosave_interval 1000\n\
+             log_dest stderr\n\
+             log_type error\n\
+             log_type warning\n\
+             log_type notice\n"
+        );
+        fs::write(folder.path().join("mosquitto.conf"), text).expect("a configuration file");
+        let mut hub = Self {
+            process: None,
+            port,
+            folder,
+        };
+        hub.resume();
+        hub
+    }
+
+    /// The port that it listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Stops it; it writes down what it holds.
+    ///
+    /// # Panics
+    /// It does not run, or does not end well.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        let mut process = self.process.take().expect("a running hub");
+        process.terminate();
+        let status = process.wait();
+        assert!(status.success(), "the hub ended with {status}");
+    }
+
+    /// Starts it again.
+    ///
+    /// # Panics
+    /// It runs already, or does not accept connections in time.
+    #[track_caller]
+    pub fn resume(&mut self) {
+        assert!(self.process.is_none(), "the hub runs already");
+        let mut command = Command::new(mosquitto());
+        command.arg("-c").arg(self.folder.path().join("mosquitto.conf"));
+        let mut process = Process::start(&mut command, self.folder.path(), "mosquitto");
+        until("the hub listens", || {
+            if let Some(status) = process.status() {
+                panic!("the hub ended with {status}: {}", process.log());
+            }
+            accepts(self.port)
+        });
+        self.process = Some(process);
+    }
+}
+
+/// Debian puts it where only root's path leads.
+fn mosquitto() -> &'static str {
+    if fs::exists("/usr/sbin/mosquitto").unwrap_or_default() {
+        "/usr/sbin/mosquitto"
+    } else {
+        "mosquitto"
+    }
+}

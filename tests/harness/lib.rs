@@ -1,0 +1,31 @@
+//! What the black-box tests start, speak and wait with: the daemon as a process, a mosquitto hub,
+//! peers in Python, and a raw MQTT client.
+//!
+//! Everything listens on the loopback interface only, on ports and in DDS domains that no other
+//! test has, and ends with the value that stands for it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a harness fails its test, and says why"
+)]
+
+pub mod daemon;
+pub mod hub;
+pub mod peer;
+pub mod process;
+pub mod reservation;
+pub mod sequence;
+pub mod subscriber;
+pub mod wait;
+pub mod wire;
+
+use std::path::PathBuf;
+
+/// The root of the workspace.
+#[must_use]
+pub fn workspace() -> PathBuf {
+    let package = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    package.parent().expect("a workspace").to_owned()
+}

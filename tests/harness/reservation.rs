@@ -1,0 +1,45 @@
+//! Ports and DDS domains that nobody else uses, in this process or another.
+//!
+//! A number is reserved by a lock on a file of that name, which the system gives up with the
+//! process. The ports are below those that the system hands out for outgoing connections, so that
+//! a daemon finds its port free again after a restart.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::ops::RangeInclusive;
+use std::sync::Mutex;
+
+const PORTS: RangeInclusive<u16> = 20_000..=31_999;
+const DOMAINS: RangeInclusive<u16> = 1..=100;
+
+static LOCKS: Mutex<Vec<File>> = Mutex::new(Vec::new());
+
+/// A TCP port of the loopback interface.
+#[must_use]
+pub fn port() -> u16 {
+    reserve("port", PORTS, |port| {
+        TcpListener::bind(("127.0.0.1", port)).is_ok()
+    })
+}
+
+/// A DDS domain.
+#[must_use]
+pub fn domain() -> u16 {
+    reserve("domain", DOMAINS, |_| true)
+}
+
+/// Reserves the first number that is free, until the process ends.
+fn reserve(kind: &str, numbers: RangeInclusive<u16>, is_free: impl Fn(u16) -> bool) -> u16 {
+    let user = std::env::var("USER").unwrap_or_default();
+    let folder = std::env::temp_dir().join(format!("tidegate-tests-{user}"));
+    fs::create_dir_all(&folder).expect("a folder for locks");
+    for number in numbers {
+        let path = folder.join(format!("{kind}-{number}"));
+        let file = File::create(path).expect("a lock file");
+        if file.try_lock().is_ok() && is_free(number) {
+            LOCKS.lock().expect("no test panics here").push(file);
+            return number;
+        }
+    }
+    panic!("every {kind} is in use");
+}
