@@ -202,7 +202,7 @@ impl Exchange {
             identifier,
         };
         self.router.subscribe(&filter, link_entry);
-        link.stored.map_or(Position(0), |session| {
+        link.durable().map_or(Position(0), |session| {
             let subscription = StoredSubscription {
                 filter,
                 options,
@@ -220,7 +220,7 @@ impl Exchange {
         let existed = state.subscriptions.remove(filter).is_some();
         drop(state);
         self.router.unsubscribe(filter, link);
-        if let Some(session) = link.stored
+        if let Some(session) = link.durable()
             && existed
         {
             self.store
@@ -235,7 +235,7 @@ impl Exchange {
     pub(crate) fn refill(&self, link: &Arc<Link>) {
         let mut state = link.lock();
         if let Some(request) = state.session.page_wanted()
-            && let Some(session) = link.stored
+            && let Some(session) = link.stored()
         {
             let owner = Arc::clone(link);
             let reply = Box::new(move |page, complete| {

@@ -27,8 +27,13 @@ pub(crate) struct Owner(pub(crate) u64);
 pub(crate) struct Link {
     /// The Client Identifier.
     pub(crate) client_id: Arc<str>,
-    /// Its number in the store, if it is durable.
-    pub(crate) stored: Option<SessionId>,
+    /// Its number in the store, if there is a store.
+    stored: Option<SessionId>,
+    /// True if the session outlives its connection and a restart: all its deliveries are stored.
+    /// Otherwise only those are that find no room in memory.
+    durable: bool,
+    /// The greatest sequence of a session that is not durable that went to the store.
+    spilled: AtomicU64,
     /// When the client sent its last packet, in milliseconds.
     last_packet: AtomicU64,
     dropped: AtomicU64,
@@ -72,6 +77,7 @@ impl Link {
     pub(crate) fn new(
         client_id: Arc<str>,
         stored: Option<SessionId>,
+        durable: bool,
         session: Session,
         expiry: Duration,
     ) -> Self {
@@ -91,6 +97,8 @@ impl Link {
         Self {
             client_id,
             stored,
+            durable,
+            spilled: AtomicU64::new(0),
             last_packet: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             state: Mutex::new(state),
@@ -102,7 +110,19 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a delivery in and, if the session is durable, hands it to the store.
+    /// The session's number in the store, if it is durable.
+    pub(crate) fn durable(&self) -> Option<SessionId> {
+        self.stored.filter(|_| self.durable)
+    }
+
+    /// The number under which the store may have something of this session.
+    pub(crate) fn stored(&self) -> Option<SessionId> {
+        self.stored
+            .filter(|_| self.durable || self.spilled.load(Ordering::Relaxed) > 0)
+    }
+
+    /// Puts a delivery in and, if the session is durable or has no room in memory, hands it to the
+    /// store.
     ///
     /// `body` is the message as the store numbers it, made for the first durable target. None if
     /// there was no room for the delivery.
@@ -119,8 +139,9 @@ impl Link {
         }
         let (message, qos, retain) = (delivery.message.clone(), delivery.qos, delivery.retain);
         let subscription_ids = delivery.subscription_ids.clone();
-        let sequence = match state.session.enqueue(delivery) {
-            Enqueue::Kept { sequence } | Enqueue::Spilled { sequence } => sequence,
+        let (sequence, to_store) = match state.session.enqueue(delivery) {
+            Enqueue::Kept { sequence } => (sequence, self.durable && sequence > 0),
+            Enqueue::Spilled { sequence } => (sequence, true),
             Enqueue::Dropped => {
                 drop(state);
                 self.count_dropped();
@@ -129,8 +150,11 @@ impl Link {
         };
         let mut position = Position(0);
         if let Some(session) = self.stored
-            && sequence > 0
+            && to_store
         {
+            if !self.durable {
+                self.spilled.store(sequence, Ordering::Relaxed);
+            }
             let stored = body
                 .get_or_insert_with(|| StoredMessage {
                     id: store.next_message_id(),
@@ -157,8 +181,10 @@ impl Link {
 
     /// The session is done with the queue entry of this sequence.
     pub(crate) fn forget(&self, sequence: u64, store: &Store) {
+        let written = self.durable || sequence <= self.spilled.load(Ordering::Relaxed);
         if let Some(session) = self.stored
             && sequence > 0
+            && written
         {
             store.submit(Operation::Dequeue(session, sequence));
         }
@@ -185,10 +211,10 @@ impl Link {
         Timestamp::from_millis(self.last_packet.load(Ordering::Relaxed))
     }
 
-    /// Counts a dropped delivery; the log names the 1st, 2nd, 4th and so on.
+    /// Counts a dropped delivery; the log names the first and then every ten-thousandth.
     fn count_dropped(&self) {
         let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
-        if dropped.is_power_of_two() {
+        if dropped % 10_000 == 1 {
             let client_id = &*self.client_id;
             tracing::warn!(
                 client_id,

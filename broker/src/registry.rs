@@ -116,14 +116,22 @@ impl Exchange {
     }
 
     fn new_session(&self, client_id: &str, expiry: Duration) -> Arc<Link> {
-        let durable = !expiry.is_zero() && self.store.is_enabled();
-        let stored = durable.then(|| self.store.next_session_id());
-        let session = Session::new(self.bounds.queue, durable);
-        Arc::new(Link::new(client_id.into(), stored, session, expiry))
+        let stored = self
+            .store
+            .is_enabled()
+            .then(|| self.store.next_session_id());
+        let session = Session::new(self.bounds.queue, stored.is_some());
+        Arc::new(Link::new(
+            client_id.into(),
+            stored,
+            !expiry.is_zero(),
+            session,
+            expiry,
+        ))
     }
 
     fn put_session(&self, link: &Link, expiry: Duration, expires_at: Option<Timestamp>) {
-        if let Some(session) = link.stored {
+        if let Some(session) = link.durable() {
             self.store.submit(Operation::PutSession {
                 session,
                 client_id: Arc::clone(&link.client_id),
@@ -200,7 +208,7 @@ impl Exchange {
         for filter in subscriptions.keys() {
             self.router.unsubscribe(filter, link);
         }
-        if let Some(session) = link.stored {
+        if let Some(session) = link.stored() {
             self.store.submit(Operation::DeleteSession(session));
         }
         // The end of the session ends the delay [MQTT-3.1.2-8].
@@ -217,7 +225,13 @@ impl Exchange {
         let mut session = Session::recovered(self.bounds.queue, waiting, first, next);
         session.inbound = Inbound::recovered(recovered.received);
         let expiry = Duration::from_secs(recovered.expiry_seconds);
-        let link = Link::new(recovered.client_id, Some(recovered.id), session, expiry);
+        let link = Link::new(
+            recovered.client_id,
+            Some(recovered.id),
+            true,
+            session,
+            expiry,
+        );
         let link = Arc::new(link);
         let mut state = link.lock();
         state.expires_at = Some(

@@ -273,7 +273,8 @@ fn apply_session(connection: &Connection, operation: &Operation) -> Result<(), E
     Ok(())
 }
 
-fn delete_session(connection: &Connection, session: SessionId) -> Result<(), Error> {
+/// Removes a session with all that belongs to it.
+pub(crate) fn delete_session(connection: &Connection, session: SessionId) -> Result<(), Error> {
     for sql in [
         "DELETE FROM message WHERE refs <= 1 AND id IN
              (SELECT message_id FROM queue WHERE session_id = ?1)",

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use mqtt::{Message, Timestamp};
 use rusqlite::{Connection, Error};
 
-use crate::row;
 use crate::{SessionId, StoredSubscription};
+use crate::{batch, row};
 
 /// Everything that is loaded at start. The queues themselves stay on disk.
 #[derive(Debug, Default)]
@@ -43,6 +43,7 @@ pub struct RecoveredSession {
 
 /// Reads everything but the queues; also the greatest session and message numbers in use.
 pub(crate) fn recover(connection: &Connection) -> Result<(Recovered, u64, u64), Error> {
+    delete_orphans(connection)?;
     let mut sessions = sessions(connection)?;
     subscriptions(connection, &mut sessions)?;
     queues(connection, &mut sessions)?;
@@ -57,6 +58,18 @@ pub(crate) fn recover(connection: &Connection) -> Result<(Recovered, u64, u64), 
         retained: retained(connection)?,
     };
     Ok((recovered, last_session, last_message))
+}
+
+/// Removes queues without a session: what sessions that do not survive a restart had spilled.
+fn delete_orphans(connection: &Connection) -> Result<(), Error> {
+    let mut statement = connection.prepare(
+        "SELECT DISTINCT session_id FROM queue WHERE session_id NOT IN (SELECT id FROM session)",
+    )?;
+    let orphans = statement.query_map([], |row| row.get(0).map(SessionId))?;
+    for orphan in orphans.collect::<Result<Vec<_>, _>>()? {
+        batch::delete_session(connection, orphan)?;
+    }
+    Ok(())
 }
 
 type Sessions = BTreeMap<SessionId, RecoveredSession>;

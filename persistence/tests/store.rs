@@ -267,3 +267,22 @@ fn publishers_wait_when_too_much_is_pending() {
     assert_eq!(store.poll_room(&mut context), Poll::Ready(()));
     store.close();
 }
+
+#[test]
+fn what_a_session_without_a_record_spilled_is_gone_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(directory.path(), Options::default()).unwrap();
+    let (kept, spilled) = (store.next_session_id(), store.next_session_id());
+    put_session(&store, kept, "kept");
+    let (shared, own) = (stored(&store, 1), stored(&store, 2));
+    enqueue(&store, kept, 1, &shared);
+    enqueue(&store, spilled, 1, &shared);
+    enqueue(&store, spilled, 2, &own);
+    store.close();
+    drop(store);
+    let (store, recovered) = Store::open(directory.path(), Options::default()).unwrap();
+    assert_eq!(recovered.sessions.len(), 1);
+    assert!(page(&store, spilled, 1, 10).0.is_empty());
+    assert_eq!(numbers(&page(&store, kept, 1, 10).0), [1]);
+    store.close();
+}

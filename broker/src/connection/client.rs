@@ -115,7 +115,7 @@ impl Client {
     /// Submits an operation of this session, if it is durable.
     fn remember(&self, operation: impl FnOnce(persistence::SessionId) -> Operation) -> Position {
         self.link
-            .stored
+            .durable()
             .map_or(Position(0), |it| self.exchange.store.submit(operation(it)))
     }
 
