@@ -319,3 +319,6 @@ fn merge(
     }
     count
 }
+
+#[cfg(test)]
+mod tests;

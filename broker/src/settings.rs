@@ -182,3 +182,40 @@ impl Settings {
 fn to_usize(limit: impl TryInto<usize>) -> usize {
     limit.try_into().unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../etc/tidegate.conf");
+
+    #[test]
+    fn the_shipped_configuration_states_the_defaults() {
+        let settings = Settings::load(Some(Path::new(SHIPPED)), []).unwrap();
+        assert_eq!(settings.config, Config::default());
+    }
+
+    #[test]
+    fn the_examples_in_the_shipped_configuration_work() {
+        let text = std::fs::read_to_string(SHIPPED).unwrap();
+        // From the first example on, a line's leading `# ` goes; a second one is a comment.
+        let start = text.find("# bridges.mqtt").unwrap();
+        let examples: Vec<&str> = text[start..]
+            .lines()
+            .map(|line| line.strip_prefix("# ").unwrap_or(line))
+            .collect();
+        let examples: Vec<&str> = examples
+            .into_iter()
+            .filter(|line| !line.ends_with('.') && !line.contains(": "))
+            .collect();
+        let file = tempfile::Builder::new().suffix(".conf").tempfile().unwrap();
+        std::fs::write(file.path(), examples.join("\n")).unwrap();
+        let settings = Settings::load(Some(file.path()), []).unwrap();
+        let names: Vec<&str> = settings
+            .gateways
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        assert_eq!(names, ["zmq/plant", "nng/line", "dds/robot", "bridge/hub"]);
+    }
+}

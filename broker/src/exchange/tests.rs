@@ -1,0 +1,299 @@
+//! The exchange without sockets: sessions are attached by hand and their queues looked into.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mqtt::connection::Limits;
+use mqtt::packet::{RetainHandling, SubscriptionOptions};
+use mqtt::session::{Outgoing, QueueLimits};
+use mqtt::{Message, QoS, ReasonCode, TopicFilter, TopicName};
+use persistence::Store;
+
+use super::{Exchange, ExchangeLimits};
+use crate::clock::Clock;
+use crate::link::Link;
+use crate::registry::{Attached, Claim, Ending};
+
+const QUEUE: QueueLimits = QueueLimits {
+    messages_max: 100,
+    bytes_max: 1 << 20,
+    live_bytes_max: 1 << 20,
+    stored_messages_max: 1_000,
+};
+
+fn exchange(store: Store) -> Exchange {
+    let bounds = ExchangeLimits {
+        queue: QUEUE,
+        retained_messages_max: 2,
+        retained_payload_bytes_max: 16,
+    };
+    Exchange::new(store, Clock::start(), Limits::default(), bounds)
+}
+
+fn attach(exchange: &Exchange, client_id: &str, clean_start: bool, expiry: u64) -> Attached {
+    exchange.attach(Claim {
+        client_id,
+        clean_start,
+        expiry: Duration::from_secs(expiry),
+        inflight_messages_max: 1_000,
+        keep_alive_millis: None,
+    })
+}
+
+fn subscribe(exchange: &Exchange, link: &Arc<Link>, filter: &str, options: SubscriptionOptions) {
+    exchange.subscribe(link, TopicFilter::new(filter).unwrap(), options, None);
+}
+
+fn qos(qos: QoS) -> SubscriptionOptions {
+    SubscriptionOptions {
+        qos,
+        ..SubscriptionOptions::default()
+    }
+}
+
+fn message(topic: &str, payload: &'static str, qos: QoS, retain: bool) -> Message {
+    let mut message = Message::new(TopicName::new(topic).unwrap(), payload);
+    message.qos = qos;
+    message.retain = retain;
+    message
+}
+
+/// Everything that waits for a session: payload, QoS, retain flag, subscription identifiers.
+fn received(exchange: &Exchange, link: &Arc<Link>) -> Vec<(String, QoS, bool, Vec<u32>)> {
+    exchange.refill(link);
+    let now = exchange.now();
+    let mut state = link.lock();
+    let outgoing = std::iter::from_fn(|| state.session.next(now, &mut Vec::new()));
+    let deliveries = outgoing.filter_map(|outgoing| match outgoing {
+        Outgoing::Publish { delivery, .. } => Some(delivery),
+        Outgoing::Release(_) => None,
+    });
+    let received = deliveries.map(|it| {
+        let payload = String::from_utf8_lossy(&it.message.payload).into_owned();
+        (payload, it.qos, it.retain, it.subscription_ids)
+    });
+    received.collect()
+}
+
+#[test]
+fn overlapping_subscriptions_deliver_once_with_the_highest_qos() {
+    let exchange = exchange(Store::disabled());
+    let subscriber = attach(&exchange, "s", true, 0).link;
+    let publisher = attach(&exchange, "p", true, 0).link;
+    for (filter, level, id) in [
+        ("a/b", QoS::AtMostOnce, 1),
+        ("a/+", QoS::ExactlyOnce, 2),
+        ("#", QoS::AtLeastOnce, 3),
+        ("c", QoS::AtLeastOnce, 4),
+    ] {
+        let filter = TopicFilter::new(filter).unwrap();
+        exchange.subscribe(&subscriber, filter, qos(level), Some(id));
+    }
+    let published = exchange.publish(message("a/b", "x", QoS::ExactlyOnce, false), &publisher);
+    assert_eq!(published.subscribers, 1);
+    let mut found = received(&exchange, &subscriber);
+    found[0].3.sort_unstable();
+    assert_eq!(
+        found,
+        [("x".to_owned(), QoS::ExactlyOnce, false, vec![1, 2, 3])]
+    );
+}
+
+#[test]
+fn no_local_keeps_a_publishers_own_messages_away() {
+    let exchange = exchange(Store::disabled());
+    let client = attach(&exchange, "c", true, 0).link;
+    let no_local = SubscriptionOptions {
+        no_local: true,
+        ..qos(QoS::AtLeastOnce)
+    };
+    subscribe(&exchange, &client, "a/#", no_local);
+    let published = exchange.publish(message("a/1", "own", QoS::AtLeastOnce, false), &client);
+    assert_eq!(published.subscribers, 0);
+    subscribe(&exchange, &client, "a/1", qos(QoS::AtMostOnce));
+    exchange.publish(message("a/1", "own", QoS::AtLeastOnce, false), &client);
+    let found = received(&exchange, &client);
+    assert_eq!(found, [("own".to_owned(), QoS::AtMostOnce, false, vec![])]);
+}
+
+#[test]
+fn retained_messages_follow_retain_handling_and_their_limits() {
+    let exchange = exchange(Store::disabled());
+    let publisher = attach(&exchange, "p", true, 0).link;
+    for (topic, payload) in [("r/1", "one"), ("r/2", "two"), ("r/3", "one too many")] {
+        exchange.publish(message(topic, payload, QoS::AtLeastOnce, true), &publisher);
+    }
+    exchange.publish(
+        message("r/1", "longer than sixteen", QoS::AtMostOnce, true),
+        &publisher,
+    );
+    let payloads = |link| {
+        let found = received(&exchange, link).into_iter();
+        found
+            .map(|(payload, _, retain, _)| (payload, retain))
+            .collect::<Vec<_>>()
+    };
+    let both = [("one".to_owned(), true), ("two".to_owned(), true)];
+    let client = attach(&exchange, "c", true, 0).link;
+    let handling = |retain_handling| SubscriptionOptions {
+        retain_handling,
+        ..qos(QoS::AtLeastOnce)
+    };
+    subscribe(
+        &exchange,
+        &client,
+        "r/#",
+        handling(RetainHandling::DoNotSend),
+    );
+    assert_eq!(payloads(&client), []);
+    subscribe(
+        &exchange,
+        &client,
+        "r/#",
+        handling(RetainHandling::SendIfNew),
+    );
+    assert_eq!(payloads(&client), []);
+    subscribe(&exchange, &client, "r/#", handling(RetainHandling::Send));
+    assert_eq!(payloads(&client), both);
+    // A new message comes without the flag, unless it is asked for.
+    exchange.publish(message("r/2", "new", QoS::AtMostOnce, true), &publisher);
+    assert_eq!(payloads(&client), [("new".to_owned(), false)]);
+    exchange.publish(message("r/1", "", QoS::AtMostOnce, true), &publisher);
+    assert_eq!(payloads(&client), [(String::new(), false)]);
+    subscribe(&exchange, &client, "r/+", handling(RetainHandling::Send));
+    assert_eq!(payloads(&client), [("new".to_owned(), true)]);
+}
+
+#[test]
+fn many_retained_messages_are_replayed_batch_by_batch() {
+    let mut exchange = exchange(Store::disabled());
+    exchange.bounds.retained_messages_max = 1_000;
+    let publisher = attach(&exchange, "p", true, 0).link;
+    for number in 0..500 {
+        exchange.publish(
+            message(&format!("r/{number}"), "x", QoS::AtMostOnce, true),
+            &publisher,
+        );
+    }
+    let client = attach(&exchange, "c", true, 0).link;
+    subscribe(&exchange, &client, "r/#", qos(QoS::AtMostOnce));
+    let mut batches = Vec::new();
+    loop {
+        let batch = received(&exchange, &client).len();
+        if batch == 0 {
+            break;
+        }
+        batches.push(batch);
+    }
+    assert_eq!(batches.iter().sum::<usize>(), 500);
+    assert!(batches.len() > 5, "never all at once: {batches:?}");
+}
+
+#[test]
+fn a_session_is_resumed_taken_over_or_begun_anew() {
+    let exchange = exchange(Store::disabled());
+    let publisher = attach(&exchange, "p", true, 0).link;
+    let first = attach(&exchange, "c", false, 60);
+    assert!(!first.session_present);
+    subscribe(&exchange, &first.link, "t", qos(QoS::AtLeastOnce));
+    let second = attach(&exchange, "c", false, 60);
+    assert!(second.session_present && Arc::ptr_eq(&first.link, &second.link));
+    let order = first.link.lock().order_for(first.owner);
+    assert_eq!(order, Some(ReasonCode::SessionTakenOver));
+    assert_eq!(second.link.lock().order_for(second.owner), None);
+    let nothing = || Ending {
+        will: None,
+        session_expiry: None,
+    };
+    // The connection that lost the session cannot end it.
+    exchange.detach(&first.link, first.owner, nothing());
+    exchange.publish(message("t", "online", QoS::AtLeastOnce, false), &publisher);
+    exchange.detach(&second.link, second.owner, nothing());
+    exchange.publish(message("t", "offline", QoS::AtLeastOnce, false), &publisher);
+    exchange.publish(message("t", "lost", QoS::AtMostOnce, false), &publisher);
+    let third = attach(&exchange, "c", false, 60);
+    let payloads: Vec<_> = received(&exchange, &third.link)
+        .into_iter()
+        .map(|(payload, ..)| payload)
+        .collect();
+    assert_eq!(payloads, ["online", "offline"]);
+    let fourth = attach(&exchange, "c", true, 60);
+    assert!(!fourth.session_present && !Arc::ptr_eq(&third.link, &fourth.link));
+    let published = exchange.publish(message("t", "x", QoS::AtLeastOnce, false), &publisher);
+    assert_eq!(
+        published.subscribers, 0,
+        "a clean start ends the subscriptions"
+    );
+}
+
+#[test]
+fn a_session_without_expiry_ends_with_its_connection() {
+    let exchange = exchange(Store::disabled());
+    let publisher = attach(&exchange, "p", true, 0).link;
+    let client = attach(&exchange, "c", true, 0);
+    subscribe(&exchange, &client.link, "t", qos(QoS::AtLeastOnce));
+    exchange.detach(
+        &client.link,
+        client.owner,
+        Ending {
+            will: None,
+            session_expiry: None,
+        },
+    );
+    let published = exchange.publish(message("t", "x", QoS::AtLeastOnce, false), &publisher);
+    assert_eq!(published.subscribers, 0);
+    assert!(!attach(&exchange, "c", false, 0).session_present);
+    assert_eq!(exchange.registry.online(), 2);
+}
+
+#[test]
+fn a_full_session_spills_to_the_store_and_gets_it_back_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(directory.path(), persistence::Options::default()).unwrap();
+    for expiry in [0, 60] {
+        let mut exchange = exchange(store.clone());
+        exchange.bounds.queue.messages_max = 10;
+        let publisher = attach(&exchange, "p", true, 0).link;
+        let client = attach(&exchange, &format!("c{expiry}"), true, expiry).link;
+        subscribe(&exchange, &client, "t/#", qos(QoS::AtLeastOnce));
+        for number in 0..500 {
+            let topic = format!("t/{number}");
+            exchange.publish(message(&topic, "x", QoS::AtLeastOnce, false), &publisher);
+        }
+        let mut topics = Vec::new();
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while topics.len() < 500 {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "only {} came back",
+                topics.len()
+            );
+            exchange.refill(&client);
+            let mut state = client.lock();
+            while let Some(outgoing) = state.session.next(exchange.now(), &mut Vec::new()) {
+                let Outgoing::Publish {
+                    delivery,
+                    packet_id,
+                    ..
+                } = outgoing
+                else {
+                    continue;
+                };
+                topics.push(delivery.message.topic.to_string());
+                state.session.inflight_mut().abandon(packet_id);
+            }
+            drop(state);
+            std::thread::yield_now();
+        }
+        let expected: Vec<_> = (0..500).map(|number| format!("t/{number}")).collect();
+        assert_eq!(topics, expected);
+        assert_eq!(
+            exchange
+                .counters
+                .dropped
+                .load(std::sync::atomic::Ordering::Relaxed),
+            0
+        );
+    }
+    store.close();
+}
