@@ -11,7 +11,7 @@ use rumqttc::{
     AckMode, AsyncClient, Broker, ClientError, ConnectionError, Event, EventLoop, MqttOptions,
     Packet, PersistedAckMode, PersistedSession, Publish, PublishNotice, PublishNoticeError,
     PublishOptions, PublishProperties, SessionStore, SessionStoreError, SessionStoreKey,
-    SubscribeFilter,
+    SubscribeFilter, SubscribeReasonCode,
 };
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
@@ -116,6 +116,9 @@ impl Hub {
                         return HubError::Closed;
                     }
                 }
+                Ok(Event::Incoming(Packet::SubAck(suback))) => {
+                    report_refused(&suback.return_codes);
+                }
                 Ok(Event::Incoming(Packet::Disconnect(disconnect))) => {
                     return HubError::Disconnected(format!("{:?}", disconnect.reason_code));
                 }
@@ -216,6 +219,16 @@ impl From<ConnectionError> for HubError {
 impl From<ClientError> for HubError {
     fn from(_: ClientError) -> Self {
         Self::Closed
+    }
+}
+
+/// A subscription that the hub refuses leaves the rest of the bridge at work.
+fn report_refused(codes: &[SubscribeReasonCode]) {
+    for code in codes
+        .iter()
+        .filter(|it| !matches!(it, SubscribeReasonCode::Success(_)))
+    {
+        tracing::warn!(?code, "the hub refused a subscription of a bridge");
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::clock::Clock;
 use crate::exchange::Exchange;
-use crate::gateways::Hosted;
+use crate::gateways::{GATEWAY_PREFIX, Hosted};
 use crate::listener::Listener;
 use crate::settings::{ListenerSettings, Settings};
 use crate::supervisor::Supervisor;
@@ -61,7 +61,12 @@ impl Daemon {
             settings.bounds(),
         );
         let exchange = Arc::new(exchange);
-        recover(&exchange, recovered);
+        let names: Vec<&str> = settings
+            .gateways()
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        recover(&exchange, recovered, &names);
         let gateways = settings.gateways().iter().map(|(name, gateway)| Hosted {
             name: name.as_str().into(),
             gateway: Arc::clone(gateway),
@@ -137,7 +142,7 @@ fn state_directory() -> Option<PathBuf> {
 }
 
 /// Puts back what the store knew.
-fn recover(exchange: &Exchange, recovered: Recovered) {
+fn recover(exchange: &Exchange, recovered: Recovered, gateways: &[&str]) {
     let now = exchange.now();
     for message in recovered
         .retained
@@ -147,7 +152,20 @@ fn recover(exchange: &Exchange, recovered: Recovered) {
         let topic = message.topic.clone();
         exchange.router.retain(&topic, Some(message), usize::MAX);
     }
-    for session in recovered.sessions {
+    for mut session in recovered.sessions {
+        let gateway = session.client_id.strip_prefix(GATEWAY_PREFIX);
+        if let Some(gateway) = gateway
+            && !gateways.contains(&gateway)
+        {
+            // Nothing that waits there is thrown away, but nothing new joins it either.
+            let waiting = session.waiting;
+            tracing::warn!(
+                gateway,
+                waiting,
+                "a gateway is no longer configured, its queue is kept"
+            );
+            session.subscriptions.clear();
+        }
         exchange.recover_session(session);
     }
 }

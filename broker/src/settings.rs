@@ -200,14 +200,12 @@ mod tests {
         let text = std::fs::read_to_string(SHIPPED).unwrap();
         // From the first example on, a line's leading `# ` goes; a second one is a comment.
         let start = text.find("# bridges.mqtt").unwrap();
-        let examples: Vec<&str> = text[start..]
+        let (_, examples) = text.split_at(start);
+        let lines = examples
             .lines()
-            .map(|line| line.strip_prefix("# ").unwrap_or(line))
-            .collect();
-        let examples: Vec<&str> = examples
-            .into_iter()
-            .filter(|line| !line.ends_with('.') && !line.contains(": "))
-            .collect();
+            .map(|line| line.strip_prefix("# ").unwrap_or(line));
+        let is_sentence = |line: &str| line.ends_with('.') || line.contains(": ");
+        let examples: Vec<&str> = lines.filter(|line| !is_sentence(line)).collect();
         let file = tempfile::Builder::new().suffix(".conf").tempfile().unwrap();
         std::fs::write(file.path(), examples.join("\n")).unwrap();
         let settings = Settings::load(Some(file.path()), []).unwrap();

@@ -10,6 +10,9 @@ use std::sync::Arc;
 
 use gateway::{Gateway, Status};
 
+/// The Client Identifiers of gateways begin with this; those of clients cannot.
+pub(crate) const GATEWAY_PREFIX: &str = "$gateway/";
+
 /// A gateway or bridge with its name and what it says of itself.
 #[derive(Clone)]
 pub(crate) struct Hosted {

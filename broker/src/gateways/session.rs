@@ -13,6 +13,7 @@ use mqtt::session::{Acknowledged, Outgoing};
 use mqtt::{Message, TopicFilter};
 use persistence::Position;
 
+use super::GATEWAY_PREFIX;
 use crate::exchange::Exchange;
 use crate::link::{Link, Owner};
 use crate::registry::{Attached, Claim, Ending};
@@ -39,8 +40,7 @@ impl GatewaySession {
             owner,
             session_present,
         } = exchange.attach(Claim {
-            // No client can have this name: a dollar sign is refused there.
-            client_id: &format!("$gateway/{name}"),
+            client_id: &format!("{GATEWAY_PREFIX}{name}"),
             clean_start: !durable,
             expiry: if durable {
                 DURABLE_EXPIRY
