@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use gateway::{ConfiguredDuration, ConfiguredFilter, ConfiguredQoS, ConfiguredTemplate};
+use gateway::{
+    ConfigError, ConfiguredDuration, ConfiguredFilter, ConfiguredQoS, ConfiguredTemplate,
+};
 use mqtt::QoS;
 use serde::Deserialize;
 
@@ -137,25 +139,6 @@ const fn retain_as_published() -> u8 {
 
 const fn subscription_qos() -> ConfiguredQoS {
     ConfiguredQoS(QoS::AtLeastOnce)
-}
-
-/// A bridge that can be read but not run.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: {problem}")]
-pub struct ConfigError {
-    /// Where, below the bridge, such as `forwards[0].remote_topic`.
-    pub key: String,
-    /// What is wrong there.
-    pub problem: String,
-}
-
-impl ConfigError {
-    pub(crate) fn new(key: impl Into<String>, problem: impl ToString) -> Self {
-        Self {
-            key: key.into(),
-            problem: problem.to_string(),
-        }
-    }
 }
 
 impl Config {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gateway::{
-    Backoff, Client, Delivery, DeliveryId, DropReason, Fault, Gateway, LinkState, Receipt,
-    RunFuture, Status, SubscriptionRequest,
+    Backoff, Client, ConfigError, Delivery, DeliveryId, DropReason, Fault, Gateway, LinkState,
+    Receipt, RunFuture, Status, SubscriptionRequest,
 };
 use mqtt::Timestamp;
 use tokio::sync::mpsc;
 
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::io::{Hub, HubError, Incoming, Outcome, Sent};
 use crate::translation::Translation;
 
@@ -30,6 +30,8 @@ pub struct Bridge {
 #[derive(Debug)]
 struct Shared {
     name: String,
+    /// The bridge's name in the log.
+    label: String,
     config: Config,
     translation: Translation,
 }
@@ -45,6 +47,7 @@ impl Bridge {
         Ok(Self {
             shared: Arc::new(Shared {
                 name: name.to_owned(),
+                label: format!("bridge/{name}"),
                 config,
                 translation,
             }),
@@ -79,29 +82,17 @@ impl Shared {
             let error = match Hub::connect(&self.name, &self.config).await {
                 Ok((hub, incoming)) => {
                     backoff.reset();
-                    status.set_link(LinkState::Up);
-                    tracing::info!(
-                        bridge = self.name,
-                        server = self.config.server,
-                        "the hub is connected"
-                    );
+                    status.report_link(&self.label, LinkState::Up);
                     client.redeliver();
                     let Err(error) = self.serve(&hub, incoming, client, status).await;
                     error
                 }
                 Err(error) => error,
             };
-            let reason = error.to_string();
-            let pause = backoff.next_pause();
-            if status.set_link(LinkState::Down(reason.clone())) {
-                tracing::warn!(
-                    bridge = self.name,
-                    server = self.config.server,
-                    reason,
-                    "the hub is not connected"
-                );
-            }
-            tokio::time::sleep(pause).await;
+            let server = &self.config.server;
+            let state = LinkState::Down(format!("not connected to {server}: {error}"));
+            status.report_link(&self.label, state);
+            tokio::time::sleep(backoff.next_pause()).await;
         }
     }
 
@@ -112,8 +103,8 @@ impl Shared {
         client: &Client,
         status: &Status,
     ) -> Result<Infallible, HubError> {
-        for (filter, qos) in self.translation.remote_subscriptions() {
-            hub.subscribe(filter, qos).await?;
+        for request in self.translation.remote_subscriptions() {
+            hub.subscribe(&request.filter, request.qos).await?;
         }
         tokio::select! {
             error = hub.drive() => Err(error),
@@ -160,15 +151,19 @@ impl Shared {
         status: &Status,
     ) -> Result<Option<Pending>, HubError> {
         let mut sent = Vec::new();
-        for forwarded in self.translation.forward(delivery) {
-            if hub.fits(&forwarded) {
-                sent.push(hub.publish(forwarded).await?);
+        let forwarded = self.translation.forward(delivery);
+        if forwarded.is_empty() {
+            status.report_drop(&self.label, DropReason::Unmapped, &"no rule applies");
+        }
+        for message in forwarded {
+            if hub.fits(&message) {
+                sent.push(hub.publish(message).await?);
             } else {
-                status.counters.count_dropped(DropReason::NoRoom);
+                let error = "the hub does not accept a packet of this size";
+                status.report_drop(&self.label, DropReason::NoRoom, &error);
             }
         }
         if sent.is_empty() {
-            status.counters.count_dropped(DropReason::Unmapped);
             client.acknowledge(delivery.id);
             return Ok(None);
         }
@@ -182,12 +177,8 @@ impl Shared {
         match outcome {
             Outcome::Acknowledged => status.counters.count_sent(1),
             Outcome::Refused(reason) => {
-                status.counters.count_dropped(DropReason::Refused);
-                tracing::warn!(
-                    bridge = self.name,
-                    reason,
-                    "the hub refused a message, it is dropped"
-                );
+                let error = format!("the hub refused it: {reason}");
+                status.report_drop(&self.label, DropReason::Refused, &error);
             }
         }
         client.acknowledge(done.id);
@@ -225,7 +216,8 @@ impl Shared {
     async fn publish(&self, message: &Incoming, client: &Client, status: &Status) -> Receipt {
         let now = Timestamp::default().after(since_epoch());
         let Some(message) = self.translation.receive(message.received(), now) else {
-            status.counters.count_dropped(DropReason::Unmapped);
+            let error = "no rule gives it a topic";
+            status.report_drop(&self.label, DropReason::Unmapped, &error);
             return Receipt::default();
         };
         match client.publish(message).await {
@@ -234,8 +226,7 @@ impl Shared {
                 receipt
             }
             Err(error) => {
-                status.counters.count_dropped(DropReason::Refused);
-                tracing::warn!(bridge = self.name, %error, "a message from the hub was refused here");
+                status.report_drop(&self.label, DropReason::Refused, &error);
                 Receipt::default()
             }
         }

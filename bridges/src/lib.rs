@@ -22,5 +22,5 @@ mod gateway;
 mod io;
 mod translation;
 
-pub use config::{Config, ConfigError, Forward, Subscription};
+pub use config::{Config, Forward, Subscription};
 pub use gateway::Bridge;

@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use gateway::{
-    ConfiguredTemplate, Delivery, MappedTopic, MqttSelector, SubscriptionRequest, Template,
-};
+use gateway::{ConfigError, ConfiguredTemplate, Delivery, MqttRule, SubscriptionRequest};
 use mqtt::packet::{ForwardedProperties, Property};
-use mqtt::{Message, QoS, Timestamp, TopicFilter, TopicName};
+use mqtt::{Message, QoS, Timestamp, TopicName};
 
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 
 /// The rules of one bridge, ready for use.
 #[derive(Debug)]
@@ -21,11 +19,10 @@ pub(crate) struct Translation {
 /// One rule in either direction.
 #[derive(Debug)]
 struct Rule {
-    filter: TopicFilter,
-    selector: MqttSelector,
-    topic: Option<Template>,
+    source: MqttRule,
     prefix: String,
     suffix: String,
+    /// Towards the hub; the other way a message keeps the QoS that the hub sent it with.
     qos: Option<QoS>,
     retain: Option<bool>,
 }
@@ -54,27 +51,39 @@ pub(crate) struct Received {
 impl Translation {
     pub(crate) fn new(name: &str, config: &Config) -> Result<Self, ConfigError> {
         let forwards = config.forwards.iter().enumerate().map(|(index, it)| {
-            let key = || format!("forwards[{index}].remote_topic");
-            let filter = it.local_topic.0.clone();
-            let rule = Rule::new(name, filter, it.remote_topic.as_ref(), key)?;
+            let request = SubscriptionRequest {
+                filter: it.local_topic.0.clone(),
+                qos: QoS::AtLeastOnce,
+                retained: true,
+            };
+            let topic = it.remote_topic.as_ref();
+            let source = source(name, request, topic).map_err(|problem| {
+                ConfigError::new(format!("forwards[{index}].remote_topic"), problem)
+            })?;
             Ok(Rule {
+                source,
                 prefix: it.prefix.clone(),
                 suffix: it.suffix.clone(),
                 qos: it.qos.map(|qos| qos.0),
                 retain: retain_override(it.retain),
-                ..rule
             })
         });
         let subscriptions = config.subscription.iter().enumerate().map(|(index, it)| {
-            let key = || format!("subscription[{index}].local_topic");
-            let filter = it.remote_topic.0.clone();
-            let rule = Rule::new(name, filter, it.local_topic.as_ref(), key)?;
+            let request = SubscriptionRequest {
+                filter: it.remote_topic.0.clone(),
+                qos: it.qos.0,
+                retained: true,
+            };
+            let topic = it.local_topic.as_ref();
+            let source = source(name, request, topic).map_err(|problem| {
+                ConfigError::new(format!("subscription[{index}].local_topic"), problem)
+            })?;
             Ok(Rule {
+                source,
                 prefix: it.prefix.clone(),
                 suffix: it.suffix.clone(),
-                qos: Some(it.qos.0),
+                qos: None,
                 retain: retain_override(it.retain),
-                ..rule
             })
         });
         Ok(Self {
@@ -85,19 +94,16 @@ impl Translation {
 
     /// What the bridge's session subscribes to here.
     pub(crate) fn local_subscriptions(&self) -> Vec<SubscriptionRequest> {
-        let requests = self.forwards.iter().map(|rule| SubscriptionRequest {
-            filter: rule.filter.clone(),
-            qos: QoS::AtLeastOnce,
-            retained: true,
-        });
-        requests.collect()
+        let rules = self.forwards.iter();
+        rules
+            .map(|rule| rule.source.subscription().clone())
+            .collect()
     }
 
     /// What the bridge subscribes to at the hub.
-    pub(crate) fn remote_subscriptions(&self) -> impl Iterator<Item = (&TopicFilter, QoS)> {
-        self.subscriptions
-            .iter()
-            .map(|rule| (&rule.filter, rule.qos.unwrap_or(QoS::AtLeastOnce)))
+    pub(crate) fn remote_subscriptions(&self) -> impl Iterator<Item = &SubscriptionRequest> {
+        let rules = self.subscriptions.iter();
+        rules.map(|rule| rule.source.subscription())
     }
 
     /// What one delivery becomes at the hub: a message for each rule that matches.
@@ -108,8 +114,7 @@ impl Translation {
             return Vec::new();
         }
         let forwarded = self.forwards.iter().filter_map(|rule| {
-            let pieces = rule.selector.select(&message.topic)?;
-            let topic = rule.topic(message.topic.as_str(), &pieces)?;
+            let topic = rule.topic(&rule.source.render(&message.topic)?)?;
             Some(Forwarded {
                 topic: topic.as_str().to_owned(),
                 payload: message.payload.clone(),
@@ -124,11 +129,9 @@ impl Translation {
     /// What a message from the hub becomes here; none if no rule gives it a valid topic.
     pub(crate) fn receive(&self, received: Received, now: Timestamp) -> Option<Message> {
         let remote = TopicName::new(&received.topic).ok()?;
-        let (rule, pieces) = self
-            .subscriptions
-            .iter()
-            .find_map(|rule| Some((rule, rule.selector.select(&remote)?)))?;
-        let topic = rule.topic(remote.as_str(), &pieces)?;
+        let mut rules = self.subscriptions.iter();
+        let (rule, topic) = rules.find_map(|rule| Some((rule, rule.source.render(&remote)?)))?;
+        let topic = rule.topic(&topic)?;
         let expiry = received
             .expiry_seconds
             .map(|seconds| Duration::from_secs(seconds.into()));
@@ -144,49 +147,26 @@ impl Translation {
 }
 
 impl Rule {
-    fn new(
-        name: &str,
-        filter: TopicFilter,
-        topic: Option<&ConfiguredTemplate>,
-        key: impl FnOnce() -> String,
-    ) -> Result<Self, ConfigError> {
-        let selector = MqttSelector::new(filter.clone(), name);
-        // NanoMQ writes an empty topic for "the same".
-        let topic = topic
-            .map(|it| &it.0)
-            .filter(|it| !it.to_string().is_empty())
-            .cloned();
-        if let Some(template) = &topic {
-            let check = template.check(&MqttSelector::NAMES, selector.wildcard_count());
-            let text = template.to_string();
-            if let Err(error) = check {
-                return Err(ConfigError::new(key(), error));
-            }
-            if text.contains(['+', '#']) {
-                let problem =
-                    format!("`{text}` has a wildcard; use $1 for the first wildcard of the filter");
-                return Err(ConfigError::new(key(), problem));
-            }
-        }
-        let (prefix, suffix) = (String::new(), String::new());
-        Ok(Self {
-            filter,
-            selector,
-            topic,
-            prefix,
-            suffix,
-            qos: None,
-            retain: None,
-        })
-    }
-
-    fn topic(&self, original: &str, pieces: &MappedTopic<'_>) -> Option<TopicName> {
-        let middle = match &self.topic {
-            Some(template) => template.render(pieces)?,
-            None => original.to_owned(),
-        };
+    fn topic(&self, middle: &str) -> Option<TopicName> {
         TopicName::new(&format!("{}{middle}{}", self.prefix, self.suffix)).ok()
     }
+}
+
+/// What a rule takes and the topic that it makes of that; the error is the reason.
+fn source(
+    name: &str,
+    request: SubscriptionRequest,
+    topic: Option<&ConfiguredTemplate>,
+) -> Result<MqttRule, String> {
+    // NanoMQ writes an empty topic for "the same".
+    let topic = topic.filter(|it| !it.0.to_string().is_empty());
+    let text = topic.map(|it| it.0.to_string()).unwrap_or_default();
+    if text.contains(['+', '#']) {
+        return Err(format!(
+            "`{text}` has a wildcard; use $1 for the first wildcard of the filter"
+        ));
+    }
+    MqttRule::new(name, request, topic).map_err(|error| error.to_string())
 }
 
 const fn retain_override(retain: u8) -> Option<bool> {

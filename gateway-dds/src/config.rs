@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use gateway::{ConfiguredFilter, ConfiguredQoS, ConfiguredTemplate};
+use gateway::{ConfigError, ConfiguredFilter, ConfiguredQoS, ConfiguredTemplate};
 use serde::Deserialize;
 
+use crate::idl::Idl;
 use crate::io::{DomainSettings, EndpointSettings, HISTORY_MAX};
 
 /// One DDS gateway.
@@ -138,11 +139,6 @@ pub enum Durability {
     TransientLocal,
 }
 
-/// A configuration that cannot work, in one sentence.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ConfigError(pub String);
-
 const fn default_multicast() -> bool {
     true
 }
@@ -173,23 +169,27 @@ impl Config {
         }
     }
 
-    /// The IDL text, from the configuration itself or from the file.
-    pub(crate) fn idl_text(&self) -> Result<String, ConfigError> {
-        match (&self.idl, &self.idl_file) {
-            (Some(_), Some(_)) => Err(ConfigError(
-                "`idl` and `idl_file` exclude each other".to_owned(),
-            )),
-            (Some(text), None) => Ok(text.clone()),
-            (None, Some(path)) => std::fs::read_to_string(path).map_err(|error| {
-                ConfigError(format!(
-                    "`idl_file` {} cannot be read: {error}",
-                    path.display()
-                ))
-            }),
-            (None, None) => Err(ConfigError(
-                "`idl` or `idl_file` is missing: it describes the types".to_owned(),
-            )),
-        }
+    /// The types, from the configuration itself or from the file.
+    pub(crate) fn types(&self) -> Result<Idl, ConfigError> {
+        let (key, text) = match (&self.idl, &self.idl_file) {
+            (Some(_), Some(_)) => {
+                let problem = "`idl` and `idl_file` exclude each other";
+                return Err(ConfigError::new("idl_file", problem));
+            }
+            (Some(text), None) => ("idl", text.clone()),
+            (None, Some(path)) => {
+                let text = std::fs::read_to_string(path).map_err(|error| {
+                    let problem = format!("{} cannot be read: {error}", path.display());
+                    ConfigError::new("idl_file", problem)
+                });
+                ("idl_file", text?)
+            }
+            (None, None) => {
+                let problem = "`idl` or `idl_file` is missing: it describes the types";
+                return Err(ConfigError::new("idl", problem));
+            }
+        };
+        Idl::parse(&text).map_err(|error| ConfigError::new(key, error))
     }
 }
 
@@ -215,28 +215,29 @@ impl FromMqttRule {
     }
 }
 
-/// Checks what the DDS stack would refuse without saying why.
+/// Checks what the DDS stack would refuse without saying why, in the rule at `place`.
 pub(crate) fn check_endpoint(
+    place: &str,
     dds_topic: &str,
     endpoint: &EndpointSettings,
 ) -> Result<(), ConfigError> {
+    let topic_error = |problem| Err(ConfigError::new(format!("{place}.dds_topic"), problem));
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"*?[]\"'#$".contains(&byte);
     if dds_topic.is_empty() || !dds_topic.bytes().all(is_plain) {
-        return Err(ConfigError(format!(
+        return topic_error(format!(
             "{dds_topic:?} is not the name of a DDS topic: it has characters other than \
              printable ASCII without spaces and *?[]\"'#$"
-        )));
+        ));
     }
     if dds_topic.starts_with("DCPS") {
-        return Err(ConfigError(format!(
+        return topic_error(format!(
             "{dds_topic:?} is reserved: names beginning with `DCPS` belong to DDS itself"
-        )));
+        ));
     }
     let depth = endpoint.history_depth;
     if depth.is_some_and(|depth| !(1..=HISTORY_MAX).contains(&depth)) {
-        return Err(ConfigError(format!(
-            "`history_depth` is 1 to {HISTORY_MAX}"
-        )));
+        let problem = format!("must be from 1 to {HISTORY_MAX}");
+        return Err(ConfigError::new(format!("{place}.history_depth"), problem));
     }
     Ok(())
 }

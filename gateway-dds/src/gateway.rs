@@ -4,25 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gateway::{
-    Client, DropReason, Fault, Gateway, LinkState, RunFuture, Status, SubscriptionRequest, Template,
+    Client, ConfigError, DropReason, Fault, Gateway, LinkState, RunFuture, Status,
+    SubscriptionRequest,
 };
 use mqtt::QoS;
 
-use crate::config::{
-    Config, ConfigError, Durability, FromMqttRule, Reliability, ToMqttRule, check_endpoint,
-};
+use crate::config::{Config, Durability, FromMqttRule, Reliability, ToMqttRule, check_endpoint};
 use crate::idl::Idl;
 use crate::inbound::Inbound;
 use crate::io::{DdsError, DomainSettings, EndpointSettings, Participant, Reader, Writer};
 use crate::outbound::{Outbound, OutboundRule};
-use crate::rate_limit::RateLimit;
 use crate::translation::{Publication, ToMqtt};
 use crate::type_tree::Structure;
 
 /// Messages that are handed over at once, in either direction.
 const BATCH: usize = 64;
-/// Where samples are published unless the rule says otherwise.
-const DEFAULT_TOPIC: &str = "dds/${domain}/${dds_topic}";
 
 /// A gateway between MQTT and the participants of one DDS domain.
 #[derive(Debug)]
@@ -33,7 +29,8 @@ pub struct DdsGateway {
 /// The checked configuration.
 #[derive(Debug)]
 struct Plan {
-    name: String,
+    /// The gateway's name in the log.
+    label: Arc<str>,
     domain: DomainSettings,
     to_mqtt: Vec<PlannedReader>,
     from_mqtt: Vec<PlannedWriter>,
@@ -60,9 +57,8 @@ impl DdsGateway {
     /// The configuration cannot work: the IDL, a type, a template or a setting is wrong.
     pub fn new(name: &str, config: Config) -> Result<Self, ConfigError> {
         let domain = config.domain_settings();
-        domain.check().map_err(ConfigError)?;
-        let text = config.idl_text()?;
-        let idl = Idl::parse(&text).map_err(|error| ConfigError(format!("`idl`: {error}")))?;
+        domain.check()?;
+        let idl = config.types()?;
         let planner = Planner {
             gateway: name,
             domain: config.domain,
@@ -71,7 +67,7 @@ impl DdsGateway {
         };
         let (to_mqtt, from_mqtt) = planner.plan(config.to_mqtt, config.from_mqtt)?;
         let plan = Plan {
-            name: name.to_owned(),
+            label: format!("dds/{name}").into(),
             domain,
             to_mqtt,
             from_mqtt,
@@ -98,28 +94,18 @@ impl Planner<'_> {
     ) -> Result<(Vec<PlannedReader>, Vec<PlannedWriter>), ConfigError> {
         let mut readers = Vec::with_capacity(to_mqtt.len());
         for (index, rule) in to_mqtt.into_iter().enumerate() {
-            let place = format!("to_mqtt[{index}] (`{}`)", rule.dds_topic);
-            let planned = self.reader(rule);
-            readers.push(planned.map_err(|error| ConfigError(format!("{place}: {error}")))?);
+            readers.push(self.reader(&format!("to_mqtt[{index}]"), rule)?);
         }
         let mut writers = Vec::with_capacity(from_mqtt.len());
         for (index, rule) in from_mqtt.into_iter().enumerate() {
-            let place = format!("from_mqtt[{index}] (`{}`)", rule.dds_topic);
-            let planned = self.writer(rule);
-            writers.push(planned.map_err(|error| ConfigError(format!("{place}: {error}")))?);
+            writers.push(self.writer(&format!("from_mqtt[{index}]"), rule)?);
         }
         Ok((readers, writers))
     }
 
-    fn reader(&mut self, rule: ToMqttRule) -> Result<PlannedReader, ConfigError> {
+    fn reader(&mut self, place: &str, rule: ToMqttRule) -> Result<PlannedReader, ConfigError> {
         let endpoint = rule.endpoint();
-        let structure = self.topic_type(&rule.dds_topic, &rule.type_name, &endpoint)?;
-        let template = match rule.topic {
-            Some(configured) => configured.0,
-            None => {
-                Template::parse(DEFAULT_TOPIC).map_err(|error| ConfigError(error.to_string()))?
-            }
-        };
+        let structure = self.topic_type(place, &rule.dds_topic, &rule.type_name, &endpoint)?;
         let qos = match (rule.qos, rule.reliability) {
             (Some(configured), _) => configured.0,
             (None, Reliability::Reliable) => QoS::AtLeastOnce,
@@ -129,21 +115,21 @@ impl Planner<'_> {
             gateway: self.gateway,
             domain: self.domain,
             dds_topic: &rule.dds_topic,
-            topic: template,
+            topic: rule.topic.as_ref(),
             qos,
             retain: rule.retain,
         };
         let rule = ToMqtt::new(publication, structure)
-            .map_err(|error| ConfigError(format!("`topic`: {error}")))?;
+            .map_err(|error| ConfigError::new(format!("{place}.topic"), error))?;
         Ok(PlannedReader {
             rule: Arc::new(rule),
             endpoint,
         })
     }
 
-    fn writer(&mut self, rule: FromMqttRule) -> Result<PlannedWriter, ConfigError> {
+    fn writer(&mut self, place: &str, rule: FromMqttRule) -> Result<PlannedWriter, ConfigError> {
         let endpoint = rule.endpoint();
-        let structure = self.topic_type(&rule.dds_topic, &rule.type_name, &endpoint)?;
+        let structure = self.topic_type(place, &rule.dds_topic, &rule.type_name, &endpoint)?;
         let subscription = SubscriptionRequest {
             filter: rule.filter.0,
             qos: rule.qos.0,
@@ -160,15 +146,17 @@ impl Planner<'_> {
 
     fn topic_type(
         &mut self,
+        place: &str,
         dds_topic: &str,
         type_name: &str,
         endpoint: &EndpointSettings,
     ) -> Result<Arc<Structure>, ConfigError> {
-        check_endpoint(dds_topic, endpoint)?;
+        check_endpoint(place, dds_topic, endpoint)?;
+        let error = |problem| ConfigError::new(format!("{place}.type"), problem);
         let Some(structure) = self.idl.find(type_name) else {
             let known: Vec<&str> = self.idl.names().collect();
             let known = known.join(", ");
-            return Err(ConfigError(format!(
+            return Err(error(format!(
                 "the IDL has no struct `{type_name}`; it has: {known}"
             )));
         };
@@ -177,7 +165,7 @@ impl Planner<'_> {
             .entry(dds_topic.to_owned())
             .or_insert_with(|| structure.name.clone());
         if *known != structure.name {
-            return Err(ConfigError(format!(
+            return Err(error(format!(
                 "the DDS topic has the type `{known}` in another rule"
             )));
         }
@@ -205,8 +193,8 @@ impl Gateway for DdsGateway {
         Box::pin(async move {
             let fault = match Service::open(&plan, &client, &status) {
                 Ok(service) => {
-                    status.set_link(LinkState::Up);
-                    service.serve(&client, &status).await
+                    status.report_link(&plan.label, LinkState::Up);
+                    service.serve(&plan.label, &client, &status).await
                 }
                 Err(fault) => fault,
             };
@@ -227,22 +215,16 @@ impl Service {
         let (participant, readers, rules) = open_entities(plan).map_err(into_fault)?;
         let to_mqtt = plan.to_mqtt.iter();
         let to_mqtt = to_mqtt.map(|planned| Arc::clone(&planned.rule)).collect();
-        let inbound = Inbound::start(&participant, readers, to_mqtt, Arc::clone(status))?;
-        let outbound = Outbound::start(rules, client.clone(), Arc::clone(status))?;
-        tracing::info!(
-            gateway = plan.name,
-            domain = plan.domain.domain,
-            readers = plan.to_mqtt.len(),
-            writers = plan.from_mqtt.len(),
-            "the DDS gateway is in service"
-        );
+        let label = || Arc::clone(&plan.label);
+        let inbound = Inbound::start(label(), &participant, readers, to_mqtt, Arc::clone(status))?;
+        let outbound = Outbound::start(label(), rules, client.clone(), Arc::clone(status))?;
         Ok(Self { inbound, outbound })
     }
 
-    async fn serve(self, client: &Client, status: &Status) -> Fault {
+    async fn serve(self, label: &str, client: &Client, status: &Status) -> Fault {
         let Self { inbound, outbound } = self;
         tokio::select! {
-            fault = publish(inbound, client, status) => fault,
+            fault = publish(label, inbound, client, status) => fault,
             fault = receive(outbound, client) => fault,
         }
     }
@@ -279,19 +261,13 @@ fn into_fault(error: DdsError) -> Fault {
 }
 
 /// Publishes what comes from DDS, as fast as the broker takes it.
-async fn publish(mut inbound: Inbound, client: &Client, status: &Status) -> Fault {
-    let mut limit = RateLimit::new();
+async fn publish(label: &str, mut inbound: Inbound, client: &Client, status: &Status) -> Fault {
     let mut messages = Vec::with_capacity(BATCH);
     while inbound.receive(BATCH, &mut messages).await {
         for message in messages.drain(..) {
             match client.publish(message).await {
                 Ok(_receipt) => status.counters.count_received(1),
-                Err(error) => {
-                    status.counters.count_dropped(DropReason::Refused);
-                    if let Some(left_out) = limit.admit() {
-                        tracing::warn!(left_out, "a sample was refused by the broker: {error}");
-                    }
-                }
+                Err(error) => status.report_drop(label, DropReason::Refused, &error),
             }
         }
     }

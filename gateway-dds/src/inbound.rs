@@ -28,6 +28,7 @@ pub(crate) struct Inbound {
 impl Inbound {
     /// Starts the thread. Reader and rule at the same position belong together.
     pub(crate) fn start(
+        label: Arc<str>,
         participant: &Arc<Participant>,
         readers: Vec<Reader>,
         rules: Vec<Arc<ToMqtt>>,
@@ -37,6 +38,7 @@ impl Inbound {
         let waitset = Arc::new(waitset.map_err(|error| Fault(error.to_string()))?);
         let (sender, messages) = mpsc::channel(QUEUE_MAX);
         let worker = Worker {
+            label,
             waitset: Arc::clone(&waitset),
             readers,
             rules,
@@ -76,6 +78,7 @@ impl Drop for Inbound {
 }
 
 struct Worker {
+    label: Arc<str>,
     waitset: Arc<WaitSet>,
     readers: Vec<Reader>,
     rules: Vec<Arc<ToMqtt>>,
@@ -128,15 +131,13 @@ impl Worker {
         Ok(true)
     }
 
-    fn forward(&mut self, rule: &ToMqtt, sample: &[u8]) -> bool {
+    fn forward(&self, rule: &ToMqtt, sample: &[u8]) -> bool {
         match rule.message(sample) {
             Ok(message) => self.sender.blocking_send(message).is_ok(),
             Err(error) => {
-                self.status.counters.count_dropped(DropReason::Malformed);
-                if let Some(left_out) = self.limit.admit() {
-                    let dds_topic = rule.dds_topic();
-                    tracing::warn!(dds_topic, left_out, "a sample was dropped: {error}");
-                }
+                let error = format_args!("of the DDS topic {}: {error}", rule.dds_topic());
+                self.status
+                    .report_drop(&self.label, DropReason::Malformed, &error);
                 true
             }
         }

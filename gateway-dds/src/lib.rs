@@ -51,5 +51,5 @@ mod rate_limit;
 mod translation;
 pub mod type_tree;
 
-pub use crate::config::{Config, ConfigError, Durability, FromMqttRule, Reliability, ToMqttRule};
+pub use crate::config::{Config, Durability, FromMqttRule, Reliability, ToMqttRule};
 pub use crate::gateway::DdsGateway;

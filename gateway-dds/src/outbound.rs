@@ -12,7 +12,6 @@ use mqtt::TopicFilter;
 use tokio::sync::mpsc;
 
 use crate::io::{DdsError, Writer};
-use crate::rate_limit::RateLimit;
 use crate::translation::{self, PayloadError};
 use crate::type_tree::Structure;
 
@@ -45,6 +44,7 @@ pub(crate) struct Ended;
 impl Outbound {
     /// Starts the thread.
     pub(crate) fn start(
+        label: Arc<str>,
         rules: Vec<OutboundRule>,
         client: Client,
         status: Arc<Status>,
@@ -52,11 +52,11 @@ impl Outbound {
         let (sender, deliveries) = mpsc::channel(QUEUE_MAX);
         let is_stopped = Arc::new(AtomicBool::new(false));
         let worker = Worker {
+            label,
             rules,
             client,
             status,
             is_stopped: Arc::clone(&is_stopped),
-            limit: RateLimit::new(),
         };
         let thread = std::thread::Builder::new()
             .name("dds-write".to_owned())
@@ -89,16 +89,18 @@ impl Drop for Outbound {
 }
 
 struct Worker {
+    label: Arc<str>,
     rules: Vec<OutboundRule>,
     client: Client,
     status: Arc<Status>,
     is_stopped: Arc<AtomicBool>,
-    limit: RateLimit,
 }
 
 /// Why a message was not written.
 #[derive(Debug, thiserror::Error)]
 enum WriteFailure {
+    #[error("no rule applies")]
+    NoRule,
     #[error(transparent)]
     Payload(#[from] PayloadError),
     #[error("the sample has {0} bytes, more than `sample_bytes_max`")]
@@ -110,6 +112,7 @@ enum WriteFailure {
 impl WriteFailure {
     const fn reason(&self) -> DropReason {
         match self {
+            Self::NoRule => DropReason::Unmapped,
             Self::Payload(_) | Self::TooLarge(_) => DropReason::Untranslatable,
             Self::Dds(_) => DropReason::NoRoom,
         }
@@ -117,7 +120,7 @@ impl WriteFailure {
 }
 
 impl Worker {
-    fn run(mut self, mut deliveries: mpsc::Receiver<Delivery>) {
+    fn run(self, mut deliveries: mpsc::Receiver<Delivery>) {
         while let Some(delivery) = deliveries.blocking_recv() {
             if self.is_stopped.load(Ordering::Relaxed) {
                 return;
@@ -128,22 +131,21 @@ impl Worker {
     }
 
     /// Writes the sample of the first rule whose filter matches.
-    fn write(&mut self, delivery: &Delivery) {
+    fn write(&self, delivery: &Delivery) {
         let message = &*delivery.message;
         let topic = message.topic.as_str();
-        let counters = &self.status.counters;
         let mut rules = self.rules.iter();
-        let Some(rule) = rules.find(|rule| rule.filter.matches(topic)) else {
-            counters.count_dropped(DropReason::Unmapped);
-            return;
+        let result = match rules.find(|rule| rule.filter.matches(topic)) {
+            Some(rule) => rule.write(&message.payload),
+            None => Err(WriteFailure::NoRule),
         };
-        let Err(failure) = rule.write(&message.payload) else {
-            counters.count_sent(1);
-            return;
-        };
-        counters.count_dropped(failure.reason());
-        if let Some(left_out) = self.limit.admit() {
-            tracing::warn!(topic, left_out, "a message was not written: {failure}");
+        match result {
+            Ok(()) => self.status.counters.count_sent(1),
+            Err(failure) => {
+                let error = format_args!("of the topic {topic}: {failure}");
+                self.status
+                    .report_drop(&self.label, failure.reason(), &error);
+            }
         }
     }
 }

@@ -3,13 +3,16 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use gateway::{Template, TemplateError, Values};
+use gateway::{ConfiguredTemplate, Template, TemplateError, Values};
 use mqtt::packet::{ForwardedProperties, Property};
 use mqtt::{Message, QoS, TopicName};
 use serde_json::Value;
 
 use crate::cdr::{self, Encoding, ReadError, Reading, WriteError};
 use crate::type_tree::{Structure, Type};
+
+/// Where samples are published unless the rule says otherwise.
+const TOPIC: &str = "dds/${domain}/${dds_topic}";
 
 /// What the payload of every published message is.
 const CONTENT_TYPE: &str = "application/json";
@@ -36,7 +39,7 @@ pub(crate) struct Publication<'p> {
     pub(crate) gateway: &'p str,
     pub(crate) domain: u32,
     pub(crate) dds_topic: &'p str,
-    pub(crate) topic: Template,
+    pub(crate) topic: Option<&'p ConfiguredTemplate>,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
 }
@@ -68,12 +71,12 @@ impl ToMqtt {
         let members = members.filter(|member| has_text(&member.member_type));
         let mut names = NAMES.to_vec();
         names.extend(members.map(|member| member.name.as_str()));
-        publication.topic.check(&names, 0)?;
+        let topic = ConfiguredTemplate::checked(publication.topic, TOPIC, &names, 0)?;
         Ok(Self {
             gateway: publication.gateway.to_owned(),
             domain: publication.domain.to_string(),
             dds_topic: publication.dds_topic.to_owned(),
-            topic: publication.topic,
+            topic,
             qos: publication.qos,
             retain: publication.retain,
             properties: ForwardedProperties::from_properties([Property::ContentType(CONTENT_TYPE)]),
@@ -179,7 +182,7 @@ mod tests {
             gateway: "g",
             domain: 3,
             dds_topic: "T",
-            topic: Template::parse(topic)?,
+            topic: Some(&ConfiguredTemplate(Template::parse(topic)?)),
             qos: QoS::AtLeastOnce,
             retain: true,
         };

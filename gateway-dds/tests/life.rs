@@ -6,15 +6,15 @@
     reason = "these are tests, also outside their functions"
 )]
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
 mod support;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gateway::testing::FakeBroker;
 use gateway::{Gateway, LinkState, Status};
 use gateway_dds::{Config, DdsGateway};
-use support::{FakeBroker, free_domain, run, until};
+use support::{free_domain, run, until};
 
 fn gateway(domain: u32, more: &str) -> DdsGateway {
     let text = format!(

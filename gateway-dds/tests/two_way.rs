@@ -15,13 +15,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
+use gateway::testing::FakeBroker;
 use gateway::{DropReason, Gateway, LinkState, Status};
 use gateway_dds::idl::Idl;
 use gateway_dds::peer::{DomainSettings, Durability, EndpointSettings, Peer, PeerWriter};
 use gateway_dds::type_tree::Structure;
 use gateway_dds::{Config, DdsGateway};
 use serde_json::{Value, json};
-use support::{FakeBroker, free_domain, run, until};
+use support::{free_domain, run, until};
 
 const BURST: u64 = 10_000;
 const FLOOD: u64 = 40_000;
@@ -294,7 +295,7 @@ fn messages_reach_the_peer() {
             broker.deliver("cmd/x", reading(n).to_string());
         }
         until("all acknowledged", || {
-            broker.acknowledged().len() == broker.delivered()
+            broker.acknowledged().len() as u64 == broker.delivered()
         })
         .await;
         let lines = std::iter::from_fn(|| peer.lines.recv_timeout(Duration::from_secs(60)).ok());
@@ -306,7 +307,7 @@ fn messages_reach_the_peer() {
         expected.sort_by_key(|value| value["sensor"].to_string());
         assert_same(&values, &expected);
     });
-    let delivered = broker.delivered() as u64;
+    let delivered = broker.delivered();
     assert_eq!(status.counters.sent(), delivered - 4);
     assert_eq!(status.counters.dropped(DropReason::Untranslatable), 3);
     assert_eq!(status.counters.dropped(DropReason::Unmapped), 1);
@@ -353,14 +354,14 @@ fn a_slow_broker_slows_down_the_peer() {
     let gateway = gateway(domain, rules);
     let broker = Arc::new(FakeBroker::default());
     let status = Arc::new(Status::default());
-    broker.set_closed(true);
+    broker.set_full(true);
     let _peer = PeerProcess::start("flood", domain);
     let mut end = Instant::now();
     run(gateway.run(broker.client(), Arc::clone(&status)), async {
         tokio::time::sleep(Duration::from_secs(2)).await;
-        broker.set_closed(false);
+        broker.set_full(false);
         until("all published", || broker.published() >= FLOOD as usize).await;
-        broker.set_closed(true);
+        broker.set_full(true);
         end = Instant::now();
     });
     assert!(

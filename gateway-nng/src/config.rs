@@ -2,7 +2,7 @@
 
 use std::num::{NonZeroU16, NonZeroU32};
 
-use gateway::{ConfiguredFilter, ConfiguredQoS, ConfiguredTemplate, TemplateError};
+use gateway::{ConfigError, ConfiguredFilter, ConfiguredQoS, ConfiguredTemplate};
 use serde::Deserialize;
 
 use crate::io::{self, Role};
@@ -12,6 +12,8 @@ use crate::io::{self, Role};
 const BUFFER_MESSAGES: NonZeroU16 = NonZeroU16::new(8192).unwrap();
 /// Bytes of one received message unless the operator says otherwise.
 const MESSAGE_BYTES_MAX: NonZeroU32 = NonZeroU32::new(1 << 20).unwrap();
+/// Said of rules that are missing.
+const NO_RULE: &str = "is empty, so the gateway would do nothing here";
 /// What separates subject and payload unless the operator says otherwise.
 const DELIMITER: &str = "/";
 
@@ -94,47 +96,6 @@ pub struct FromMqtt {
     pub qos: ConfiguredQoS,
 }
 
-/// A configuration that can be read but not run.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: {problem}")]
-pub struct ConfigError {
-    /// Where, below the gateway, such as `to_mqtt[0].topic`.
-    pub key: String,
-    /// What is wrong there.
-    pub problem: ConfigProblem,
-}
-
-/// What is wrong with a configuration.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigProblem {
-    /// A template with a placeholder that has no value.
-    #[error(transparent)]
-    Template(#[from] TemplateError),
-    /// Neither a `tcp://` nor an `ipc://` endpoint, or one that cannot be used this way.
-    #[error("`{endpoint}` cannot be used here: {cause}")]
-    Endpoint {
-        /// What the operator wrote.
-        endpoint: String,
-        /// Why it cannot be used.
-        cause: String,
-    },
-    /// The same endpoint twice, which would double every message.
-    #[error("`{0}` is listed twice")]
-    Repeated(String),
-    /// Rules that nothing can come through.
-    #[error("has neither `dial` nor `listen`, so the rules of `{0}` have no effect")]
-    NoEndpoint(&'static str),
-    /// A socket that nothing would come through, or a gateway without any rule.
-    #[error("is empty, so the gateway would do nothing here")]
-    NoRule,
-    /// A rule behind one that takes everything it could take.
-    #[error("is never used: `to_mqtt[{0}]` comes first and its prefix covers this one")]
-    Covered(usize),
-    /// A number that is too large.
-    #[error("must not be more than {0}")]
-    TooLarge(u16),
-}
-
 fn delimiter() -> String {
     DELIMITER.to_owned()
 }
@@ -183,13 +144,6 @@ impl Default for ToMqtt {
     }
 }
 
-impl ConfigError {
-    pub(crate) fn new(key: impl Into<String>, problem: impl Into<ConfigProblem>) -> Self {
-        let (key, problem) = (key.into(), problem.into());
-        Self { key, problem }
-    }
-}
-
 impl Config {
     /// Checks what serde cannot; templates are checked where they are compiled.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
@@ -206,7 +160,7 @@ impl Config {
         check_use("sub", has_sub, "to_mqtt", !self.to_mqtt.is_empty())?;
         check_use("pub", has_pub, "from_mqtt", !self.from_mqtt.is_empty())?;
         if !has_sub && !has_pub {
-            return Err(ConfigError::new("to_mqtt", ConfigProblem::NoRule));
+            return Err(ConfigError::new("to_mqtt", NO_RULE));
         }
         self.check_to_mqtt()
     }
@@ -216,7 +170,10 @@ impl Config {
             let mut earlier = self.to_mqtt.iter().take(index);
             if let Some(first) = earlier.position(|other| rule.prefix.starts_with(&other.prefix)) {
                 let key = format!("to_mqtt[{index}]");
-                return Err(ConfigError::new(key, ConfigProblem::Covered(first)));
+                let problem = format!(
+                    "is never used: `to_mqtt[{first}]` comes first and its prefix covers this one"
+                );
+                return Err(ConfigError::new(key, problem));
             }
         }
         Ok(())
@@ -228,12 +185,12 @@ fn check_endpoints(socket: &str, dial: &[String], listen: &[String]) -> Result<(
         for (index, endpoint) in endpoints.iter().enumerate() {
             let key = format!("{socket}.{key}[{index}]");
             if endpoints.iter().take(index).any(|other| other == endpoint) {
-                let problem = ConfigProblem::Repeated(endpoint.clone());
+                // Every message would come twice.
+                let problem = format!("`{endpoint}` is listed twice");
                 return Err(ConfigError::new(key, problem));
             }
             io::check_endpoint(endpoint, role).map_err(|cause| {
-                let (endpoint, cause) = (endpoint.clone(), cause.to_owned());
-                ConfigError::new(key, ConfigProblem::Endpoint { endpoint, cause })
+                ConfigError::new(key, format!("`{endpoint}` cannot be used here: {cause}"))
             })?;
         }
     }
@@ -242,7 +199,7 @@ fn check_endpoints(socket: &str, dial: &[String], listen: &[String]) -> Result<(
 
 fn check_buffer(key: &str, messages: NonZeroU16) -> Result<(), ConfigError> {
     if messages > BUFFER_MESSAGES {
-        let problem = ConfigProblem::TooLarge(BUFFER_MESSAGES.get());
+        let problem = format!("must not be more than {BUFFER_MESSAGES}");
         return Err(ConfigError::new(key, problem));
     }
     Ok(())
@@ -252,12 +209,17 @@ fn check_buffer(key: &str, messages: NonZeroU16) -> Result<(), ConfigError> {
 fn check_use(
     socket: &str,
     has_endpoint: bool,
-    rules: &'static str,
+    rules: &str,
     has_rule: bool,
 ) -> Result<(), ConfigError> {
     match (has_endpoint, has_rule) {
-        (true, false) => Err(ConfigError::new(rules, ConfigProblem::NoRule)),
-        (false, true) => Err(ConfigError::new(socket, ConfigProblem::NoEndpoint(rules))),
+        (true, false) => Err(ConfigError::new(rules, NO_RULE)),
+        (false, true) => {
+            let problem = format!(
+                "has neither `dial` nor `listen`, so the rules of `{rules}` have no effect"
+            );
+            Err(ConfigError::new(socket, problem))
+        }
         (true, true) | (false, false) => Ok(()),
     }
 }

@@ -1,16 +1,14 @@
 //! The gateway's life: opens the sockets, moves messages both ways, reports.
 
 use std::convert::Infallible;
-use std::fmt::Display;
 use std::future::pending;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gateway::{Client, DropReason, Fault, Gateway, LinkState, RunFuture, Status};
+use gateway::{Client, ConfigError, DropReason, Fault, Gateway, LinkState, RunFuture, Status};
 use gateway::{Delivery, SubscriptionRequest};
-use tracing::{info, warn};
 
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::io::{IoError, Publisher, Subscriber, Watch};
 use crate::translation::Translation;
 
@@ -25,7 +23,8 @@ pub struct NngGateway {
 
 #[derive(Debug)]
 struct Bridge {
-    name: String,
+    /// The gateway's name in the log.
+    label: String,
     config: Config,
     translation: Translation,
 }
@@ -38,9 +37,9 @@ impl NngGateway {
     pub fn new(name: &str, config: Config) -> Result<Self, ConfigError> {
         config.check()?;
         let translation = Translation::new(name, &config)?;
-        let name = name.to_owned();
+        let label = format!("nng/{name}");
         let bridge = Arc::new(Bridge {
-            name,
+            label,
             config,
             translation,
         });
@@ -129,11 +128,11 @@ impl Bridge {
     async fn publish(&self, message: &Bytes, client: &Client, status: &Status) {
         let message = match self.translation.received(message) {
             Ok(message) => message,
-            Err(error) => return self.count_drop(status, error.reason(), &error),
+            Err(error) => return status.report_drop(&self.label, error.reason(), &error),
         };
         match client.publish(message).await {
             Ok(_receipt) => status.counters.count_received(1),
-            Err(error) => self.count_drop(status, DropReason::Refused, &error),
+            Err(error) => status.report_drop(&self.label, DropReason::Refused, &error),
         }
     }
 
@@ -156,7 +155,7 @@ impl Bridge {
                         publisher.send(&message)?;
                         status.counters.count_sent(1);
                     }
-                    Err(error) => self.count_drop(status, error.reason(), &error),
+                    Err(error) => status.report_drop(&self.label, error.reason(), &error),
                 }
                 client.acknowledge(delivery.id);
             }
@@ -175,38 +174,12 @@ impl Bridge {
         let publisher = publisher.map(Publisher::watch);
         loop {
             let mut watches = [&subscriber, &publisher].into_iter().flatten();
-            self.report(status, watches.find_map(Watch::missing));
+            let missing = watches.find_map(Watch::missing);
+            status.report_link(&self.label, LinkState::from_missing(missing));
             tokio::select! {
                 () = changed(subscriber.as_ref()) => {}
                 () = changed(publisher.as_ref()) => {}
             }
-        }
-    }
-
-    fn report(&self, status: &Status, missing: Option<String>) {
-        let gateway = &self.name;
-        match missing {
-            None => {
-                if status.set_link(LinkState::Up) {
-                    info!(gateway, "gateway is up");
-                }
-            }
-            Some(endpoint) => {
-                if status.set_link(LinkState::Down(format!("not connected to {endpoint}"))) {
-                    warn!(gateway, endpoint, "gateway is not connected");
-                }
-            }
-        }
-    }
-
-    /// Counts a message that goes no further. The 1st, 2nd, 4th, 8th and so on is logged, so that
-    /// a flood of bad messages does not become a flood of lines.
-    fn count_drop(&self, status: &Status, reason: DropReason, error: &dyn Display) {
-        status.counters.count_dropped(reason);
-        let dropped = status.counters.dropped(reason);
-        if dropped.is_power_of_two() {
-            let (gateway, reason) = (&self.name, reason.as_str());
-            warn!(gateway, reason, dropped, %error, "message dropped");
         }
     }
 }

@@ -43,6 +43,6 @@ mod gateway;
 mod io;
 mod translation;
 
-pub use config::{Config, ConfigError, ConfigProblem, FromMqtt, Publish, Subscribe, ToMqtt};
+pub use config::{Config, FromMqtt, Publish, Subscribe, ToMqtt};
 pub use gateway::NngGateway;
 pub use io::{IoError, Publisher, Subscriber};

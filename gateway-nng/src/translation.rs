@@ -1,15 +1,17 @@
 //! NNG messages to MQTT messages and back. Nothing here waits or touches a socket.
 
 use bytes::Bytes;
-use gateway::{DropReason, MqttSelector, SubscriptionRequest, Template, Values};
-use mqtt::{Message, QoS, TopicFilter, TopicName, TopicNameError};
+use gateway::{
+    ConfigError, ConfiguredTemplate, DropReason, MqttRule, SubscriptionRequest, Template,
+};
+use mqtt::{Message, QoS, TopicName, TopicNameError};
 
-use crate::config::{Config, ConfigError, FromMqtt, ToMqtt};
+use crate::config::{Config, FromMqtt, ToMqtt};
 
 /// Where a received message goes if its rule does not say.
 const TOPIC: &str = "nng/${gateway}/${subject}";
-/// What a sent message begins with if its rule does not say.
-const PREFIX: &str = "${topic}";
+/// What that is made of.
+const NAMES: [&str; 3] = ["gateway", "prefix", "subject"];
 
 /// The rules of one gateway, ready for use.
 #[derive(Debug)]
@@ -30,11 +32,8 @@ struct Received {
 
 #[derive(Debug)]
 struct Sent {
-    filter: TopicFilter,
-    selector: MqttSelector,
-    prefix: Template,
+    rule: MqttRule,
     delimiter: String,
-    qos: QoS,
 }
 
 /// Why a message went no further.
@@ -91,12 +90,8 @@ impl Translation {
 
     /// What the gateway receives from MQTT.
     pub(crate) fn subscriptions(&self) -> Vec<SubscriptionRequest> {
-        let request = |rule: &Sent| SubscriptionRequest {
-            filter: rule.filter.clone(),
-            qos: rule.qos,
-            retained: false,
-        };
-        self.from_mqtt.iter().map(request).collect()
+        let rules = self.from_mqtt.iter();
+        rules.map(|it| it.rule.subscription().clone()).collect()
     }
 
     /// The MQTT message that a received NNG message stands for.
@@ -105,11 +100,12 @@ impl Translation {
         let rule = rules.find(|rule| bytes.starts_with(rule.prefix.as_bytes()));
         let rule = rule.ok_or(Untranslated::NoRule)?;
         let (subject, payload) = rule.split(bytes)?;
-        let pieces = Pieces {
-            gateway: &self.gateway,
-            prefix: &rule.prefix,
-            subject,
-        };
+        let [gateway, prefix, name] = NAMES;
+        let pieces = [
+            (gateway, self.gateway.as_str()),
+            (prefix, &rule.prefix),
+            (name, subject),
+        ];
         // The placeholders were checked, so there is always a value.
         let topic = rule.topic.render(&pieces).ok_or(Untranslated::NoRule)?;
         let mut message = Message::new(TopicName::new(&topic)?, payload);
@@ -120,14 +116,9 @@ impl Translation {
 
     /// The NNG message that an MQTT message stands for.
     pub(crate) fn sent(&self, message: &Message) -> Result<Bytes, Untranslated> {
-        for rule in &self.from_mqtt {
-            if let Some(pieces) = rule.selector.select(&message.topic) {
-                let prefix = rule.prefix.render(&pieces).ok_or(Untranslated::NoRule)?;
-                let parts = [
-                    prefix.as_bytes(),
-                    rule.delimiter.as_bytes(),
-                    &message.payload,
-                ];
+        for Sent { rule, delimiter } in &self.from_mqtt {
+            if let Some(prefix) = rule.render(&message.topic) {
+                let parts = [prefix.as_bytes(), delimiter.as_bytes(), &message.payload];
                 return Ok(parts.concat().into());
             }
         }
@@ -137,12 +128,8 @@ impl Translation {
 
 impl Received {
     fn new(index: usize, rule: &ToMqtt) -> Result<Self, ConfigError> {
-        let error = |error| ConfigError::new(format!("to_mqtt[{index}].topic"), error);
-        let topic = match &rule.topic {
-            Some(template) => template.0.clone(),
-            None => Template::parse(TOPIC).map_err(error)?,
-        };
-        topic.check(&Pieces::NAMES, 0).map_err(error)?;
+        let topic = ConfiguredTemplate::checked(rule.topic.as_ref(), TOPIC, &NAMES, 0)
+            .map_err(|error| ConfigError::new(format!("to_mqtt[{index}].topic"), error))?;
         Ok(Self {
             prefix: rule.prefix.clone(),
             delimiter: rule.delimiter.clone(),
@@ -178,49 +165,15 @@ impl Received {
 
 impl Sent {
     fn new(gateway: &str, index: usize, rule: &FromMqtt) -> Result<Self, ConfigError> {
-        let error = |error| ConfigError::new(format!("from_mqtt[{index}].prefix"), error);
-        let prefix = match &rule.prefix {
-            Some(template) => template.0.clone(),
-            None => Template::parse(PREFIX).map_err(error)?,
-        };
-        let selector = MqttSelector::new(rule.filter.0.clone(), gateway);
-        prefix
-            .check(&MqttSelector::NAMES, selector.wildcard_count())
-            .map_err(error)?;
-        Ok(Self {
+        let delimiter = rule.delimiter.clone();
+        let request = SubscriptionRequest {
             filter: rule.filter.0.clone(),
-            selector,
-            prefix,
-            delimiter: rule.delimiter.clone(),
             qos: rule.qos.0,
-        })
-    }
-}
-
-/// The pieces of a received message that a topic is made of.
-struct Pieces<'m> {
-    gateway: &'m str,
-    prefix: &'m str,
-    subject: &'m str,
-}
-
-impl Pieces<'_> {
-    const NAMES: [&'static str; 3] = ["gateway", "prefix", "subject"];
-}
-
-impl Values for Pieces<'_> {
-    fn named(&self, name: &str, out: &mut String) -> bool {
-        match name {
-            "gateway" => out.push_str(self.gateway),
-            "prefix" => out.push_str(self.prefix),
-            "subject" => out.push_str(self.subject),
-            _ => return false,
-        }
-        true
-    }
-
-    fn capture(&self, _index: usize) -> Option<&str> {
-        None
+            retained: false,
+        };
+        let rule = MqttRule::new(gateway, request, rule.prefix.as_ref())
+            .map_err(|error| ConfigError::new(format!("from_mqtt[{index}].prefix"), error))?;
+        Ok(Self { rule, delimiter })
     }
 }
 

@@ -2,23 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::VecDeque;
 use std::num::{NonZeroU16, NonZeroU32};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
 use std::time::Duration;
 
-use gateway::{Broker, Client, Delivery, DeliveryId, DropReason, Fault, Gateway, LinkState};
-use gateway::{NotStored, PublishError, Receipt, Status};
+use gateway::testing::FakeBroker;
+use gateway::{DropReason, Fault, Gateway, LinkState, Status};
 use gateway_nng::{NngGateway, Publisher, Subscriber};
-use mqtt::{Message, QoS, TopicName};
+use mqtt::{Message, QoS};
 use nng::options::protocol::pubsub::Subscribe;
 use nng::options::{Options as _, RecvBufferSize, SendBufferSize};
 use nng::{Protocol, Socket};
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 /// More than anything here takes; a test that gets this far has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,109 +23,6 @@ const TRY_PAUSE: Duration = Duration::from_millis(20);
 const BURST: usize = 10_000;
 /// How long the broker has no room.
 const BUSY: Duration = Duration::from_millis(500);
-
-/// A broker that keeps what is published and delivers what it is told to.
-#[derive(Default)]
-struct FakeBroker {
-    published: Mutex<Vec<Message>>,
-    published_more: Notify,
-    is_full: AtomicBool,
-    is_strict: AtomicBool,
-    deliveries: Mutex<VecDeque<Delivery>>,
-    delivered: AtomicU64,
-    acknowledged: AtomicU64,
-    waker: Mutex<Option<Waker>>,
-    room_waker: Mutex<Option<Waker>>,
-}
-
-impl Broker for FakeBroker {
-    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
-        *self.room_waker.lock().unwrap() = Some(context.waker().clone());
-        if self.is_full.load(Ordering::SeqCst) {
-            return Poll::Pending;
-        }
-        Poll::Ready(())
-    }
-
-    fn publish(&self, message: Message) -> Result<Receipt, PublishError> {
-        if self.is_strict.load(Ordering::SeqCst) {
-            return Err(PublishError::NotAuthorized);
-        }
-        self.published.lock().unwrap().push(message);
-        self.published_more.notify_one();
-        Ok(Receipt(0))
-    }
-
-    fn poll_stored(&self, _: Receipt, _: &mut Context<'_>) -> Poll<Result<(), NotStored>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_deliveries(
-        &self,
-        count_max: usize,
-        deliveries: &mut Vec<Delivery>,
-        context: &mut Context<'_>,
-    ) -> Poll<()> {
-        *self.waker.lock().unwrap() = Some(context.waker().clone());
-        let mut waiting = self.deliveries.lock().unwrap();
-        let count = waiting.len().min(count_max);
-        if count == 0 {
-            return Poll::Pending;
-        }
-        deliveries.extend(waiting.drain(..count));
-        Poll::Ready(())
-    }
-
-    fn acknowledge(&self, _: DeliveryId) {
-        self.acknowledged.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-impl FakeBroker {
-    fn deliver(&self, topic: &str, payload: impl Into<bytes::Bytes>) {
-        let id = DeliveryId(self.delivered.fetch_add(1, Ordering::SeqCst));
-        let message = Arc::new(Message::new(TopicName::new(topic).unwrap(), payload));
-        let delivery = Delivery {
-            id,
-            message,
-            qos: QoS::AtMostOnce,
-            retain: false,
-        };
-        self.deliveries.lock().unwrap().push_back(delivery);
-        if let Some(waker) = self.waker.lock().unwrap().take() {
-            waker.wake();
-        }
-    }
-
-    fn set_full(&self, is_full: bool) {
-        self.is_full.store(is_full, Ordering::SeqCst);
-        if let Some(waker) = self.room_waker.lock().unwrap().take() {
-            waker.wake();
-        }
-    }
-
-    /// Takes everything published so far once `is_enough` says so.
-    async fn take_when(&self, is_enough: impl Fn(&[Message]) -> bool) -> Vec<Message> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let more = self.published_more.notified();
-            {
-                let mut published = self.published.lock().unwrap();
-                if is_enough(&published) {
-                    return std::mem::take(&mut published);
-                }
-            }
-            let count = self.published.lock().unwrap().len();
-            let waited = timeout_at(deadline, more).await;
-            assert!(waited.is_ok(), "only {count} messages were published");
-        }
-    }
-
-    fn has(&self, payload: &[u8]) -> bool {
-        let published = self.published.lock().unwrap();
-        published.iter().any(|message| &*message.payload == payload)
-    }
-}
 
 /// A gateway that runs until this is dropped.
 struct Running {
@@ -154,12 +47,9 @@ impl Running {
 
     /// Drops the future and at once runs the gateway again.
     fn restart(&mut self) {
-        let broker: Arc<dyn Broker> = self.broker.clone();
-        let future = self
-            .gateway
-            .run(Client::new(broker), Arc::clone(&self.status));
+        let (client, status) = (self.broker.client(), Arc::clone(&self.status));
         self.task = JoinSet::new();
-        self.task.spawn(future);
+        self.task.spawn(self.gateway.run(client, status));
     }
 
     async fn until(&self, what: &str, condition: impl Fn(&Status) -> bool) {
@@ -173,6 +63,12 @@ impl Running {
     async fn until_up(&self) {
         self.until("up", |status| status.link() == LinkState::Up)
             .await;
+    }
+
+    /// Takes everything published so far once `is_enough` says so.
+    async fn take_when(&self, is_enough: impl Fn(&[Message]) -> bool) -> Vec<Message> {
+        let published = timeout(PATIENCE, self.broker.take_when(is_enough)).await;
+        published.unwrap_or_else(|_| panic!("only {} were published", self.broker.published()))
     }
 
     async fn fault(mut self) -> (String, LinkState) {
@@ -255,7 +151,7 @@ async fn a_gateway_that_dials_serves_both_directions_and_survives_its_peers() {
         listen(&source, &sub).await;
         listen(&sink, &publish).await;
         sync_into(&running, &source, "nng/pub/", life).await;
-        let published = running.broker.take_when(|all| !all.is_empty()).await;
+        let published = running.take_when(|all| !all.is_empty()).await;
         assert_eq!(published[0].topic.as_str(), "nng/line/nng/pub");
         assert!(published[0].retain && published[0].qos == QoS::AtLeastOnce);
         let received = sync_out(&running, &sink, "cmd/nng/valve/1").await;
@@ -287,7 +183,7 @@ async fn a_gateway_that_listens_serves_both_directions_and_survives_its_peers() 
         source.dial(&sub).unwrap();
         sink.dial(&publish).unwrap();
         sync_into(&running, &source, "a/b:", life).await;
-        let published = running.broker.take_when(|all| !all.is_empty()).await;
+        let published = running.take_when(|all| !all.is_empty()).await;
         assert_eq!(published[0].topic.as_str(), "in/a/b");
         let received = sync_out(&running, &sink, "out/x").await;
         assert_eq!(received, b"out/x:sync");
@@ -317,7 +213,6 @@ async fn a_burst_arrives_in_full_even_if_the_broker_is_busy_for_a_while() {
     running.broker.set_full(false);
     let is_burst = |one: &&Message| one.topic.as_str() != "nng/line/sync";
     let published = running
-        .broker
         .take_when(|all| all.iter().filter(is_burst).count() >= BURST)
         .await;
     for (name, _) in &sources {
@@ -382,10 +277,10 @@ async fn a_burst_from_mqtt_arrives_in_full_and_is_acknowledged() {
     timeout(PATIENCE, reader).await.unwrap().unwrap();
     // A delivery that no rule fits is acknowledged as well, or the session would stall.
     running.broker.deliver("elsewhere", "x");
-    let delivered = running.broker.delivered.load(Ordering::SeqCst);
+    let delivered = running.broker.delivered();
     running
         .until("acknowledged", |_| {
-            running.broker.acknowledged.load(Ordering::SeqCst) == delivered
+            running.broker.acknowledged().len() as u64 == delivered
         })
         .await;
     let counters = &running.status.counters;
@@ -409,7 +304,7 @@ async fn what_cannot_be_published_is_counted() {
             counters.dropped(DropReason::Malformed) == 1
         })
         .await;
-    running.broker.is_strict.store(true, Ordering::SeqCst);
+    running.broker.set_strict(true);
     source.send(b"a:x".as_slice()).unwrap();
     running
         .until("refused", |_| counters.dropped(DropReason::Refused) == 1)

@@ -1,15 +1,14 @@
 //! The gateway's life: opens the sockets, moves messages both ways, reports.
 
 use std::convert::Infallible;
-use std::fmt::Display;
 use std::future::pending;
 use std::sync::Arc;
 
-use gateway::{Client, DropReason, Fault, Gateway, LinkState, RunFuture, Status};
+use gateway::{Client, ConfigError, DropReason, Fault, Gateway, LinkState, RunFuture, Status};
 use gateway::{Delivery, SubscriptionRequest};
-use tracing::{info, warn};
+use tracing::warn;
 
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::io::{Frames, IoError, Publisher, Subscriber, Watch};
 use crate::translation::Translation;
 
@@ -24,7 +23,8 @@ pub struct ZmqGateway {
 
 #[derive(Debug)]
 struct Bridge {
-    name: String,
+    /// The gateway's name in the log.
+    label: String,
     config: Config,
     translation: Translation,
 }
@@ -37,9 +37,9 @@ impl ZmqGateway {
     pub fn new(name: &str, config: Config) -> Result<Self, ConfigError> {
         config.check()?;
         let translation = Translation::new(name, &config)?;
-        let name = name.to_owned();
+        let label = format!("zmq/{name}");
         let bridge = Arc::new(Bridge {
-            name,
+            label,
             config,
             translation,
         });
@@ -128,12 +128,12 @@ impl Bridge {
     async fn publish(&self, frames: &Frames, client: &Client, status: &Status) {
         let messages = match self.translation.received(frames) {
             Ok(messages) => messages,
-            Err(error) => return self.count_drop(status, error.reason(), &error),
+            Err(error) => return status.report_drop(&self.label, error.reason(), &error),
         };
         for message in messages {
             match client.publish(message).await {
                 Ok(_receipt) => status.counters.count_received(1),
-                Err(error) => self.count_drop(status, DropReason::Refused, &error),
+                Err(error) => status.report_drop(&self.label, DropReason::Refused, &error),
             }
         }
     }
@@ -157,7 +157,7 @@ impl Bridge {
                         publisher.send(frames).await?;
                         status.counters.count_sent(1);
                     }
-                    Err(error) => self.count_drop(status, error.reason(), &error),
+                    Err(error) => status.report_drop(&self.label, error.reason(), &error),
                 }
                 client.acknowledge(delivery.id);
             }
@@ -180,7 +180,7 @@ impl Bridge {
                 None => missing(publisher.as_mut()).await?,
                 missing => missing,
             };
-            self.report(status, missing);
+            status.report_link(&self.label, LinkState::from_missing(missing));
             let error = tokio::select! {
                 result = changed(subscriber.as_mut()) => result?,
                 result = changed(publisher.as_mut()) => result?,
@@ -189,37 +189,10 @@ impl Bridge {
                 disconnected += 1;
                 // A peer that comes back with the same mistake must not fill the log.
                 if disconnected.is_power_of_two() {
-                    let gateway = &self.name;
+                    let gateway = &self.label;
                     warn!(gateway, error, disconnected, "peer disconnected");
                 }
             }
-        }
-    }
-
-    fn report(&self, status: &Status, missing: Option<String>) {
-        let gateway = &self.name;
-        match missing {
-            None => {
-                if status.set_link(LinkState::Up) {
-                    info!(gateway, "gateway is up");
-                }
-            }
-            Some(endpoint) => {
-                if status.set_link(LinkState::Down(format!("not connected to {endpoint}"))) {
-                    warn!(gateway, endpoint, "gateway is not connected");
-                }
-            }
-        }
-    }
-
-    /// Counts a message that goes no further. The 1st, 2nd, 4th, 8th and so on is logged, so that
-    /// a flood of bad messages does not become a flood of lines.
-    fn count_drop(&self, status: &Status, reason: DropReason, error: &dyn Display) {
-        status.counters.count_dropped(reason);
-        let dropped = status.counters.dropped(reason);
-        if dropped.is_power_of_two() {
-            let (gateway, reason) = (&self.name, reason.as_str());
-            warn!(gateway, reason, dropped, %error, "message dropped");
         }
     }
 }

@@ -37,8 +37,6 @@ mod gateway;
 mod io;
 mod translation;
 
-pub use config::{
-    Config, ConfigError, ConfigProblem, FromMqtt, Multipart, Publish, Subscribe, ToMqtt,
-};
+pub use config::{Config, FromMqtt, Multipart, Publish, Subscribe, ToMqtt};
 pub use gateway::ZmqGateway;
 pub use io::{Frames, IoError, Publisher, Subscriber};

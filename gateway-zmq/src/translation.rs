@@ -3,24 +3,26 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use gateway::{DropReason, MqttSelector, SubscriptionRequest, Template, Values};
+use gateway::{
+    ConfigError, ConfiguredTemplate, DropReason, MqttRule, SubscriptionRequest, Template,
+};
 use mqtt::packet::{ForwardedProperties, Property};
-use mqtt::{Message, QoS, TopicFilter, TopicName, TopicNameError};
+use mqtt::{Message, QoS, TopicName, TopicNameError};
 
-use crate::config::{Config, ConfigError, FromMqtt, Multipart, ToMqtt};
+use crate::config::{Config, FromMqtt, Multipart, ToMqtt};
 use crate::io::Frames;
 
 /// Where a received message goes if its rule does not say.
 const TOPIC: &str = "zmq/${gateway}/${frame}";
-/// The topic frame of a sent message if its rule does not say.
-const FRAME: &str = "${topic}";
+/// What that is made of.
+const NAMES: [&str; 3] = ["gateway", "prefix", "frame"];
 
 /// The rules of one gateway, ready for use.
 #[derive(Debug)]
 pub(crate) struct Translation {
     gateway: String,
     to_mqtt: Vec<Received>,
-    from_mqtt: Vec<Sent>,
+    from_mqtt: Vec<MqttRule>,
 }
 
 #[derive(Debug)]
@@ -31,14 +33,6 @@ struct Received {
     qos: QoS,
     retain: bool,
     multipart: Multipart,
-}
-
-#[derive(Debug)]
-struct Sent {
-    filter: TopicFilter,
-    selector: MqttSelector,
-    frame: Template,
-    qos: QoS,
 }
 
 /// Why a message went no further.
@@ -77,7 +71,7 @@ impl Translation {
         let rules = config.to_mqtt.iter().enumerate();
         let to_mqtt = rules.map(|(index, rule)| Received::new(index, rule));
         let rules = config.from_mqtt.iter().enumerate();
-        let from_mqtt = rules.map(|(index, rule)| Sent::new(gateway, index, rule));
+        let from_mqtt = rules.map(|(index, rule)| sent(gateway, index, rule));
         Ok(Self {
             gateway: gateway.to_owned(),
             to_mqtt: to_mqtt.collect::<Result<_, _>>()?,
@@ -95,12 +89,8 @@ impl Translation {
 
     /// What the gateway receives from MQTT.
     pub(crate) fn subscriptions(&self) -> Vec<SubscriptionRequest> {
-        let request = |rule: &Sent| SubscriptionRequest {
-            filter: rule.filter.clone(),
-            qos: rule.qos,
-            retained: false,
-        };
-        self.from_mqtt.iter().map(request).collect()
+        let rules = self.from_mqtt.iter();
+        rules.map(|rule| rule.subscription().clone()).collect()
     }
 
     /// The MQTT messages that a received `ZeroMQ` message stands for, at least one.
@@ -127,11 +117,13 @@ impl Translation {
         rule: &Received,
         frame: Result<&str, std::str::Utf8Error>,
     ) -> Result<TopicName, Untranslated> {
-        let pieces = Pieces {
-            gateway: &self.gateway,
-            prefix: &rule.prefix,
-            frame: frame.map_err(|_| Untranslated::NotText)?,
-        };
+        let frame = frame.map_err(|_| Untranslated::NotText)?;
+        let [gateway, prefix, name] = NAMES;
+        let pieces = [
+            (gateway, self.gateway.as_str()),
+            (prefix, &rule.prefix),
+            (name, frame),
+        ];
         // The placeholders were checked, so there is always a value.
         let topic = rule.topic.render(&pieces).ok_or(Untranslated::NoRule)?;
         Ok(TopicName::new(&topic)?)
@@ -139,24 +131,17 @@ impl Translation {
 
     /// The `ZeroMQ` message that an MQTT message stands for.
     pub(crate) fn sent(&self, message: &Message) -> Result<Frames, Untranslated> {
-        for rule in &self.from_mqtt {
-            if let Some(pieces) = rule.selector.select(&message.topic) {
-                let frame = rule.frame.render(&pieces).ok_or(Untranslated::NoRule)?;
-                return Ok(vec![frame.into(), message.payload.clone()]);
-            }
-        }
-        Err(Untranslated::NoRule)
+        let mut rules = self.from_mqtt.iter();
+        let frame = rules.find_map(|rule| rule.render(&message.topic));
+        let frame = frame.ok_or(Untranslated::NoRule)?;
+        Ok(vec![frame.into(), message.payload.clone()])
     }
 }
 
 impl Received {
     fn new(index: usize, rule: &ToMqtt) -> Result<Self, ConfigError> {
-        let error = |error| ConfigError::new(format!("to_mqtt[{index}].topic"), error);
-        let topic = match &rule.topic {
-            Some(template) => template.0.clone(),
-            None => Template::parse(TOPIC).map_err(error)?,
-        };
-        topic.check(&Pieces::NAMES, 0).map_err(error)?;
+        let topic = ConfiguredTemplate::checked(rule.topic.as_ref(), TOPIC, &NAMES, 0)
+            .map_err(|error| ConfigError::new(format!("to_mqtt[{index}].topic"), error))?;
         Ok(Self {
             prefix: rule.prefix.clone(),
             delimiter: rule.delimiter.clone(),
@@ -194,51 +179,14 @@ impl Received {
     }
 }
 
-impl Sent {
-    fn new(gateway: &str, index: usize, rule: &FromMqtt) -> Result<Self, ConfigError> {
-        let error = |error| ConfigError::new(format!("from_mqtt[{index}].frame"), error);
-        let frame = match &rule.frame {
-            Some(template) => template.0.clone(),
-            None => Template::parse(FRAME).map_err(error)?,
-        };
-        let selector = MqttSelector::new(rule.filter.0.clone(), gateway);
-        frame
-            .check(&MqttSelector::NAMES, selector.wildcard_count())
-            .map_err(error)?;
-        Ok(Self {
-            filter: rule.filter.0.clone(),
-            selector,
-            frame,
-            qos: rule.qos.0,
-        })
-    }
-}
-
-/// The pieces of a received message that a topic is made of.
-struct Pieces<'m> {
-    gateway: &'m str,
-    prefix: &'m str,
-    frame: &'m str,
-}
-
-impl Pieces<'_> {
-    const NAMES: [&'static str; 3] = ["gateway", "prefix", "frame"];
-}
-
-impl Values for Pieces<'_> {
-    fn named(&self, name: &str, out: &mut String) -> bool {
-        match name {
-            "gateway" => out.push_str(self.gateway),
-            "prefix" => out.push_str(self.prefix),
-            "frame" => out.push_str(self.frame),
-            _ => return false,
-        }
-        true
-    }
-
-    fn capture(&self, _index: usize) -> Option<&str> {
-        None
-    }
+fn sent(gateway: &str, index: usize, rule: &FromMqtt) -> Result<MqttRule, ConfigError> {
+    let request = SubscriptionRequest {
+        filter: rule.filter.0.clone(),
+        qos: rule.qos.0,
+        retained: false,
+    };
+    MqttRule::new(gateway, request, rule.frame.as_ref())
+        .map_err(|error| ConfigError::new(format!("from_mqtt[{index}].frame"), error))
 }
 
 /// What is before and after the first delimiter.

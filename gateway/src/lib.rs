@@ -23,18 +23,22 @@
 
 mod backoff;
 mod client;
+mod config_error;
 mod duration;
 mod gateway;
 mod mapping;
 mod status;
 mod template;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use backoff::Backoff;
 pub use client::{
     Broker, Client, Delivery, DeliveryId, NotStored, PublishError, Receipt, SubscriptionRequest,
 };
+pub use config_error::ConfigError;
 pub use duration::ConfiguredDuration;
 pub use gateway::{Fault, Gateway, RunFuture};
-pub use mapping::{ConfiguredFilter, ConfiguredQoS, ConfiguredTemplate, MappedTopic, MqttSelector};
+pub use mapping::{ConfiguredFilter, ConfiguredQoS, ConfiguredTemplate, MqttRule};
 pub use status::{Counters, DropReason, LinkState, Status};
 pub use template::{Template, TemplateError, Values};

@@ -3,7 +3,7 @@
 use mqtt::{QoS, TopicFilter, TopicName};
 use serde::{Deserialize, Deserializer, de};
 
-use crate::{Template, Values};
+use crate::{SubscriptionRequest, Template, TemplateError, Values};
 
 /// A Topic Filter that was checked while the configuration was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,68 +40,127 @@ impl<'de> Deserialize<'de> for ConfiguredQoS {
     }
 }
 
-/// Chooses MQTT messages by their topic and gives templates the pieces: `$1` and so on for the
-/// filter's wildcards, `${topic}` for the whole topic, `${gateway}` for the gateway's name.
-#[derive(Clone, Debug)]
-pub struct MqttSelector {
-    filter: TopicFilter,
-    gateway: String,
+impl ConfiguredTemplate {
+    /// The template of a rule, `default` if it has none, with its placeholders checked.
+    ///
+    /// # Errors
+    /// A placeholder that is neither in `names` nor among the first `captures` captures.
+    pub fn checked(
+        configured: Option<&Self>,
+        default: &str,
+        names: &[&str],
+        captures: usize,
+    ) -> Result<Template, TemplateError> {
+        let template = match configured {
+            Some(configured) => configured.0.clone(),
+            None => Template::parse(default)?,
+        };
+        template.check(names, captures)?;
+        Ok(template)
+    }
 }
 
-/// The pieces of one topic that a selector matched.
+/// The text that a message gets if its rule does not say.
+const TOPIC: &str = "${topic}";
+
+/// The side of a rule that MQTT messages come in at: which ones, and the text that each is given.
+///
+/// Placeholders: `$1` and so on for the filter's wildcards, `${topic}` for the whole topic,
+/// `${gateway}` for the gateway's name.
 #[derive(Clone, Debug)]
-pub struct MappedTopic<'t> {
+pub struct MqttRule {
+    gateway: String,
+    subscription: SubscriptionRequest,
+    template: Template,
+}
+
+impl MqttRule {
+    /// A rule of the named gateway; without a template a message's text is its topic.
+    ///
+    /// # Errors
+    /// A placeholder that has no value.
+    pub fn new(
+        gateway: &str,
+        subscription: SubscriptionRequest,
+        template: Option<&ConfiguredTemplate>,
+    ) -> Result<Self, TemplateError> {
+        let levels = subscription.filter.as_str().split('/');
+        let wildcards = levels.filter(|level| matches!(*level, "+" | "#")).count();
+        let template =
+            ConfiguredTemplate::checked(template, TOPIC, &["topic", "gateway"], wildcards)?;
+        Ok(Self {
+            gateway: gateway.to_owned(),
+            subscription,
+            template,
+        })
+    }
+
+    /// What has to be subscribed to for the rule.
+    #[must_use]
+    pub const fn subscription(&self) -> &SubscriptionRequest {
+        &self.subscription
+    }
+
+    /// The text for messages of this topic; none if the filter does not match it.
+    #[must_use]
+    pub fn render(&self, topic: &TopicName) -> Option<String> {
+        let topic = topic.as_str();
+        self.template.render(&MatchedTopic {
+            gateway: &self.gateway,
+            topic,
+            captures: self.subscription.filter.captures(topic)?,
+        })
+    }
+}
+
+/// The pieces of one topic that a filter matched.
+struct MatchedTopic<'t> {
     gateway: &'t str,
     topic: &'t str,
     captures: Vec<&'t str>,
 }
 
-impl MqttSelector {
-    /// Placeholder names that [`MappedTopic`] has values for.
-    pub const NAMES: [&'static str; 2] = ["topic", "gateway"];
-
-    /// A selector of the named gateway.
-    #[must_use]
-    pub fn new(filter: TopicFilter, gateway: &str) -> Self {
-        Self {
-            filter,
-            gateway: gateway.to_owned(),
-        }
-    }
-
-    /// Wildcards of the filter, hence captures a template may use.
-    #[must_use]
-    pub fn wildcard_count(&self) -> usize {
-        self.filter
-            .as_str()
-            .split('/')
-            .filter(|level| matches!(*level, "+" | "#"))
-            .count()
-    }
-
-    /// The pieces of `topic`, if the filter matches it.
-    #[must_use]
-    pub fn select<'t>(&'t self, topic: &'t TopicName) -> Option<MappedTopic<'t>> {
-        let captures = self.filter.captures(topic.as_str())?;
-        Some(MappedTopic {
-            gateway: &self.gateway,
-            topic: topic.as_str(),
-            captures,
-        })
-    }
-}
-
-impl Values for MappedTopic<'_> {
+impl Values for MatchedTopic<'_> {
     fn named(&self, name: &str, out: &mut String) -> bool {
-        match name {
-            "topic" => out.push_str(self.topic),
-            "gateway" => out.push_str(self.gateway),
-            _ => return false,
-        }
-        true
+        [("topic", self.topic), ("gateway", self.gateway)].named(name, out)
     }
 
     fn capture(&self, index: usize) -> Option<&str> {
         self.captures.get(index.checked_sub(1)?).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(filter: &str, template: Option<&str>) -> Result<MqttRule, TemplateError> {
+        let request = SubscriptionRequest {
+            filter: TopicFilter::new(filter).unwrap(),
+            qos: QoS::AtMostOnce,
+            retained: false,
+        };
+        let template = template.map(|text| ConfiguredTemplate(Template::parse(text).unwrap()));
+        MqttRule::new("plant", request, template.as_ref())
+    }
+
+    #[test]
+    fn matching_topics_are_rendered() {
+        let table = [
+            ("a/#", None, Some("a/b/c")),
+            (
+                "+/b/#",
+                Some("${gateway}:$2:$1:${topic}"),
+                Some("plant:c:a:a/b/c"),
+            ),
+            ("a/+", None, None),
+        ];
+        for (filter, template, expected) in table {
+            let text = rule(filter, template).unwrap();
+            let text = text.render(&TopicName::new("a/b/c").unwrap());
+            assert_eq!(text.as_deref(), expected, "{filter}");
+        }
+        assert!(rule("a/+", Some("$2")).is_err());
+        assert!(rule("a/+", Some("${prefix}")).is_err());
     }
 }

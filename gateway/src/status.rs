@@ -1,5 +1,6 @@
 //! What a gateway or bridge says of itself, read by logs, `$SYS`, metrics and the API.
 
+use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +22,16 @@ pub enum LinkState {
     Up,
     /// Out of service, with the reason in one sentence.
     Down(String),
+}
+
+impl LinkState {
+    /// Up, unless an endpoint is missing, which is named.
+    #[must_use]
+    pub fn from_missing(endpoint: Option<String>) -> Self {
+        endpoint.map_or(Self::Up, |endpoint| {
+            Self::Down(format!("not connected to {endpoint}"))
+        })
+    }
 }
 
 /// Counts of messages since the daemon started.
@@ -78,6 +89,29 @@ impl Status {
         changed
     }
 
+    /// Sets whether the foreign side can be reached, and logs a change under the gateway's name.
+    pub fn report_link(&self, gateway: &str, state: LinkState) {
+        if !self.set_link(state.clone()) {
+            return;
+        }
+        match state {
+            LinkState::Starting => {}
+            LinkState::Up => tracing::info!(gateway, "the gateway is up"),
+            LinkState::Down(reason) => tracing::warn!(gateway, reason, "the gateway is down"),
+        }
+    }
+
+    /// Counts a message that goes no further. The 1st, 2nd, 4th, 8th and so on of each reason is
+    /// logged under the gateway's name, so that a flood of bad messages does not become a flood
+    /// of lines.
+    pub fn report_drop(&self, gateway: &str, reason: DropReason, error: &dyn Display) {
+        let dropped = self.counters.count_dropped(reason);
+        if dropped.is_power_of_two() {
+            let reason = reason.as_str();
+            tracing::warn!(gateway, reason, dropped, %error, "a message was dropped");
+        }
+    }
+
     /// Whether the foreign side can be reached.
     #[must_use]
     pub fn link(&self) -> LinkState {
@@ -100,9 +134,9 @@ impl Counters {
         self.sent.fetch_add(messages, Ordering::Relaxed);
     }
 
-    /// Counts one message that went no further.
-    pub fn count_dropped(&self, reason: DropReason) {
-        self.dropped[reason as usize].fetch_add(1, Ordering::Relaxed);
+    /// Counts one message that went no further; returns how many there are now.
+    fn count_dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize].fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Messages that came from the foreign side and were published.

@@ -27,6 +27,19 @@ pub trait Values {
     fn capture(&self, index: usize) -> Option<&str>;
 }
 
+/// Names with their values; nothing is captured.
+impl<const COUNT: usize> Values for [(&str, &str); COUNT] {
+    fn named(&self, name: &str, out: &mut String) -> bool {
+        let found = self.iter().find(|(known, _)| *known == name);
+        out.push_str(found.map_or("", |(_, value)| value));
+        found.is_some()
+    }
+
+    fn capture(&self, _index: usize) -> Option<&str> {
+        None
+    }
+}
+
 /// Why a template cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {

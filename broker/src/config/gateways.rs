@@ -1,10 +1,13 @@
 //! `gateways` and `bridges`: what is connected to the broker besides MQTT clients.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::sync::Arc;
 
-use gateway::Gateway;
+use bridges::Bridge;
+use gateway::{ConfigError, Gateway};
+use gateway_dds::DdsGateway;
+use gateway_nng::NngGateway;
+use gateway_zmq::ZmqGateway;
 use serde::Deserialize;
 
 use super::node::Step;
@@ -35,40 +38,38 @@ pub(crate) type NamedGateway = (String, Arc<dyn Gateway>);
 
 /// Makes everything that is configured and enabled; touches no socket.
 pub(super) fn build(gateways: &Gateways, bridges: &Bridges) -> Result<Vec<NamedGateway>, Problem> {
-    let mut built: Vec<NamedGateway> = Vec::new();
-    for (name, config) in &gateways.zmq {
-        let made = gateway_zmq::ZmqGateway::new(name, config.clone());
-        let made =
-            made.map_err(|error| problem(["gateways", "zmq", name], &error.key, error.problem))?;
-        built.push((format!("zmq/{name}"), Arc::new(made)));
-    }
-    for (name, config) in &gateways.nng {
-        let made = gateway_nng::NngGateway::new(name, config.clone());
-        let made =
-            made.map_err(|error| problem(["gateways", "nng", name], &error.key, error.problem))?;
-        built.push((format!("nng/{name}"), Arc::new(made)));
-    }
-    for (name, config) in &gateways.dds {
-        let made = gateway_dds::DdsGateway::new(name, config.clone());
-        let made = made.map_err(|error| problem(["gateways", "dds", name], "", error))?;
-        built.push((format!("dds/{name}"), Arc::new(made)));
-    }
-    for (name, config) in bridges.mqtt.iter().filter(|(_, config)| config.enable) {
-        let made = bridges::Bridge::new(name, config.clone());
-        let made =
-            made.map_err(|error| problem(["bridges", "mqtt", name], &error.key, error.problem))?;
-        built.push((format!("bridge/{name}"), Arc::new(made)));
-    }
-    Ok(built)
+    let enabled = bridges.mqtt.iter().filter(|(_, config)| config.enable);
+    let kinds = [
+        build_kind(["gateways", "zmq"], "zmq", &gateways.zmq, ZmqGateway::new)?,
+        build_kind(["gateways", "nng"], "nng", &gateways.nng, NngGateway::new)?,
+        build_kind(["gateways", "dds"], "dds", &gateways.dds, DdsGateway::new)?,
+        build_kind(["bridges", "mqtt"], "bridge", enabled, Bridge::new)?,
+    ];
+    Ok(kinds.into_iter().flatten().collect())
+}
+
+fn build_kind<'c, C: Clone + 'c, G: Gateway>(
+    section: [&str; 2],
+    kind: &str,
+    configs: impl IntoIterator<Item = (&'c String, &'c C)>,
+    make: fn(&str, C) -> Result<G, ConfigError>,
+) -> Result<Vec<NamedGateway>, Problem> {
+    let configs = configs.into_iter();
+    let made = configs.map(|(name, config)| match make(name, config.clone()) {
+        Ok(gateway) => Ok((
+            format!("{kind}/{name}"),
+            Arc::new(gateway) as Arc<dyn Gateway>,
+        )),
+        Err(error) => Err(problem(&[section[0], section[1], name], &error)),
+    });
+    made.collect()
 }
 
 /// A problem at a key below a section, such as `to_mqtt[0].topic`.
-fn problem(section: [&str; 3], key: &str, message: impl Display) -> Problem {
-    let mut path: Vec<Step> = section
-        .iter()
-        .map(|key| Step::Key((*key).to_owned()))
-        .collect();
-    for part in key.split('.').filter(|part| !part.is_empty()) {
+fn problem(section: &[&str], error: &ConfigError) -> Problem {
+    let steps = section.iter().map(|key| Step::Key((*key).to_owned()));
+    let mut path: Vec<Step> = steps.collect();
+    for part in error.key.split('.') {
         let (name, indices) = part.split_once('[').unwrap_or((part, ""));
         path.push(Step::Key(name.to_owned()));
         let indices = indices
@@ -76,10 +77,40 @@ fn problem(section: [&str; 3], key: &str, message: impl Display) -> Problem {
             .filter_map(|it| it.trim_end_matches(']').parse().ok());
         path.extend(indices.map(Step::Index));
     }
-    let name = section.join(".");
-    let dot = if key.is_empty() { "" } else { "." };
-    Problem {
-        path,
-        message: format!("`{name}{dot}{key}`: {message}"),
+    let ConfigError { key, problem } = error;
+    let message = format!("`{}.{key}`: {problem}", section.join("."));
+    Problem { path, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::load_text;
+
+    #[test]
+    fn what_cannot_run_is_found_in_the_file() {
+        let table = [
+            (
+                "gateways.dds.robot {\n  idl = \"struct S { long x; };\"\n  \
+                 to_mqtt = [{ dds_topic = A, type = T }]\n}",
+                "t.conf:3:38: `gateways.dds.robot.to_mqtt[0].type`: \
+                 the IDL has no struct `T`; it has: S",
+            ),
+            (
+                "gateways.zmq.plant.to_mqtt = [{}]",
+                "t.conf:1:14: `gateways.zmq.plant.sub`: \
+                 has neither `connect` nor `bind`, so the rules of `to_mqtt` have no effect",
+            ),
+            (
+                "bridges.mqtt.up { server = hub, proto_ver = 4 }",
+                "t.conf:1:45: `bridges.mqtt.up.proto_ver`: \
+                 bridges speak MQTT 5 only, so this must be 5",
+            ),
+        ];
+        for (text, expected) in table {
+            let error = load_text(Path::new("t.conf"), text, []).err().unwrap();
+            assert_eq!(error.to_string(), expected);
+        }
     }
 }

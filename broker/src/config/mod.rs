@@ -6,7 +6,6 @@
 mod bind_address;
 mod byte_size;
 mod deserializer;
-mod duration;
 mod environment;
 mod error;
 mod gateways;

@@ -1,10 +1,10 @@
 //! `mqtt`: the protocol's limits and time spans.
 
+use gateway::ConfiguredDuration;
 use serde::{Deserialize, Deserializer};
 
 use super::bind_address::BindAddress;
 use super::byte_size::ByteSize;
-use super::duration::ConfiguredDuration;
 use super::problem::{Problem, check_positive, check_range};
 
 /// What clients may do.

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
+use gateway::ConfiguredDuration;
 use serde::Deserialize;
 
 use super::byte_size::ByteSize;
-use super::duration::ConfiguredDuration;
 use super::problem::{Problem, check_positive, check_range};
 
 /// The database of sessions, queues and retained messages.
@@ -48,8 +48,8 @@ impl Default for Store {
 
 impl Store {
     pub(super) fn validate(&self) -> Result<(), Problem> {
-        let interval = self.commit_interval.get().as_millis();
-        let interval_max = COMMIT_INTERVAL_MAX.get().as_millis();
+        let interval = self.commit_interval.0.as_millis();
+        let interval_max = COMMIT_INTERVAL_MAX.0.as_millis();
         if interval > interval_max {
             let message = format!("expected at most {interval_max}ms, found {interval}ms");
             return Err(Problem::at(&["store", "commit_interval"], &message));

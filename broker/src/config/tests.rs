@@ -79,7 +79,7 @@ fn a_realistic_file() {
     assert_eq!(config.mqtt.max_mqueue_len, 2048);
     assert_eq!(config.mqtt.keepalive_multiplier, 1.25);
     assert_eq!(
-        config.mqtt.max_session_expiry_interval.get().as_secs(),
+        config.mqtt.max_session_expiry_interval.0.as_secs(),
         2 * 86_400
     );
     assert_eq!(config.mqtt.receive_maximum, 1024);
@@ -101,7 +101,7 @@ fn a_realistic_file() {
         config.store.path.as_deref(),
         Some(Path::new("/var/lib/tidegate"))
     );
-    assert_eq!(config.store.commit_interval.get().as_millis(), 20);
+    assert_eq!(config.store.commit_interval.0.as_millis(), 20);
     let error = parse("t.conf", SAMPLE, &[("STATE", "/var/lib")]).unwrap_err();
     assert!(
         error.starts_with("t.conf:6:5: unknown key `property` in `mqtt`; "),
@@ -367,7 +367,7 @@ fn the_environment_overrides_files() {
     ] {
         let config = parse(name, text, &variables).unwrap();
         assert_eq!(config.mqtt.receive_maximum, 7);
-        assert_eq!(config.mqtt.connect_timeout.get().as_secs(), 90);
+        assert_eq!(config.mqtt.connect_timeout.0.as_secs(), 90);
         let binds: BTreeMap<_, _> = config
             .listeners
             .tcp
@@ -599,11 +599,7 @@ fn durations_and_sizes() {
     ];
     for (text, millis) in durations {
         let config = parse("t.conf", &format!("mqtt.connect_timeout = {text}"), &[]).unwrap();
-        assert_eq!(
-            config.mqtt.connect_timeout.get().as_millis(),
-            millis,
-            "{text}"
-        );
+        assert_eq!(config.mqtt.connect_timeout.0.as_millis(), millis, "{text}");
     }
     let sizes = [
         ("1024", 1024),

@@ -34,54 +34,54 @@ fn wrong_configurations_are_named() {
         (
             "Demo::Reading\" }]\n    from",
             "Demo::None\" }]\n    from",
-            "to_mqtt[0] (`Readings`): the IDL has no struct `Demo::None`; it has: Demo::Reading, \
+            "to_mqtt[0].type: the IDL has no struct `Demo::None`; it has: Demo::Reading, \
              Demo::Other",
         ),
         (
             "\"Readings\"",
             "\"a b\"",
-            "to_mqtt[0] (`a b`): \"a b\" is not the name of a DDS topic",
+            "to_mqtt[0].dds_topic: \"a b\" is not the name of a DDS topic",
         ),
         (
             "\"Readings\"",
             "\"DCPSTopic\"",
-            "to_mqtt[0] (`DCPSTopic`): \"DCPSTopic\" is reserved",
+            "to_mqtt[0].dds_topic: \"DCPSTopic\" is reserved",
         ),
         (
             "\"Commands\", type = \"Demo::Reading\"",
             "\"Readings\", type = \"Demo::Other\"",
-            "from_mqtt[0] (`Readings`): the DDS topic has the type `Demo::Reading` in another rule",
+            "from_mqtt[0].type: the DDS topic has the type `Demo::Reading` in another rule",
         ),
         (
             "\"Readings\",",
             "\"Readings\", topic = \"x/${tags}\",",
-            "to_mqtt[0] (`Readings`): `topic`: unknown placeholder `${tags}`; known here: gateway, \
+            "to_mqtt[0].topic: unknown placeholder `${tags}`; known here: gateway, \
              domain, dds_topic, type, sensor, value",
         ),
         (
             "\"Readings\",",
             "\"Readings\", history_depth = 0,",
-            "to_mqtt[0] (`Readings`): `history_depth` is 1 to 16384",
+            "to_mqtt[0].history_depth: must be from 1 to 16384",
         ),
         (
             "double value",
             "doubel value",
-            "`idl`: line 1, column 60: unknown type `doubel`",
+            "idl: line 1, column 60: unknown type `doubel`",
         ),
         (
             "idl =",
             "domain = 233\nidl =",
-            "`domain` is 0 to 232, not 233",
+            "domain: must be from 0 to 232, not 233",
         ),
         (
             "idl =",
             "idl_file = \"x.idl\"\nidl =",
-            "`idl` and `idl_file` exclude each other",
+            "idl_file: `idl` and `idl_file` exclude each other",
         ),
         (
             "idl =",
             "interface = \"a\\\"b\"\nidl =",
-            "\"a\\\"b\" is not an interface or address",
+            "interface: \"a\\\"b\" is not an interface or address",
         ),
     ];
     for (from, to, expected) in table {

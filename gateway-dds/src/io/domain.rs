@@ -9,6 +9,8 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use gateway::ConfigError;
+
 use super::{DdsError, Entity, c_string, log};
 
 /// How long a writer that is deleted waits for peers to acknowledge what it sent last. Stopping a
@@ -54,31 +56,37 @@ impl DomainSettings {
     /// Checks what the stack would only refuse with a line in the log.
     ///
     /// # Errors
-    /// A sentence that names the setting.
-    pub fn check(&self) -> Result<(), String> {
-        if self.domain > Self::DOMAIN_MAX {
-            let max = Self::DOMAIN_MAX;
-            return Err(format!("`domain` is 0 to {max}, not {}", self.domain));
+    /// The first setting that cannot work, and why.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let (domain, domain_max) = (self.domain, Self::DOMAIN_MAX);
+        if domain > domain_max {
+            let problem = format!("must be from 0 to {domain_max}, not {domain}");
+            return Err(ConfigError::new("domain", problem));
         }
-        let names = self.interface.iter().chain(&self.peers);
-        for name in names {
+        let interface = self.interface.iter();
+        let names = interface.map(|name| ("interface".to_owned(), name));
+        let peers = self.peers.iter().enumerate();
+        for (key, name) in names.chain(peers.map(|(at, name)| (format!("peers[{at}]"), name))) {
             // Nothing that would end the attribute of the stack's own configuration.
             let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".:-_@[]%".contains(&byte);
             if name.is_empty() || !name.bytes().all(is_plain) {
-                return Err(format!("{name:?} is not an interface or address"));
+                let problem = format!("{name:?} is not an interface or address");
+                return Err(ConfigError::new(key, problem));
             }
         }
-        for vendor in &self.ignore_type_information {
+        for (index, vendor) in self.ignore_type_information.iter().enumerate() {
             let number = vendor
                 .strip_prefix("1.")
                 .and_then(|number| number.parse().ok());
             if !number.is_some_and(|number: u8| (1..=32).contains(&number)) {
-                let problem = "is not a vendor id of the form 1.1 to 1.32";
-                return Err(format!("`ignore_type_information`: {vendor:?} {problem}"));
+                let problem = format!("{vendor:?} is not a vendor id of the form 1.1 to 1.32");
+                let key = format!("ignore_type_information[{index}]");
+                return Err(ConfigError::new(key, problem));
             }
         }
         if !(1024..=1 << 30).contains(&self.sample_bytes_max) {
-            return Err("`sample_bytes_max` is 1024 to 1073741824".to_owned());
+            let problem = "must be from 1024 to 1073741824";
+            return Err(ConfigError::new("sample_bytes_max", problem));
         }
         Ok(())
     }
