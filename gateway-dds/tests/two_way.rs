@@ -98,7 +98,6 @@ impl PeerProcess {
             .args([
                 "--exact",
                 "peer_process",
-                "--ignored",
                 "--nocapture",
                 "--test-threads=1",
             ])
@@ -153,8 +152,8 @@ fn write(writer: &PeerWriter, json: &Value) {
     wait_for("a write", || writer.write(json).is_ok());
 }
 
+/// No test of its own: the other process of the tests here, which [`PeerProcess`] starts.
 #[test]
-#[ignore = "is the other process of the tests here"]
 fn peer_process() {
     let Ok(role) = std::env::var("PEER_ROLE") else {
         return;

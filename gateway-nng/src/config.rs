@@ -67,7 +67,9 @@ pub struct Publish {
 pub struct ToMqtt {
     /// What the message begins with; empty for everything.
     pub prefix: String,
-    /// What separates subject and payload.
+    /// What separates subject and payload. With `/`, the default, and with nothing, the subject is
+    /// the rule's prefix, as `NanoMQ` has it; with anything else it ends at the first delimiter
+    /// behind the prefix.
     pub delimiter: String,
     /// The topic to publish to, from `${gateway}`, `${prefix}` and `${subject}`;
     /// `nng/${gateway}/${subject}` if absent.

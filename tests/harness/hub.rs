@@ -38,8 +38,6 @@ impl Hub {
              max_queued_messages 0\n\
              persistence true\n\
              persistence_location {path}/\n\
-             autosave_on_changes true\n\
-             autosave_interval 1000\n\
              log_dest stderr\n\
              log_type error\n\
              log_type warning\n\
@@ -81,7 +79,9 @@ impl Hub {
     pub fn resume(&mut self) {
         assert!(self.process.is_none(), "the hub runs already");
         let mut command = Command::new(mosquitto());
-        command.arg("-c").arg(self.folder.path().join("mosquitto.conf"));
+        command
+            .arg("-c")
+            .arg(self.folder.path().join("mosquitto.conf"));
         let mut process = Process::start(&mut command, self.folder.path(), "mosquitto");
         until("the hub listens", || {
             if let Some(status) = process.status() {

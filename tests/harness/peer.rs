@@ -101,7 +101,10 @@ pub fn python(script: &str) -> Command {
     let root = crate::workspace();
     let python = root.join(".venv/bin/python");
     let exists = python.exists();
-    assert!(exists, "there is no .venv; run `sh etc/setup.sh test` first");
+    assert!(
+        exists,
+        "there is no .venv; run `sh etc/setup.sh test` first"
+    );
     let mut command = Command::new(python);
     command.arg("-B").arg(root.join("tests/peers").join(script));
     command.env("CYCLONEDDS_URI", CYCLONE);

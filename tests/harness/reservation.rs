@@ -28,18 +28,28 @@ pub fn domain() -> u16 {
     reserve("domain", DOMAINS, |_| true)
 }
 
+/// Whether this port could be reserved.
+#[must_use]
+pub fn has_port(port: u16) -> bool {
+    let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    try_reserve("port", port, is_free)
+}
+
 /// Reserves the first number that is free, until the process ends.
-fn reserve(kind: &str, numbers: RangeInclusive<u16>, is_free: impl Fn(u16) -> bool) -> u16 {
+fn reserve(kind: &str, mut numbers: RangeInclusive<u16>, is_free: impl Fn(u16) -> bool) -> u16 {
+    let found = numbers.find(|number| try_reserve(kind, *number, &is_free));
+    found.unwrap_or_else(|| panic!("every {kind} is in use"))
+}
+
+fn try_reserve(kind: &str, number: u16, is_free: impl Fn(u16) -> bool) -> bool {
     let user = std::env::var("USER").unwrap_or_default();
     let folder = std::env::temp_dir().join(format!("tidegate-tests-{user}"));
     fs::create_dir_all(&folder).expect("a folder for locks");
-    for number in numbers {
-        let path = folder.join(format!("{kind}-{number}"));
-        let file = File::create(path).expect("a lock file");
-        if file.try_lock().is_ok() && is_free(number) {
-            LOCKS.lock().expect("no test panics here").push(file);
-            return number;
-        }
+    let path = folder.join(format!("{kind}-{number}"));
+    let file = File::create(path).expect("a lock file");
+    let is_reserved = file.try_lock().is_ok() && is_free(number);
+    if is_reserved {
+        LOCKS.lock().expect("no test panics here").push(file);
     }
-    panic!("every {kind} is in use");
+    is_reserved
 }

@@ -23,10 +23,10 @@ def publish(endpoint):
         if command == "send":
             first, last = map(int, numbers)
             for number in range(first, last + 1):
-                socket.send(f"s{number % SENSORS}/{number}".encode())
+                socket.send(f"s{number % SENSORS}:{number}".encode())
             print("sent", last, flush=True)
         elif command == "sync":
-            socket.send(f"sync/{numbers[0]}".encode())
+            socket.send(f"sync:{numbers[0]}".encode())
             print("synced", numbers[0], flush=True)
     socket.close()
 
@@ -37,7 +37,7 @@ def subscribe(endpoint):
 
     def receive():
         while True:
-            topic, _, payload = socket.recv().decode().rpartition("/")
+            topic, _, payload = socket.recv().decode().rpartition(":")
             print("got", topic, payload, flush=True)
 
     threading.Thread(target=receive, daemon=True).start()

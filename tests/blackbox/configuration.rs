@@ -1,0 +1,109 @@
+//! What is said of a configuration that is wrong, by `start` and by `check`.
+
+use std::fs;
+use std::path::Path;
+
+use tests::daemon::tidegate;
+use tests::process::Process;
+
+/// Wrong configuration, as in sysexits.
+const EXIT_CONFIG: i32 = 78;
+
+/// What both commands say of a file: one line each, which must not differ.
+fn complaint(folder: &Path, name: &str) -> String {
+    let path = folder.join(name);
+    let path = path.to_str().unwrap();
+    let [start, check] = ["start", "check"].map(|command| {
+        let mut process = Process::start(
+            &mut tidegate([command, "--conf", path]),
+            folder,
+            &format!("{name}-{command}"),
+        );
+        let status = process.wait();
+        assert_eq!(
+            status.code(),
+            Some(EXIT_CONFIG),
+            "{command}: {}",
+            process.log()
+        );
+        process.log()
+    });
+    assert_eq!(start.lines().count(), 1, "{start}");
+    assert_eq!(start, check);
+    start
+}
+
+/// Checks the complaint about a text: its place and what it has to contain.
+#[track_caller]
+fn check(name: &str, text: &str, place: &str, parts: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    fs::write(&path, text).unwrap();
+    let line = complaint(folder.path(), name);
+    let place = format!("{}:{place}: ", path.display());
+    assert!(line.contains(&place), "{place} expected in: {line}");
+    for part in parts {
+        assert!(line.contains(part), "{part} expected in: {line}");
+    }
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_place_and_the_nearest_known_one() {
+    let text = "listeners.tcp.default {\n  bnd = \"127.0.0.1:1\"\n}\n";
+    check("key.conf", text, "2:3", &["`bnd`", "`bind`"]);
+    let text = "[listeners.tcp.default]\nbnd = \"127.0.0.1:1\"\n";
+    check("key.toml", text, "2:1", &["`bnd`", "`bind`"]);
+    let text = "bridge.mqtt.hub { server = \"localhost\" }\n";
+    check("section.conf", text, "1:1", &["`bridge`", "`bridges`"]);
+    let text = "gateways.zmq.plant {\n  sub { connect = [\"tcp://127.0.0.1:1\"] }\n  \
+                to_mqtt = [\n    { topik = \"a\" }\n  ]\n}\n";
+    check("rule.conf", text, "4:7", &["`topik`", "`topic`"]);
+}
+
+#[test]
+fn a_wrong_value_is_named_with_its_place() {
+    let text = "log { level = \"loud\" }\n";
+    check("level.conf", text, "1:15", &["loud", "info"]);
+    let text = "log { level = info }\nlisteners.tcp.default { bind = \"nowhere\" }\n";
+    check("bind.conf", text, "2:32", &["nowhere"]);
+    let text = "[bridges.mqtt.hub]\nserver = \"localhost\"\nkeepalive = 1\n\
+                forwards = [{ local_topic = \"a/#\" }]\n";
+    check("range.toml", text, "3:13", &["keepalive", "5s"]);
+    let text = "bridges.mqtt.hub {\n  server = localhost\n  \
+                forwards = [{ local_topic = \"a/#/b\" }]\n}\n";
+    check(
+        "filter.conf",
+        text,
+        "3:31",
+        &["local_topic", "topic filter"],
+    );
+    let text = "bridges.mqtt.hub { forwards = [{ local_topic = \"a/#\" }] }\n";
+    check("missing.conf", text, "1:14", &["`server`"]);
+}
+
+#[test]
+fn what_is_neither_hocon_nor_toml_is_named_with_its_place() {
+    check("open.conf", "log {\n  level = info\n", "1:5", &["`{`"]);
+    check("value.toml", "[log]\nlevel = \n", "2:9", &[]);
+}
+
+#[test]
+fn a_missing_file_is_one_line_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = complaint(folder.path(), "nothing.conf");
+    let path = folder.path().join("nothing.conf");
+    assert!(line.contains(path.to_str().unwrap()), "{line}");
+    assert!(line.contains("does not exist"), "{line}");
+}
+
+#[test]
+fn a_good_file_passes_the_check_and_is_not_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("good.conf");
+    let data = folder.path().join("data");
+    fs::write(&path, tests::daemon::configuration(1, &data, "")).unwrap();
+    let mut command = tidegate(["check", "--conf", path.to_str().unwrap()]);
+    let mut process = Process::start(&mut command, folder.path(), "check");
+    assert_eq!(process.wait().code(), Some(0), "{}", process.log());
+    assert!(!data.exists());
+}

@@ -1,0 +1,16 @@
+//! The daemon from outside, with real peers. One process, so that the tests run beside each other.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "these are tests, also outside their functions"
+)]
+
+mod configuration;
+mod crash;
+mod downlink;
+mod life;
+mod malformed;
+mod mosquitto_clients;
+mod paho;
+mod plant;
+mod uplink;
