@@ -95,12 +95,7 @@ struct PeerProcess {
 impl PeerProcess {
     fn start(role: &str, domain: u32) -> Self {
         let mut process = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "peer_process",
-                "--nocapture",
-                "--test-threads=1",
-            ])
+            .args(["--exact", "peer_process", "--nocapture", "--test-threads=1"])
             .env("PEER_ROLE", role)
             .env("PEER_DOMAIN", domain.to_string())
             .stdout(Stdio::piped())
