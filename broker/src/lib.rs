@@ -22,6 +22,7 @@ mod router;
 mod settings;
 mod supervisor;
 mod sys_topics;
+mod terminal;
 mod timekeeper;
 
 pub use cli::run;

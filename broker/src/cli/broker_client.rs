@@ -4,10 +4,9 @@ use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::terminal::Terminal;
 use clap::Args;
 use rumqttc::{AsyncClient, Broker, EventLoop, MqttOptions};
-
-use super::Terminal;
 
 /// Requests that wait inside the client library.
 const REQUESTS: usize = 64;
@@ -77,13 +76,7 @@ pub(super) fn block_on(work: impl Future<Output = Result<(), String>>) -> ExitCo
         Ok(runtime) => runtime.block_on(work),
         Err(error) => Err(error.to_string()),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            Terminal.error(error);
-            ExitCode::FAILURE
-        }
-    }
+    Terminal.exit_code(outcome)
 }
 
 /// A QoS as the command line gives it.

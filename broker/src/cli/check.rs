@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{EXIT_CONFIG, Terminal};
+use super::EXIT_CONFIG;
 use crate::settings::Settings;
+use crate::terminal::Terminal;
 
 pub(super) fn run(conf: Option<&Path>) -> ExitCode {
     match Settings::load(conf, std::env::vars()) {

@@ -5,9 +5,6 @@ mod check;
 mod publish;
 mod start;
 mod subscribe;
-mod terminal;
-
-pub(crate) use terminal::Terminal;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

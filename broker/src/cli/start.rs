@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{EXIT_CONFIG, Terminal};
+use super::EXIT_CONFIG;
 use crate::daemon::Daemon;
 use crate::settings::Settings;
+use crate::terminal::Terminal;
 
 pub(super) fn run(conf: Option<&Path>) -> ExitCode {
     let settings = match Settings::load(conf, std::env::vars()) {
@@ -28,13 +29,7 @@ pub(super) fn run(conf: Option<&Path>) -> ExitCode {
         Ok(runtime) => runtime.block_on(serve(settings)),
         Err(error) => Err(format!("the runtime cannot be started: {error}")),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            Terminal.error(error);
-            ExitCode::FAILURE
-        }
-    }
+    Terminal.exit_code(outcome)
 }
 
 fn start_log(settings: &Settings) {

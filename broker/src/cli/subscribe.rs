@@ -6,8 +6,8 @@ use clap::{ArgAction, Args};
 use mqtt::TopicFilter;
 use rumqttc::{AsyncClient, Event, EventLoop, Packet, SubscribeReasonCode};
 
-use super::Terminal;
 use super::broker_client::{Target, block_on, library_qos, parse_qos};
+use crate::terminal::Terminal;
 
 /// Subscribe and print what comes.
 #[derive(Debug, Args)]

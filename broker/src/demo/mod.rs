@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::cli::Terminal;
+use crate::terminal::Terminal;
 
 /// Show the main job: a simulated plant, this broker, a hub, and an uplink that is cut.
 #[derive(Clone, Debug, Args)]
@@ -47,11 +47,5 @@ pub(crate) fn run(demo: &Demo) -> ExitCode {
         }),
         Err(error) => Err(error.to_string()),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            Terminal.error(error);
-            ExitCode::FAILURE
-        }
-    }
+    Terminal.exit_code(outcome)
 }

@@ -9,7 +9,7 @@ use super::broker::BrokerProcess;
 use super::hub::HubWatch;
 use super::plant::{Plant, SOURCES};
 use super::uplink::Uplink;
-use crate::cli::Terminal;
+use crate::terminal::Terminal;
 
 const LINE_PAUSE: Duration = Duration::from_millis(500);
 const PROBE_PAUSE: Duration = Duration::from_millis(20);

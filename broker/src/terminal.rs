@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::process::ExitCode;
 
 /// The terminal. Nobody reading is not an error: the output of `tidegate sub | head` ends.
 #[derive(Clone, Copy, Debug)]
@@ -28,5 +29,16 @@ impl Terminal {
         let mut err = io::stderr().lock();
         // There is no other place to say it.
         writeln!(err, "tidegate: {text}").ok();
+    }
+
+    /// The exit code of a command; a failure is printed as one line.
+    pub(crate) fn exit_code(self, outcome: Result<(), String>) -> ExitCode {
+        match outcome {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                self.error(error);
+                ExitCode::FAILURE
+            }
+        }
     }
 }
