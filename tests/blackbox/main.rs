@@ -8,6 +8,7 @@
 mod configuration;
 mod crash;
 mod downlink;
+mod keep_alive;
 mod life;
 mod malformed;
 mod mosquitto_clients;
