@@ -18,6 +18,7 @@ mod uplink;
 use std::process::ExitCode;
 
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::terminal::Terminal;
 
@@ -42,10 +43,33 @@ pub(crate) fn run(demo: &Demo) -> ExitCode {
         Ok(runtime) => runtime.block_on(async {
             tokio::select! {
                 outcome = story::tell(demo) => outcome,
-                _ = tokio::signal::ctrl_c() => Err("interrupted".to_owned()),
+                reason = interruption() => Err(reason),
             }
         }),
         Err(error) => Err(error.to_string()),
     };
     Terminal.exit_code(outcome)
+}
+
+/// Waits for a signal that ends the demonstration; its processes and files go with it.
+async fn interruption() -> String {
+    let signals = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ];
+    let [interrupt, terminate, hangup] = signals.map(signal);
+    match (interrupt, terminate, hangup) {
+        (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) => {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+            "interrupted".to_owned()
+        }
+        (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => {
+            format!("signals cannot be handled: {error}")
+        }
+    }
 }
