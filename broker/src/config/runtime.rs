@@ -8,7 +8,7 @@ use super::problem::{Problem, check_range};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Runtime {
-    /// Threads, 1 to 1024; default is one for each processor.
+    /// Threads, 1 to 1024; default is one less than there are processors up to four, else one each.
     pub(crate) workers: Option<u16>,
 }
 

@@ -14,7 +14,8 @@ use super::problem::{Problem, check_positive, check_range};
 pub(crate) struct Store {
     /// Whether anything survives a restart; default true.
     pub(crate) enable: bool,
-    /// The database's folder; default is the system's folder for the state of services.
+    /// The database's folder; default is `STATE_DIRECTORY`, `$XDG_STATE_HOME/tidegate`
+    /// or `~/.local/state/tidegate`.
     pub(crate) path: Option<PathBuf>,
     /// How long a message waits at most for others to be written with; default 5ms. An
     /// acknowledgement waits as long.
@@ -23,10 +24,9 @@ pub(crate) struct Store {
     pub(crate) commit_messages: u32,
     /// Bytes that wait to be written; default 16 MiB. Publishers are slowed down beyond.
     pub(crate) max_pending_bytes: ByteSize,
-    /// Messages that are kept for one session; default 1000000.
+    /// Messages that are kept for one session; default 1000000. Beyond, new ones are dropped and
+    /// counted.
     pub(crate) max_messages: u64,
-    /// Bytes of messages that are kept for one session; default 256 MiB.
-    pub(crate) max_bytes: ByteSize,
 }
 
 /// Publishers wait for their acknowledgements as long.
@@ -41,7 +41,6 @@ impl Default for Store {
             commit_messages: 1000,
             max_pending_bytes: ByteSize::mebibytes(16),
             max_messages: 1_000_000,
-            max_bytes: ByteSize::mebibytes(256),
         }
     }
 }
@@ -61,7 +60,6 @@ impl Store {
             1_000_000,
         )?;
         check_positive(&["store", "max_pending_bytes"], self.max_pending_bytes)?;
-        check_positive(&["store", "max_messages"], self.max_messages)?;
-        check_positive(&["store", "max_bytes"], self.max_bytes)
+        check_positive(&["store", "max_messages"], self.max_messages)
     }
 }
