@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::EXIT_CONFIG;
+use super::{EXIT_CONFIG, environment};
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 
 pub(super) fn run(conf: Option<&Path>) -> ExitCode {
-    match Settings::load(conf, std::env::vars()) {
+    match Settings::load(conf, environment()) {
         Ok(settings) => {
             Terminal.line(settings.summary());
             ExitCode::SUCCESS

@@ -6,6 +6,7 @@ mod publish;
 mod start;
 mod subscribe;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -57,4 +58,11 @@ pub fn run() -> ExitCode {
         Command::Sub(it) => subscribe::run(&it),
         Command::Demo(it) => demo::run(&it),
     }
+}
+
+/// The environment as text. What is not UTF-8 is replaced: in a variable of ours it is then
+/// refused with the variable's name, in others it does not matter.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    let text = |it: OsString| it.to_string_lossy().into_owned();
+    std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
 }

@@ -6,13 +6,13 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::EXIT_CONFIG;
+use super::{EXIT_CONFIG, environment};
 use crate::daemon::Daemon;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 
 pub(super) fn run(conf: Option<&Path>) -> ExitCode {
-    let settings = match Settings::load(conf, std::env::vars()) {
+    let settings = match Settings::load(conf, environment()) {
         Ok(settings) => settings,
         Err(error) => {
             Terminal.error(error);
