@@ -118,6 +118,34 @@ impl ReasonCode {
         self as u8 >= 0x80
     }
 
+    /// What a Reason String says for it where nothing more is known.
+    #[must_use]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the server sends few of them without a detail of their own"
+    )]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::NotAuthorized => "this client may not do that",
+            Self::TopicFilterInvalid => "the topic filter is not accepted by this server",
+            Self::TopicNameInvalid => "the topic name is not accepted by this server",
+            Self::QuotaExceeded => "a limit of this server is reached",
+            Self::PacketIdentifierNotFound => "the packet identifier is not known",
+            Self::SharedSubscriptionsNotSupported => "shared subscriptions are switched off",
+            Self::WildcardSubscriptionsNotSupported => "wildcard subscriptions are switched off",
+            Self::SubscriptionIdentifiersNotSupported => {
+                "subscription identifiers are switched off"
+            }
+            Self::SessionTakenOver => "another connection uses the same client identifier",
+            Self::ServerShuttingDown => "the server is shutting down",
+            Self::UseAnotherServer => "use the server that is referred to",
+            Self::KeepAliveTimeout => "no packet came within the keep alive time",
+            Self::AdministrativeAction => "an administrator ended the connection",
+            Self::ServerUnavailable => "the server cannot store messages at present",
+            _ => "the server does not say more",
+        }
+    }
+
     /// The Connect Return Code of MQTT 3.1.1 (§3.2.2.3) that comes closest.
     #[must_use]
     #[expect(

@@ -1,18 +1,20 @@
-//! CONNECT to CONNACK (§3.1.4): what is granted to a client, or why it is refused.
+//! From CONNECT to CONNACK (§3.1, §3.2).
 
 use std::time::Duration;
 
-use super::{Limits, ServerConnection, WillMessage};
+use super::{Authentication, Limits, ServerConnection, WillMessage};
 use crate::packet::{Connack, Connect, Packet, Properties, Property};
-use crate::{ProtocolVersion, ProtocolViolation, ReasonCode};
+use crate::{ProtocolVersion, ProtocolViolation, QoS, ReasonCode};
 
 /// A CONNECT that can be accepted, with everything it settles.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Handshake {
     /// The state machine of the connection from here on.
     pub connection: ServerConnection,
     /// The Client Identifier, the client's own or an assigned one.
     pub client_id: String,
+    /// The user name, if the client gave one.
+    pub user_name: Option<String>,
     /// Forget an earlier session of this client.
     pub clean_start: bool,
     /// How long the session outlives the connection; zero ends it with the connection.
@@ -21,9 +23,11 @@ pub struct Handshake {
     pub inflight_messages_max: u16,
     /// What to publish if the connection ends without a DISCONNECT.
     pub will: Option<WillMessage>,
-    version: ProtocolVersion,
+    /// Seconds of the Keep Alive, as the client has to keep it.
+    pub keep_alive: u16,
+    asked: Asked,
     assigned: bool,
-    asked_expiry: Option<u32>,
+    authentication_data: Vec<u8>,
 }
 
 impl Handshake {
@@ -36,135 +40,200 @@ impl Handshake {
         limits: &Limits,
         assign: impl FnOnce() -> String,
     ) -> Result<Self, ProtocolViolation> {
-        let asked = Asked::read(connect);
-        if asked.authentication {
-            let detail = "no enhanced authentication method is supported";
-            return Err(ProtocolViolation::new(
-                ReasonCode::BadAuthenticationMethod,
-                detail,
-            ));
-        }
+        let asked = Asked::read(connect, limits)?;
         let assigned = connect.client_id.is_empty();
         let client_id = if assigned {
-            // [MQTT-3.1.3-8] of 3.1.1
-            if !connect.version.is_v5() && !connect.clean_start {
-                let detail = "an empty client identifier needs a clean session";
-                return Err(ProtocolViolation::new(
-                    ReasonCode::ClientIdentifierNotValid,
-                    detail,
-                ));
-            }
+            check_may_be_assigned(connect)?;
             assign()
         } else {
-            check_client_id(connect.client_id, limits)?;
+            check_client_id(connect, limits)?;
             connect.client_id.to_owned()
         };
-        let Ok(will) = connect.will.as_ref().map(WillMessage::new).transpose() else {
-            let detail = "the will topic is no topic name";
-            return Err(ProtocolViolation::new(ReasonCode::TopicNameInvalid, detail));
+        let will = match &connect.will {
+            Some(will) => Some(WillMessage::new(will, limits)?),
+            None => None,
         };
         let session_expiry = match connect.version {
-            ProtocolVersion::V5 => asked.session_expiry(limits),
-            ProtocolVersion::V311 if connect.clean_start => Duration::ZERO,
-            ProtocolVersion::V311 => limits.session_expiry_v3,
+            ProtocolVersion::V5 => granted_expiry(asked.session_expiry.unwrap_or(0), limits),
+            ProtocolVersion::V31 | ProtocolVersion::V311 if connect.clean_start => Duration::ZERO,
+            ProtocolVersion::V31 | ProtocolVersion::V311 => limits.session_expiry_v3,
+        };
+        let keep_alive = match limits.server_keep_alive {
+            Some(seconds) if connect.version.is_v5() => seconds, // [MQTT-3.2.2-21]
+            _ => connect.keep_alive,
         };
         Ok(Self {
-            connection: ServerConnection::new(connect, limits, asked.packet_bytes_max),
+            connection: ServerConnection::new(connect, &asked, keep_alive, limits),
             client_id,
+            user_name: connect.user_name.map(str::to_owned),
             clean_start: connect.clean_start,
             session_expiry,
             inflight_messages_max: asked.receive_maximum.min(limits.inflight_messages_max),
             will,
-            version: connect.version,
+            keep_alive,
+            asked,
             assigned,
-            asked_expiry: asked.session_expiry,
+            authentication_data: Vec::new(),
         })
     }
 
-    /// Appends the CONNACK that accepts the connection.
-    pub fn encode_connack(&self, session_present: bool, limits: &Limits, out: &mut Vec<u8>) {
+    /// The client has authenticated itself by the method that its CONNECT named; `data` are the
+    /// last ones for it. Without this a CONNECT that names a method must not be accepted.
+    pub fn authenticated(&mut self, authentication: Authentication, data: Vec<u8>) {
+        self.connection.authentication = Some(Box::new(authentication));
+        self.authentication_data = data;
+    }
+
+    /// Appends the CONNACK that accepts the connection. False if the client would not accept a
+    /// packet of that size: then it can only be closed [MQTT-3.1.2-24].
+    #[must_use]
+    pub fn encode_connack(
+        &self,
+        session_present: bool,
+        limits: &Limits,
+        out: &mut Vec<u8>,
+    ) -> bool {
         let mut raw = Vec::new();
-        if self.version.is_v5() {
-            Property::ReceiveMaximum(limits.receive_maximum).encode(&mut raw);
-            Property::MaximumPacketSize(limits.packet_bytes_max).encode(&mut raw);
-            // Shared Subscriptions are refused with 0x9E, see `ServerConnection`.
-            Property::SharedSubscriptionAvailable(false).encode(&mut raw);
-            if self.assigned {
-                Property::AssignedClientIdentifier(&self.client_id).encode(&mut raw);
-            }
-            let granted = expiry_seconds(self.session_expiry);
-            if self.asked_expiry.is_some_and(|asked| asked != granted) {
-                Property::SessionExpiryInterval(granted).encode(&mut raw);
-            }
+        let version = self.connection.version();
+        if version.is_v5() {
+            self.encode_properties(limits, &mut raw);
         }
         let connack = Connack {
             session_present,
             reason: ReasonCode::Success,
             properties: Properties::trusted(&raw),
         };
-        Packet::Connack(connack).encode(self.version, out);
+        let start = out.len();
+        Packet::Connack(connack).encode(version, out);
+        out.len() - start <= self.asked.packet_bytes_max as usize
+    }
+
+    fn encode_properties(&self, limits: &Limits, raw: &mut Vec<u8>) {
+        Property::ReceiveMaximum(limits.receive_maximum).encode(raw);
+        Property::MaximumPacketSize(limits.packet_bytes_max).encode(raw);
+        if limits.topic_alias_max > 0 {
+            Property::TopicAliasMaximum(limits.topic_alias_max).encode(raw);
+        }
+        if limits.qos_max < QoS::ExactlyOnce {
+            Property::MaximumQoS(limits.qos_max == QoS::AtLeastOnce).encode(raw);
+        }
+        // What is available need not be said.
+        if !limits.retain_available {
+            Property::RetainAvailable(false).encode(raw);
+        }
+        if !limits.wildcard_subscription_available {
+            Property::WildcardSubscriptionAvailable(false).encode(raw);
+        }
+        if !limits.subscription_identifier_available {
+            Property::SubscriptionIdentifierAvailable(false).encode(raw);
+        }
+        if !limits.shared_subscription_available {
+            Property::SharedSubscriptionAvailable(false).encode(raw);
+        }
+        if self.assigned {
+            Property::AssignedClientIdentifier(&self.client_id).encode(raw); // [MQTT-3.2.2-16]
+        }
+        let granted = expiry_seconds(self.session_expiry);
+        if self.asked.session_expiry.is_some_and(|it| it != granted) {
+            Property::SessionExpiryInterval(granted).encode(raw);
+        }
+        if let Some(seconds) = limits.server_keep_alive {
+            Property::ServerKeepAlive(seconds).encode(raw);
+        }
+        if let Some(template) = &limits.response_information
+            && self.asked.response_information
+        {
+            let information = template.replace("${clientid}", &self.client_id);
+            Property::ResponseInformation(&information).encode(raw); // [MQTT-3.1.2-28]
+        }
+        if let Some(authentication) = &self.connection.authentication {
+            authentication.encode_properties(&self.authentication_data, raw);
+        }
     }
 }
 
-/// Appends the CONNACK that refuses a connection, if its version allows to say why.
+/// Appends the CONNACK that refuses a connection, if its version and size allow to say why.
 ///
-/// `version` is what the CONNECT stated, as far as it could be read. 3.1.1 has an answer for five
-/// reasons only; for others the connection is closed without one (3.1.1 §3.1.4).
+/// `version` is what the CONNECT stated, as far as it could be read. MQTT 3 has an answer for
+/// five reasons only; for others the connection is closed without one (3.1.1 §3.1.4).
 pub fn encode_refusal(
     version: Option<ProtocolVersion>,
     violation: &ProtocolViolation,
+    limits: &Limits,
     out: &mut Vec<u8>,
 ) {
     let version = version.unwrap_or(ProtocolVersion::V311);
     let has_code = !matches!(
         violation.reason,
-        ReasonCode::MalformedPacket | ReasonCode::ProtocolError | ReasonCode::TopicNameInvalid
+        ReasonCode::MalformedPacket
+            | ReasonCode::ProtocolError
+            | ReasonCode::TopicNameInvalid
+            | ReasonCode::QoSNotSupported
+            | ReasonCode::RetainNotSupported
     );
     let mut raw = Vec::new();
     if version.is_v5() {
         Property::ReasonString(violation.detail).encode(&mut raw);
+        encode_server_reference(violation.reason, limits, &mut raw);
     } else if !has_code {
         return;
     }
     let connack = Connack {
-        session_present: false,
+        session_present: false, // [MQTT-3.2.2-6]
         reason: violation.reason,
         properties: Properties::trusted(&raw),
     };
     Packet::Connack(connack).encode(version, out);
 }
 
+/// Where to go instead, for the two reasons that say so (§4.11).
+pub(super) fn encode_server_reference(reason: ReasonCode, limits: &Limits, raw: &mut Vec<u8>) {
+    let is_redirection = matches!(
+        reason,
+        ReasonCode::UseAnotherServer | ReasonCode::ServerMoved
+    );
+    if let Some(reference) = &limits.server_reference
+        && is_redirection
+    {
+        Property::ServerReference(reference).encode(raw);
+    }
+}
+
 /// The properties of CONNECT that settle something.
-struct Asked {
+#[derive(Debug)]
+pub(super) struct Asked {
     receive_maximum: u16,
-    packet_bytes_max: u32,
-    session_expiry: Option<u32>,
-    authentication: bool,
+    pub(super) packet_bytes_max: u32,
+    pub(super) session_expiry: Option<u32>,
+    pub(super) topic_alias_max: u16,
+    pub(super) problem_information: bool,
+    response_information: bool,
 }
 
 impl Asked {
-    fn read(connect: &Connect<'_>) -> Self {
+    fn read(connect: &Connect<'_>, limits: &Limits) -> Result<Self, ProtocolViolation> {
         let mut asked = Self {
             receive_maximum: u16::MAX,
             packet_bytes_max: u32::MAX,
             session_expiry: None,
-            authentication: false,
+            topic_alias_max: 0,
+            problem_information: true,
+            response_information: false,
         };
+        check_user_properties(connect.properties, limits)?;
         for property in connect.properties.iter() {
             #[expect(clippy::wildcard_enum_match_arm, reason = "the rest needs no decision")]
             match property {
                 Property::ReceiveMaximum(value) => asked.receive_maximum = value,
                 Property::MaximumPacketSize(value) => asked.packet_bytes_max = value,
                 Property::SessionExpiryInterval(value) => asked.session_expiry = Some(value),
-                Property::AuthenticationMethod(_) => asked.authentication = true,
+                Property::TopicAliasMaximum(value) => asked.topic_alias_max = value,
+                Property::RequestProblemInformation(value) => asked.problem_information = value,
+                Property::RequestResponseInformation(value) => asked.response_information = value,
                 _ => {}
             }
         }
-        asked
-    }
-
-    fn session_expiry(&self, limits: &Limits) -> Duration {
-        granted_expiry(self.session_expiry.unwrap_or(0), limits)
+        Ok(asked)
     }
 }
 
@@ -177,9 +246,47 @@ fn expiry_seconds(expiry: Duration) -> u32 {
     u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX)
 }
 
-fn check_client_id(client_id: &str, limits: &Limits) -> Result<(), ProtocolViolation> {
+/// Refuses a block with more user properties than this server accepts.
+pub(super) fn check_user_properties(
+    properties: Properties<'_>,
+    limits: &Limits,
+) -> Result<(), ProtocolViolation> {
+    let is_user = |property: &Property<'_>| matches!(property, Property::UserProperty(..));
+    if properties.iter().filter(is_user).count() > limits.user_properties_max {
+        let detail = "a packet has more user properties than this server accepts";
+        return Err(ProtocolViolation::new(ReasonCode::QuotaExceeded, detail));
+    }
+    Ok(())
+}
+
+/// Whether a CONNECT may leave the Client Identifier to the server.
+fn check_may_be_assigned(connect: &Connect<'_>) -> Result<(), ProtocolViolation> {
+    let detail = match connect.version {
+        ProtocolVersion::V5 => return Ok(()),
+        ProtocolVersion::V31 => "MQTT 3.1 needs a client identifier",
+        // 3.1.1 [MQTT-3.1.3-8]
+        ProtocolVersion::V311 if !connect.clean_start => {
+            "an empty client identifier needs a clean session"
+        }
+        ProtocolVersion::V311 => return Ok(()),
+    };
+    Err(ProtocolViolation::new(
+        ReasonCode::ClientIdentifierNotValid,
+        detail,
+    ))
+}
+
+/// Characters of a Client Identifier of MQTT 3.1 (3.1 §3.1).
+const CLIENT_ID_CHARACTERS_V31: usize = 23;
+
+fn check_client_id(connect: &Connect<'_>, limits: &Limits) -> Result<(), ProtocolViolation> {
+    let client_id = connect.client_id;
     let detail = if client_id.len() > limits.client_id_bytes_max {
         "the client identifier is too long"
+    } else if connect.version == ProtocolVersion::V31
+        && client_id.chars().count() > CLIENT_ID_CHARACTERS_V31
+    {
+        "a client identifier of MQTT 3.1 has at most 23 characters"
     } else if client_id.starts_with("$") {
         // The names of gateways and bridges, which clients must not take over.
         "a client identifier must not begin with a dollar sign"

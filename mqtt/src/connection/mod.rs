@@ -3,19 +3,24 @@
 //! The caller moves the bytes, routes what [`Action::Publish`] carries, and acknowledges once the
 //! message is as safe as configured. Nothing here blocks, and time is an argument.
 
+mod alias;
+mod authentication;
 mod handshake;
 mod limits;
 mod server;
+mod subscription;
 mod will;
 
+pub use authentication::{Authentication, Mechanism, Mechanisms, Progress, StartMechanism, Step};
 pub use handshake::{Handshake, encode_refusal};
 pub use limits::Limits;
 pub use server::ServerConnection;
+pub use subscription::SubscribeError;
 pub use will::WillMessage;
 
 use std::time::Duration;
 
-use crate::ReasonCode;
+use crate::{ReasonCode, TopicName};
 use crate::packet::{AckKind, Publish, Subscribe, Unsubscribe};
 
 /// What one packet asks of the broker.
@@ -25,8 +30,8 @@ pub enum Action<'p> {
     None,
     /// Route a message, then acknowledge it.
     Publish(IncomingPublish<'p>),
-    /// A QoS 2 message that was routed already: acknowledge it again.
-    Repeated(PendingAck),
+    /// A QoS 2 message that was routed already, or one that is refused: answer it.
+    Answer(PendingAck),
     /// The client released a QoS 2 identifier: forget it in the store, then acknowledge.
     Released(PendingAck),
     /// The delivery with this sequence is done: forget it in the store.
@@ -45,9 +50,11 @@ pub enum Action<'p> {
 }
 
 /// A message from a client, and the acknowledgement it awaits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IncomingPublish<'p> {
-    /// The packet, with a topic.
+    /// The topic, whether the packet states it or its Topic Alias stands for it.
+    pub topic: TopicName,
+    /// The packet.
     pub publish: Publish<'p>,
     /// None for QoS 0.
     pub ack: Option<PendingAck>,

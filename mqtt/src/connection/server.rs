@@ -1,49 +1,62 @@
 //! The server's side of one Network Connection after CONNACK: which packet may come now, what it
 //! means, and how deliveries are put on the wire.
 
-use super::handshake::granted_expiry;
-use super::{Action, IncomingPublish, Limits, PendingAck};
+use super::alias::{IncomingAliases, OutgoingAliases};
+use super::handshake::{Asked, check_user_properties, encode_server_reference, granted_expiry};
+use super::{Action, Authentication, IncomingPublish, Limits, PendingAck};
 use crate::packet::{
     Ack, AckKind, Connect, Disconnect, Packet, Properties, Property, Publish, PublishHeader,
     encode_publish,
 };
-use crate::session::{Acknowledged, Outgoing, Receive, Session};
+use crate::session::{Acknowledged, Outgoing, Session};
 use crate::{ProtocolVersion, ProtocolViolation, QoS, ReasonCode, Timestamp};
 
 /// The state of one accepted connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct ServerConnection {
     version: ProtocolVersion,
+    pub(super) is_bridge: bool,
     /// Bytes of the largest packet that the client accepts.
     client_packet_bytes_max: u32,
-    receive_maximum: u16,
-    /// QoS 1 and 2 messages of the client that are not acknowledged to the end.
+    /// Reason Strings may stand in any packet that allows them.
+    problem_information: bool,
+    /// QoS 1 and 2 messages of an MQTT 5 client that are not acknowledged to the end.
     unacknowledged: u16,
     /// The Session Expiry Interval at CONNECT was zero.
     expires_at_once: bool,
     keep_alive_millis: Option<u64>,
+    incoming_aliases: IncomingAliases,
+    outgoing_aliases: OutgoingAliases,
+    pub(super) authentication: Option<Box<Authentication>>,
 }
 
 impl ServerConnection {
-    pub(super) fn new(connect: &Connect<'_>, limits: &Limits, packet_bytes_max: u32) -> Self {
-        let expires_at_once = !connect.properties.iter().any(
-            |property| matches!(property, Property::SessionExpiryInterval(seconds) if seconds > 0),
-        );
+    pub(super) fn new(
+        connect: &Connect<'_>,
+        asked: &Asked,
+        keep_alive: u16,
+        limits: &Limits,
+    ) -> Self {
         let factor = f64::from(limits.keep_alive_factor.max(1.0));
-        let millis = f64::from(connect.keep_alive) * 1000.0 * factor;
+        let millis = f64::from(keep_alive) * 1000.0 * factor;
+        let alias_max = asked.topic_alias_max.min(limits.client_topic_alias_max);
         Self {
             version: connect.version,
-            client_packet_bytes_max: packet_bytes_max,
-            receive_maximum: limits.receive_maximum,
+            is_bridge: connect.is_bridge,
+            client_packet_bytes_max: asked.packet_bytes_max,
+            problem_information: asked.problem_information,
             unacknowledged: 0,
-            expires_at_once,
+            expires_at_once: asked.session_expiry.unwrap_or(0) == 0,
+            incoming_aliases: IncomingAliases::default(),
+            outgoing_aliases: OutgoingAliases::new(alias_max),
+            authentication: None,
             // At most 65,535 s times the factor: the cast cannot cut.
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
                 reason = "see above"
             )]
-            keep_alive_millis: (connect.keep_alive > 0).then_some(millis as u64),
+            keep_alive_millis: (keep_alive > 0).then_some(millis as u64),
         }
     }
 
@@ -57,13 +70,6 @@ impl ServerConnection {
     #[must_use]
     pub const fn keep_alive_millis(&self) -> Option<u64> {
         self.keep_alive_millis
-    }
-
-    /// True while the client has as many unacknowledged messages as it may have. A 3.1.1 client
-    /// does not know this limit, so its connection is not read until some are acknowledged.
-    #[must_use]
-    pub const fn is_saturated(&self) -> bool {
-        self.unacknowledged >= self.receive_maximum
     }
 
     /// Handles one packet: answers what can be answered at once into `out`, and returns what has
@@ -81,8 +87,14 @@ impl ServerConnection {
         match packet {
             Packet::Publish(publish) => self.on_publish(publish, session, limits),
             Packet::Ack(ack) => Ok(self.on_ack(ack, session, out)),
-            Packet::Subscribe(subscribe) => Ok(Action::Subscribe(subscribe)),
-            Packet::Unsubscribe(unsubscribe) => Ok(Action::Unsubscribe(unsubscribe)),
+            Packet::Subscribe(subscribe) => {
+                check_user_properties(subscribe.properties, limits)?;
+                Ok(Action::Subscribe(subscribe))
+            }
+            Packet::Unsubscribe(unsubscribe) => {
+                check_user_properties(unsubscribe.properties, limits)?;
+                Ok(Action::Unsubscribe(unsubscribe))
+            }
             Packet::Pingreq => {
                 Packet::Pingresp.encode(self.version, out);
                 Ok(Action::None)
@@ -90,9 +102,16 @@ impl ServerConnection {
             Packet::Disconnect(disconnect) => self.on_disconnect(disconnect, limits),
             // [MQTT-3.1.0-2]
             Packet::Connect(_) => Err(ProtocolViolation::protocol("a second CONNECT")),
-            Packet::Auth(_) => Err(ProtocolViolation::protocol(
-                "AUTH without a method agreed on",
-            )),
+            Packet::Auth(auth) => match &mut self.authentication {
+                Some(authentication) => {
+                    authentication.on_reauthentication(&auth, out)?;
+                    Ok(Action::None)
+                }
+                // [MQTT-4.12.0-6]
+                None => Err(ProtocolViolation::protocol(
+                    "AUTH without a method agreed on",
+                )),
+            },
             Packet::Connack(_) | Packet::Suback(_) | Packet::Unsuback(_) | Packet::Pingresp => Err(
                 ProtocolViolation::protocol("a packet that only a server sends"),
             ),
@@ -106,27 +125,51 @@ impl ServerConnection {
         limits: &Limits,
     ) -> Result<Action<'p>, ProtocolViolation> {
         let header = publish.header;
-        check_publish(&publish, limits)?;
+        let alias = check_publish(&publish, limits)?;
+        let topic = self
+            .incoming_aliases
+            .resolve(header.topic, alias, limits.topic_alias_max)?;
         let ack = match header.qos {
             QoS::AtMostOnce => None,
             QoS::AtLeastOnce => {
-                self.begin_message()?;
+                self.begin_message(limits)?;
                 Some(PendingAck::puback(header.packet_id))
             }
             QoS::ExactlyOnce => {
-                if session.inbound.receive(header.packet_id) == Receive::Repeated {
-                    return Ok(Action::Repeated(PendingAck::pubrec(header.packet_id)));
+                let pubrec = PendingAck::pubrec(header.packet_id);
+                let is_full = session.inbound.len() >= usize::from(limits.receive_maximum);
+                if session.inbound.contains(header.packet_id) {
+                    return Ok(Action::Answer(pubrec));
                 }
-                self.begin_message()?;
-                Some(PendingAck::pubrec(header.packet_id))
+                self.begin_message(limits)?;
+                // Identifiers may be left over from earlier connections.
+                if is_full && self.version.is_v5() {
+                    return Ok(Action::Answer(pubrec.with_reason(ReasonCode::QuotaExceeded)));
+                } else if is_full {
+                    let detail = "more QoS 2 messages than the receive maximum are not released";
+                    return Err(ProtocolViolation::new(
+                        ReasonCode::ReceiveMaximumExceeded,
+                        detail,
+                    ));
+                }
+                session.inbound.receive(header.packet_id);
+                Some(pubrec)
             }
         };
-        Ok(Action::Publish(IncomingPublish { publish, ack }))
+        let incoming = IncomingPublish {
+            topic,
+            publish,
+            ack,
+        };
+        Ok(Action::Publish(incoming))
     }
 
-    /// Counts a message against the Receive Maximum [MQTT-3.3.4-7].
-    fn begin_message(&mut self) -> Result<(), ProtocolViolation> {
-        if self.is_saturated() {
+    /// Counts a message against the Receive Maximum [MQTT-3.3.4-9], which MQTT 3 does not know.
+    fn begin_message(&mut self, limits: &Limits) -> Result<(), ProtocolViolation> {
+        if !self.version.is_v5() {
+            return Ok(());
+        }
+        if self.unacknowledged >= limits.receive_maximum {
             let detail = "more messages than the receive maximum are unacknowledged";
             return Err(ProtocolViolation::new(
                 ReasonCode::ReceiveMaximumExceeded,
@@ -204,18 +247,43 @@ impl ServerConnection {
         if matches!(ack.kind, AckKind::Puback | AckKind::Pubcomp) || ack.reason.is_error() {
             self.unacknowledged = self.unacknowledged.saturating_sub(1);
         }
-        let reason = if self.version.is_v5() {
-            ack.reason
-        } else {
-            ReasonCode::Success
+        let mut packet = Ack::new(ack.kind, ack.packet_id, ReasonCode::Success);
+        let mut raw = Vec::new();
+        if self.version.is_v5() {
+            packet.reason = ack.reason;
+            self.encode_reason_string(&[ack.reason as u8], &mut raw);
+        }
+        packet.properties = Properties::trusted(&raw);
+        Packet::Ack(packet).encode(self.version, out);
+    }
+
+    /// Appends a Reason String for the first failure among `codes`, if the client wants to know
+    /// [MQTT-3.1.2-29] and a packet with so many codes has room for it.
+    pub(super) fn encode_reason_string(&self, codes: &[u8], raw: &mut Vec<u8>) {
+        /// Fixed header, Packet Identifier, property length and Reason Code at their longest.
+        const AROUND: usize = 16;
+        let failure = codes
+            .iter()
+            .find_map(|&code| ReasonCode::from_u8(code).filter(|reason| reason.is_error()));
+        let Some(reason) = failure.filter(|_| self.problem_information) else {
+            return;
         };
-        Packet::Ack(Ack::new(ack.kind, ack.packet_id, reason)).encode(self.version, out);
+        let text = reason.describe();
+        let length = AROUND + codes.len() + text.len();
+        if length <= self.client_packet_bytes_max as usize {
+            Property::ReasonString(text).encode(raw);
+        }
     }
 
     /// Appends what the session has to send. False if the client would not accept a packet of
     /// that size: then it must not be sent and counts as delivered [MQTT-3.1.2-25].
     #[must_use]
-    pub fn encode_outgoing(&self, outgoing: &Outgoing, now: Timestamp, out: &mut Vec<u8>) -> bool {
+    pub fn encode_outgoing(
+        &mut self,
+        outgoing: &Outgoing,
+        now: Timestamp,
+        out: &mut Vec<u8>,
+    ) -> bool {
         let (delivery, packet_id, dup) = match outgoing {
             Outgoing::Publish {
                 delivery,
@@ -229,14 +297,22 @@ impl ServerConnection {
         };
         let message = &*delivery.message;
         let start = out.len();
+        let alias = self.outgoing_aliases.find(&message.topic);
+        let topic = match alias {
+            Some((_, true)) => "",
+            Some((_, false)) | None => message.topic.as_str(),
+        };
         let header = PublishHeader {
             dup,
             qos: delivery.qos,
             retain: delivery.retain,
-            topic: message.topic.as_str(),
+            topic,
             packet_id,
         };
         let mut own = Vec::new();
+        if let Some((alias, _)) = alias {
+            Property::TopicAlias(alias).encode(&mut own);
+        }
         if self.version.is_v5() {
             if let Some(seconds) = message.expiry_interval(now) {
                 Property::MessageExpiryInterval(seconds).encode(&mut own);
@@ -250,52 +326,90 @@ impl ServerConnection {
         let fits = out.len() - start <= self.client_packet_bytes_max as usize;
         if !fits {
             out.truncate(start);
+        } else if let Some((alias, false)) = alias {
+            self.outgoing_aliases.set(alias, &message.topic);
         }
         fits
     }
 
-    /// Appends the DISCONNECT that tells an MQTT 5 client why it is closed; 3.1.1 has none.
-    pub fn encode_disconnect(&self, violation: &ProtocolViolation, out: &mut Vec<u8>) {
+    /// Appends the DISCONNECT that tells an MQTT 5 client why it is closed; MQTT 3 has none.
+    pub fn encode_disconnect(
+        &self,
+        violation: &ProtocolViolation,
+        limits: &Limits,
+        out: &mut Vec<u8>,
+    ) {
         if !self.version.is_v5() {
             return;
         }
         let mut raw = Vec::new();
         Property::ReasonString(violation.detail).encode(&mut raw);
-        let properties = Properties::trusted(&raw);
-        let packet = Disconnect {
-            reason: violation.reason,
-            properties,
+        encode_server_reference(violation.reason, limits, &mut raw);
+        let packet = |raw| {
+            Packet::Disconnect(Disconnect {
+                reason: violation.reason,
+                properties: Properties::trusted(raw),
+            })
         };
-        Packet::Disconnect(packet).encode(self.version, out);
+        let start = out.len();
+        packet(&raw).encode(self.version, out);
+        // [MQTT-3.14.2-3]
+        if out.len() - start > self.client_packet_bytes_max as usize {
+            out.truncate(start);
+            packet(&[]).encode(self.version, out);
+        }
     }
 }
 
-/// What a client may not put into a PUBLISH, apart from what decoding checks.
-fn check_publish(publish: &Publish<'_>, limits: &Limits) -> Result<(), ProtocolViolation> {
+/// What a client may not put into a PUBLISH, apart from what decoding checks; returns the Topic
+/// Alias.
+fn check_publish(
+    publish: &Publish<'_>,
+    limits: &Limits,
+) -> Result<Option<u16>, ProtocolViolation> {
+    let mut alias = None;
+    check_user_properties(publish.properties, limits)?;
     for property in publish.properties.iter() {
         // [MQTT-3.3.4-6]
         if matches!(property, Property::SubscriptionIdentifier(_)) {
             let detail = "a client must not send a subscription identifier in PUBLISH";
             return Err(ProtocolViolation::protocol(detail));
         }
-        // The server announces no Topic Alias Maximum, which means zero [MQTT-3.3.2-9].
-        if matches!(property, Property::TopicAlias(_)) {
-            let detail = "a topic alias above the topic alias maximum";
-            return Err(ProtocolViolation::new(
-                ReasonCode::TopicAliasInvalid,
-                detail,
-            ));
+        if let Property::TopicAlias(value) = property {
+            alias = Some(value);
         }
     }
-    let topic = publish.header.topic;
-    if topic.is_empty() {
+    let header = &publish.header;
+    // [MQTT-3.2.2-11]
+    if header.qos > limits.qos_max {
+        let detail = "the QoS is above the maximum QoS";
+        return Err(ProtocolViolation::new(ReasonCode::QoSNotSupported, detail));
+    }
+    // [MQTT-3.2.2-14]
+    if header.retain && !limits.retain_available {
+        let detail = "retained messages are switched off";
+        return Err(ProtocolViolation::new(
+            ReasonCode::RetainNotSupported,
+            detail,
+        ));
+    }
+    if header.topic.is_empty() && alias.is_none() {
         return Err(ProtocolViolation::protocol(
             "a PUBLISH without topic or topic alias",
         ));
     }
-    if topic.bytes().filter(|&byte| byte == b'/').count() >= limits.topic_levels_max {
-        let detail = "the topic has too many levels";
-        return Err(ProtocolViolation::new(ReasonCode::TopicNameInvalid, detail));
-    }
-    Ok(())
+    check_topic(header.topic, limits)?;
+    Ok(alias)
+}
+
+/// The limits of Topic Names.
+pub(super) fn check_topic(topic: &str, limits: &Limits) -> Result<(), ProtocolViolation> {
+    let detail = if topic.len() > limits.topic_bytes_max {
+        "the topic is too long"
+    } else if topic.bytes().filter(|&byte| byte == b'/').count() >= limits.topic_levels_max {
+        "the topic has too many levels"
+    } else {
+        return Ok(());
+    };
+    Err(ProtocolViolation::new(ReasonCode::TopicNameInvalid, detail))
 }

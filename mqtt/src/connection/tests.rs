@@ -15,6 +15,7 @@ const QUEUE: QueueLimits = QueueLimits {
 fn connect(version: ProtocolVersion) -> Connect<'static> {
     Connect {
         version,
+        is_bridge: false,
         clean_start: true,
         keep_alive: 10,
         properties: Properties::default(),
@@ -43,7 +44,7 @@ struct Peer {
 
 impl Peer {
     fn new(version: ProtocolVersion, limits: Limits) -> Self {
-        let handshake = Handshake::new(&connect(version), &limits, String::new).unwrap();
+        let handshake = Handshake::new(&connect(version), &limits, || "c".to_owned()).unwrap();
         let mut session = Session::new(QUEUE, false);
         session.resume(10);
         Self {
@@ -69,7 +70,7 @@ fn an_empty_client_identifier_is_assigned_or_refused() {
     let handshake = accept(&request);
     assert_eq!(handshake.client_id, "assigned");
     let mut out = Vec::new();
-    handshake.encode_connack(false, &Limits::default(), &mut out);
+    assert!(handshake.encode_connack(false, &Limits::default(), &mut out));
     let Packet::Connack(connack) = packet(&out, ProtocolVersion::V5) else {
         panic!()
     };
@@ -87,7 +88,7 @@ fn an_empty_client_identifier_is_assigned_or_refused() {
     let error = Handshake::new(&request, &Limits::default(), String::new).unwrap_err();
     assert_eq!(error.reason, ReasonCode::ClientIdentifierNotValid);
     let mut out = Vec::new();
-    encode_refusal(Some(request.version), &error, &mut out);
+    encode_refusal(Some(request.version), &error, &Limits::default(), &mut out);
     assert_eq!(out, [0x20, 2, 0, 2]);
 }
 
@@ -101,16 +102,16 @@ fn names_of_gateways_cannot_be_taken() {
 
 #[test]
 fn qos_2_is_taken_in_once_until_released() {
-    for version in [ProtocolVersion::V311, ProtocolVersion::V5] {
+    for version in [ProtocolVersion::V31, ProtocolVersion::V311, ProtocolVersion::V5] {
         let mut peer = Peer::new(version, Limits::default());
         let publish: &[u8] = match version {
-            ProtocolVersion::V311 => &[0x34, 5, 0, 1, b't', 0, 7],
+            ProtocolVersion::V31 | ProtocolVersion::V311 => &[0x34, 5, 0, 1, b't', 0, 7],
             ProtocolVersion::V5 => &[0x34, 6, 0, 1, b't', 0, 7, 0],
         };
         assert!(matches!(peer.handle(publish), Ok(Action::Publish(_))));
         assert_eq!(
             peer.handle(publish),
-            Ok(Action::Repeated(PendingAck::pubrec(7)))
+            Ok(Action::Answer(PendingAck::pubrec(7)))
         );
         let pubrel = [0x62, 2, 0, 7];
         let done = PendingAck::pubcomp(7, ReasonCode::Success);
@@ -119,11 +120,14 @@ fn qos_2_is_taken_in_once_until_released() {
         assert_eq!(peer.handle(&pubrel), Ok(Action::Released(unknown)));
         let mut out = Vec::new();
         peer.connection.encode_ack(unknown, &mut out);
-        let expected: &[u8] = match version {
-            ProtocolVersion::V311 => &[0x70, 2, 0, 7],
-            ProtocolVersion::V5 => &[0x70, 3, 0, 7, 0x92],
+        let Packet::Ack(pubcomp) = packet(&out, version) else {
+            panic!("{out:?}");
         };
-        assert_eq!(out, expected);
+        let expected = match version {
+            ProtocolVersion::V31 | ProtocolVersion::V311 => ReasonCode::Success,
+            ProtocolVersion::V5 => ReasonCode::PacketIdentifierNotFound,
+        };
+        assert_eq!(pubcomp.reason, expected);
         assert!(matches!(peer.handle(publish), Ok(Action::Publish(_))));
     }
 }
@@ -139,7 +143,6 @@ fn the_receive_maximum_counts_until_the_last_acknowledgement() {
     for packet_id in [1, 2] {
         assert!(peer.handle(&publish(packet_id)).is_ok());
     }
-    assert!(peer.connection.is_saturated());
     let error = peer.handle(&publish(3)).map(drop).unwrap_err();
     assert_eq!(error.reason, ReasonCode::ReceiveMaximumExceeded);
     peer.connection
@@ -214,7 +217,7 @@ fn a_packet_larger_than_the_client_accepts_is_not_sent() {
     };
     let mut out = Vec::new();
     let now = Timestamp::default();
-    let connection = handshake.connection;
+    let mut connection = handshake.connection;
     assert!(!connection.encode_outgoing(&outgoing("sixteen bytes ..."), now, &mut out));
     assert!(out.is_empty());
     assert!(connection.encode_outgoing(&outgoing("short"), now, &mut out));

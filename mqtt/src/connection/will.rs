@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::handshake::check_user_properties;
+use super::server::check_topic;
+use super::Limits;
 use crate::packet::{Property, Will};
-use crate::{Message, Timestamp, TopicName, TopicNameError};
+use crate::{Message, ProtocolViolation, ReasonCode, Timestamp, TopicName};
 
 /// A Will Message that is kept with its connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,12 +23,32 @@ impl WillMessage {
     /// Takes the will out of a CONNECT.
     ///
     /// # Errors
-    /// The Will Topic is no Topic Name.
-    pub fn new(will: &Will<'_>) -> Result<Self, TopicNameError> {
-        let mut message = Message::new(
-            TopicName::new(will.topic)?,
-            Bytes::copy_from_slice(will.payload),
-        );
+    /// A message like this would not be accepted in a PUBLISH either.
+    pub fn new(will: &Will<'_>, limits: &Limits) -> Result<Self, ProtocolViolation> {
+        check_user_properties(will.properties, limits)?;
+        check_topic(will.topic, limits)?;
+        // [MQTT-3.2.2-12]
+        if will.qos > limits.qos_max {
+            let detail = "the will QoS is above the maximum QoS";
+            return Err(ProtocolViolation::new(ReasonCode::QoSNotSupported, detail));
+        }
+        // [MQTT-3.2.2-13]
+        if will.retain && !limits.retain_available {
+            let detail = "the will is to be retained, which is switched off";
+            return Err(ProtocolViolation::new(
+                ReasonCode::RetainNotSupported,
+                detail,
+            ));
+        }
+        let detail = "the will topic is no topic name";
+        let invalid = ProtocolViolation::new(ReasonCode::TopicNameInvalid, detail);
+        let topic = TopicName::new(will.topic).map_err(|_| invalid)?;
+        // The daemon alone speaks there.
+        if topic.is_system() {
+            let detail = "a will must not be published below $SYS";
+            return Err(ProtocolViolation::new(ReasonCode::NotAuthorized, detail));
+        }
+        let mut message = Message::new(topic, Bytes::copy_from_slice(will.payload));
         message.qos = will.qos;
         message.retain = will.retain;
         message.properties = will.properties.forwarded();

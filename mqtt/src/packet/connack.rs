@@ -52,7 +52,9 @@ impl<'a> Connack<'a> {
 
     pub(super) fn encode(&self, version: ProtocolVersion, out: &mut Vec<u8>) {
         put_packet(out, PacketType::Connack, |out| {
-            out.push(u8::from(self.session_present));
+            // MQTT 3.1 has no Session Present; the byte is reserved.
+            let session_present = self.session_present && version != ProtocolVersion::V31;
+            out.push(u8::from(session_present));
             if version.is_v5() {
                 out.push(self.reason as u8);
                 put_block(out, &[self.properties.as_bytes()]);

@@ -10,6 +10,9 @@ use crate::{ProtocolVersion, ProtocolViolation, QoS, ReasonCode, TopicName};
 pub struct Connect<'a> {
     /// The version all packets of this connection use.
     pub version: ProtocolVersion,
+    /// The client is a bridge: the level byte has its highest bit set. A convention of 3.1 and
+    /// 3.1.1 brokers; what MQTT 5 has subscription options for.
+    pub is_bridge: bool,
     /// Clean Start, in 3.1.1 Clean Session.
     pub clean_start: bool,
     /// Seconds without a packet after which the client counts as dead, 1.5 times; 0 for never.
@@ -47,18 +50,21 @@ const WILL: u8 = 1 << 2;
 const WILL_RETAIN: u8 = 1 << 5;
 const PASSWORD: u8 = 1 << 6;
 const USER_NAME: u8 = 1 << 7;
+/// In the level byte.
+const BRIDGE: u8 = 1 << 7;
 
 impl<'a> Connect<'a> {
     /// The version that a CONNECT states, even if the rest of it is malformed: a refusal is
     /// written in that version.
     #[must_use]
     pub fn stated_version(frame: Frame<'_>) -> Option<ProtocolVersion> {
-        decode_version(&mut Reader::new(frame.body())).ok()
+        let stated = decode_version(&mut Reader::new(frame.body()));
+        stated.ok().map(|(version, _)| version)
     }
 
     pub(super) fn decode(frame: Frame<'a>) -> Result<Self, ProtocolViolation> {
         let mut reader = Reader::new(frame.body());
-        let version = decode_version(&mut reader)?;
+        let (version, is_bridge) = decode_version(&mut reader)?;
         let flags = reader.u8()?;
         check_flags(flags, version)?;
         let keep_alive = reader.u16()?;
@@ -69,12 +75,14 @@ impl<'a> Connect<'a> {
         } else {
             Some(Will::decode(&mut reader, version, flags)?)
         };
-        let user_name = if flags & USER_NAME == 0 {
+        let is_left_out = |reader: Reader<'_>| version == ProtocolVersion::V31 && reader.is_empty();
+        // In 3.1 the length counts for more than these flags (3.1 §3.1).
+        let user_name = if flags & USER_NAME == 0 || is_left_out(reader) {
             None
         } else {
             Some(reader.string()?)
         };
-        let password = if flags & PASSWORD == 0 {
+        let password = if flags & PASSWORD == 0 || is_left_out(reader) {
             None
         } else {
             Some(reader.binary()?)
@@ -87,6 +95,7 @@ impl<'a> Connect<'a> {
         let clean_start = flags & CLEAN_START != 0;
         Ok(Self {
             version,
+            is_bridge,
             clean_start,
             keep_alive,
             properties,
@@ -99,8 +108,9 @@ impl<'a> Connect<'a> {
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         put_packet(out, PacketType::Connect, |out| {
-            put_string(out, "MQTT");
-            out.extend_from_slice(&[self.version as u8, self.flags()]);
+            put_string(out, self.version.protocol_name());
+            let bridge = if self.is_bridge { BRIDGE } else { 0 };
+            out.extend_from_slice(&[self.version as u8 | bridge, self.flags()]);
             out.extend_from_slice(&self.keep_alive.to_be_bytes());
             if self.version.is_v5() {
                 put_block(out, &[self.properties.as_bytes()]);
@@ -157,28 +167,29 @@ impl<'a> Will<'a> {
     }
 }
 
-/// Protocol Name and Protocol Version (§3.1.2.1, §3.1.2.2).
-fn decode_version(reader: &mut Reader<'_>) -> Result<ProtocolVersion, ProtocolViolation> {
+/// Protocol Name and Protocol Version (§3.1.2.1, §3.1.2.2), and whether the bridge bit is set.
+fn decode_version(reader: &mut Reader<'_>) -> Result<(ProtocolVersion, bool), ProtocolViolation> {
     let unsupported = ProtocolViolation::new(
         ReasonCode::UnsupportedProtocolVersion,
         "the protocol version is not supported",
     );
     let name = reader.string()?;
     let level = reader.u8()?;
-    if name != "MQTT" {
-        return Err(unsupported);
+    let is_bridge = level & BRIDGE != 0;
+    match ProtocolVersion::from_name_and_level(name, level & !BRIDGE) {
+        Some(version) if !(is_bridge && version.is_v5()) => Ok((version, is_bridge)),
+        _ => Err(unsupported),
     }
-    ProtocolVersion::from_level(level).ok_or(unsupported)
 }
 
 fn check_flags(flags: u8, version: ProtocolVersion) -> Result<(), ProtocolViolation> {
-    let detail = if flags & 1 != 0 {
+    let detail = if flags & 1 != 0 && version != ProtocolVersion::V31 {
         "the reserved connect flag is set" // [MQTT-3.1.2-3]
     } else if flags & WILL == 0 && flags & 0b0011_1000 != 0 {
         "will QoS or will retain is set without a will" // [MQTT-3.1.2-11], [MQTT-3.1.2-13]
     } else if flags & 0b0001_1000 == 0b0001_1000 {
         "the will QoS is 3" // [MQTT-3.1.2-12]
-    } else if version == ProtocolVersion::V311 && flags & (USER_NAME | PASSWORD) == PASSWORD {
+    } else if !version.is_v5() && flags & (USER_NAME | PASSWORD) == PASSWORD {
         "a password without a user name" // 3.1.1 [MQTT-3.1.2-22]
     } else {
         return Ok(());

@@ -1,7 +1,10 @@
 //! The Fixed Header (MQTT 5.0 §2.1): where one packet ends and the next begins.
 
 use super::primitive::put_variable_byte_integer;
-use crate::{ProtocolViolation, ReasonCode};
+use crate::{ProtocolVersion, ProtocolViolation, ReasonCode};
+
+/// The flag of a packet that may have been sent before.
+const DUP: u8 = 0b1000;
 
 /// One packet's bytes, not yet looked into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,10 +129,15 @@ impl<'a> Frame<'a> {
         self.body
     }
 
-    /// Reserved flags must have their prescribed values [MQTT-2.1.3-1].
-    pub(super) fn check_flags(self) -> Result<(), ProtocolViolation> {
+    /// Reserved flags must have their prescribed values [MQTT-2.1.3-1]. MQTT 3.1 sends
+    /// SUBSCRIBE, UNSUBSCRIBE and PUBREL again with DUP, so that bit is free there.
+    pub(super) fn check_flags(self, version: ProtocolVersion) -> Result<(), ProtocolViolation> {
+        let flags = match (version, self.packet_type.prescribed_flags()) {
+            (ProtocolVersion::V31, Some(0b0010)) => self.flags & !DUP,
+            _ => self.flags,
+        };
         match self.packet_type.prescribed_flags() {
-            Some(flags) if flags != self.flags => Err(ProtocolViolation::malformed(
+            Some(prescribed) if prescribed != flags => Err(ProtocolViolation::malformed(
                 "reserved flags of a packet are set wrongly",
             )),
             Some(_) | None => Ok(()),

@@ -68,7 +68,7 @@ impl<'a> Packet<'a> {
     /// # Errors
     /// The rule that the packet breaks; its sender's connection must be closed.
     pub fn decode(frame: Frame<'a>, version: ProtocolVersion) -> Result<Self, ProtocolViolation> {
-        frame.check_flags()?;
+        frame.check_flags(version)?;
         match frame.packet_type() {
             PacketType::Connect => Connect::decode(frame).map(Self::Connect),
             PacketType::Connack => Connack::decode(frame, version).map(Self::Connack),

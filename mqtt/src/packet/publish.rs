@@ -42,8 +42,8 @@ impl<'a> Publish<'a> {
         let malformed = ProtocolViolation::malformed("the QoS of a PUBLISH is 3");
         let qos = QoS::from_u8(flags >> 1 & 0b11).ok_or(malformed)?;
         let dup = flags & 0b1000 != 0;
-        // [MQTT-3.3.1-2]
-        if dup && !qos.is_acknowledged() {
+        // [MQTT-3.3.1-2]; MQTT 3.1 gives DUP no meaning there and does not forbid it.
+        if dup && !qos.is_acknowledged() && version != ProtocolVersion::V31 {
             return Err(ProtocolViolation::malformed(
                 "DUP is set on a QoS 0 PUBLISH",
             ));
@@ -62,7 +62,7 @@ impl<'a> Publish<'a> {
             return Err(ProtocolViolation::new(ReasonCode::TopicNameInvalid, detail));
         }
         let header = PublishHeader {
-            dup,
+            dup: dup && qos.is_acknowledged(),
             qos,
             retain: flags & 1 != 0,
             topic,

@@ -26,6 +26,7 @@ fn vectors(text: &str) -> Vec<(ProtocolVersion, &str, Vec<&str>)> {
     let rows = lines.map(|line| {
         let mut columns = line.split(" | ");
         let version = match columns.next() {
+            Some("3.1") => ProtocolVersion::V31,
             Some("3.1.1") => V3,
             Some("5") => V5,
             other => panic!("no version: {other:?}"),

@@ -35,6 +35,12 @@ impl Inbound {
         }
     }
 
+    /// Whether a PUBLISH with this identifier came and was not released.
+    #[must_use]
+    pub fn contains(&self, packet_id: u16) -> bool {
+        self.unreleased.contains(&packet_id)
+    }
+
     /// A PUBREL came; false if the identifier was not known.
     pub fn release(&mut self, packet_id: u16) -> bool {
         self.unreleased.remove(&packet_id)

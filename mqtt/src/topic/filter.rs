@@ -5,9 +5,24 @@ use std::sync::Arc;
 
 use super::{TOPIC_LEVELS_MAX, level_count};
 
-/// A Topic Filter, possibly with wildcards; cloning copies a pointer.
+/// A Topic Filter, possibly with wildcards and with a prefix that says who else receives;
+/// cloning copies a pointer.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicFilter(Arc<str>);
+
+/// Who receives a message that matches a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing<'f> {
+    /// Every subscriber.
+    Each,
+    /// One member of the group with this Share Name: `$share/{name}/{filter}` (§4.8.2).
+    Group(&'f str),
+    /// The only subscriber that there may be: `$exclusive/{filter}`, an addition to MQTT.
+    Exclusive,
+}
+
+const SHARE: &str = "$share/";
+const EXCLUSIVE: &str = "$exclusive/";
 
 /// Why a string is no Topic Filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +45,9 @@ pub enum TopicFilterError {
     /// More than [`TOPIC_LEVELS_MAX`] levels.
     #[error("a topic filter must not have more than {TOPIC_LEVELS_MAX} levels")]
     TooManyLevels,
+    /// [MQTT-4.8.2-1] [MQTT-4.8.2-2]
+    #[error("a share name must not be empty or have wildcards, and `/` must follow it")]
+    ShareName,
 }
 
 impl TopicFilter {
@@ -50,7 +68,20 @@ impl TopicFilter {
         if level_count(text) > TOPIC_LEVELS_MAX {
             return Err(TopicFilterError::TooManyLevels);
         }
-        let mut levels = text.split('/').peekable();
+        if let Some(shared) = text.strip_prefix(SHARE) {
+            match shared.split_once('/') {
+                Some(("", _)) | None => return Err(TopicFilterError::ShareName),
+                Some((name, _)) if name.contains(['+', '#']) => {
+                    return Err(TopicFilterError::ShareName);
+                }
+                Some(_) => {}
+            }
+        }
+        let pattern = split_prefix(text).1;
+        if pattern.is_empty() {
+            return Err(TopicFilterError::Empty);
+        }
+        let mut levels = pattern.split('/').peekable();
         while let Some(level) = levels.next() {
             if level.contains('#') && (level != "#" || levels.peek().is_some()) {
                 return Err(TopicFilterError::MultiLevelWildcard);
@@ -62,16 +93,28 @@ impl TopicFilter {
         Ok(Self(Arc::from(text)))
     }
 
-    /// The filter as text.
+    /// The filter as text, with its prefix.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
+    /// What is matched against names: the filter without its prefix.
+    #[must_use]
+    pub fn pattern(&self) -> &str {
+        split_prefix(&self.0).1
+    }
+
+    /// Who receives what matches.
+    #[must_use]
+    pub fn sharing(&self) -> Sharing<'_> {
+        split_prefix(&self.0).0
+    }
+
     /// True if the filter has `+` or `#`.
     #[must_use]
     pub fn has_wildcard(&self) -> bool {
-        self.0.contains(['+', '#'])
+        self.pattern().contains(['+', '#'])
     }
 
     /// True if a message published to `name` belongs to this filter.
@@ -86,12 +129,13 @@ impl TopicFilter {
     /// rest of the name (empty when it matches the parent level).
     #[must_use]
     pub fn captures<'n>(&self, name: &'n str) -> Option<Vec<&'n str>> {
-        if name.starts_with('$') && self.0.starts_with(['+', '#']) {
+        let pattern = self.pattern();
+        if name.starts_with('$') && pattern.starts_with(['+', '#']) {
             return None;
         }
         let mut captures = Vec::new();
         let mut rest = Some(name);
-        for level in self.0.split('/') {
+        for level in pattern.split('/') {
             if level == "#" {
                 captures.push(rest.unwrap_or(""));
                 return Some(captures);
@@ -105,6 +149,17 @@ impl TopicFilter {
             rest = tail;
         }
         rest.is_none().then_some(captures)
+    }
+}
+
+/// What stands before the pattern, and the pattern. A malformed prefix is part of the pattern.
+fn split_prefix(text: &str) -> (Sharing<'_>, &str) {
+    if let Some((name, pattern)) = text.strip_prefix(SHARE).and_then(|it| it.split_once('/')) {
+        (Sharing::Group(name), pattern)
+    } else if let Some(pattern) = text.strip_prefix(EXCLUSIVE) {
+        (Sharing::Exclusive, pattern)
+    } else {
+        (Sharing::Each, text)
     }
 }
 
@@ -145,6 +200,17 @@ mod tests {
             ("a+/b", Some(TopicFilterError::SingleLevelWildcard)),
             ("++", Some(TopicFilterError::SingleLevelWildcard)),
             ("a\0", Some(TopicFilterError::Null)),
+            ("$share/g/a/+", None),
+            ("$share/g//", None),
+            ("$share", None),
+            ("$share/g", Some(TopicFilterError::ShareName)),
+            ("$share//a", Some(TopicFilterError::ShareName)),
+            ("$share/+/a", Some(TopicFilterError::ShareName)),
+            ("$share/g#/a", Some(TopicFilterError::ShareName)),
+            ("$share/g/", Some(TopicFilterError::Empty)),
+            ("$share/g/#/a", Some(TopicFilterError::MultiLevelWildcard)),
+            ("$exclusive/a/#", None),
+            ("$exclusive/", Some(TopicFilterError::Empty)),
         ];
         for (text, expected) in table {
             assert_eq!(TopicFilter::new(text).err(), expected, "{text:?}");
@@ -184,10 +250,29 @@ mod tests {
             ("a", "a/b", false),
             ("a/b", "a/b", true),
             ("a/b", "a/B", false),
+            ("$share/g/a/+", "a/b", true),
+            ("$share/g/a/+", "$share/g/a/b", false),
+            ("$share/g/#", "$SYS/x", false),
+            ("$exclusive/a", "a", true),
         ];
         for (filter, name, expected) in table {
             let filter = TopicFilter::new(filter).unwrap();
             assert_eq!(filter.matches(name), expected, "{filter} on {name}");
+        }
+    }
+
+    #[test]
+    fn prefixes_are_told_from_patterns() {
+        let table = [
+            ("a/b", Sharing::Each, "a/b"),
+            ("$share/g/a/b", Sharing::Group("g"), "a/b"),
+            ("$share/g//b", Sharing::Group("g"), "/b"),
+            ("$shared/g/a", Sharing::Each, "$shared/g/a"),
+            ("$exclusive/a/b", Sharing::Exclusive, "a/b"),
+        ];
+        for (text, sharing, pattern) in table {
+            let filter = TopicFilter::new(text).unwrap();
+            assert_eq!((filter.sharing(), filter.pattern()), (sharing, pattern));
         }
     }
 

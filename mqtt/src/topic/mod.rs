@@ -6,7 +6,7 @@ mod filter_tree;
 mod name;
 mod name_tree;
 
-pub use filter::{TopicFilter, TopicFilterError};
+pub use filter::{Sharing, TopicFilter, TopicFilterError};
 pub use filter_tree::FilterTree;
 pub use name::{TopicName, TopicNameError};
 pub use name_tree::NameTree;

@@ -72,6 +72,14 @@ impl TopicName {
         &self.0
     }
 
+    /// True for `$SYS` and what is below it, where only a server publishes (§4.7.2).
+    #[must_use]
+    pub fn is_system(&self) -> bool {
+        self.0
+            .strip_prefix("$SYS")
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// True for names that begin with `$`, which wildcards at the first level do not match
     /// [MQTT-4.7.2-1].
     #[must_use]

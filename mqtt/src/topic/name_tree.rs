@@ -58,7 +58,7 @@ impl<V> NameTree<V> {
         filter: &'t TopicFilter,
         after: Option<&'t TopicName>,
     ) -> impl Iterator<Item = (&'t TopicName, &'t V)> {
-        let prefix = literal_prefix(filter.as_str());
+        let prefix = literal_prefix(filter.pattern());
         // Only a valid name can be a bound; an empty prefix starts at the first name.
         let lower = TopicName::new(prefix).ok();
         let start = match after {
