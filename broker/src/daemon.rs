@@ -82,8 +82,7 @@ impl Daemon {
             listeners.push(Listener {
                 name: listener.name,
                 socket,
-                allow_anonymous: listener.allow_anonymous,
-                connect_timeout: listener.connect_timeout,
+                access: Arc::new(listener.access),
                 exchange: Arc::clone(&exchange),
             });
         }

@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use mqtt::connection::Limits;
 use mqtt::packet::{RetainHandling, SubscriptionOptions};
 use mqtt::session::{Delivery, QueueLimits};
-use mqtt::{Message, Timestamp, TopicFilter, TopicName};
+use mqtt::{Message, Sharing, Timestamp, TopicFilter, TopicName};
 use persistence::{Operation, Position, Store, StoredMessage, StoredSubscription};
 
 use crate::clock::Clock;
-use crate::link::{Link, Replay};
+use crate::link::{Link, NotDelivered, Replay};
 use crate::registry::Registry;
-use crate::router::{Router, Subscription};
+use crate::router::{Match, Router, Subscription};
+use crate::share::{Choice, ShareStrategy};
 
 /// Retained messages that are put into a session's queue at a time.
 const REPLAY_BATCH: usize = 64;
@@ -24,10 +25,14 @@ const REPLAY_BATCH: usize = 64;
 pub(crate) struct ExchangeLimits {
     /// Of each session's queues.
     pub(crate) queue: QueueLimits,
+    /// Sessions altogether, online and offline; further clients are refused.
+    pub(crate) sessions_max: usize,
     /// Retained messages altogether; further topics are not retained.
     pub(crate) retained_messages_max: usize,
     /// Bytes of the payload of a retained message; a larger one is not retained.
     pub(crate) retained_payload_bytes_max: usize,
+    /// How Shared Subscriptions choose.
+    pub(crate) share_strategy: ShareStrategy,
 }
 
 /// The state that all sessions share.
@@ -65,7 +70,7 @@ pub(crate) struct Published {
 
 thread_local! {
     /// The matches of the message that this thread is routing; kept for its allocation.
-    static MATCHES: RefCell<Vec<Subscription>> = const { RefCell::new(Vec::new()) };
+    static MATCHES: RefCell<Vec<Match>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Exchange {
@@ -95,10 +100,11 @@ impl Exchange {
             Position(0)
         };
         let mut matches = MATCHES.with(RefCell::take);
-        self.router.matches(&message.topic, &mut matches);
+        let choice = self.choice(&message, &publisher.client_id);
+        self.router.matches(choice, &mut matches);
         let mut body = None;
-        let subscribers = merge(&mut matches, Some(publisher), |link, delivery| {
-            let stored = self.deliver(link, &message, delivery, &mut body);
+        let subscribers = merge(&mut matches, Some(publisher), |to, merged| {
+            let stored = self.deliver(to, choice, &message, merged, &mut body);
             position = position.max(stored);
         });
         matches.clear();
@@ -109,25 +115,66 @@ impl Exchange {
         }
     }
 
+    fn choice<'a>(&self, message: &'a Message, publisher: &'a str) -> Choice<'a> {
+        Choice {
+            strategy: self.bounds.share_strategy,
+            topic: &message.topic,
+            publisher,
+        }
+    }
+
     fn deliver(
         &self,
-        link: &Link,
+        to: &Match,
+        choice: Choice<'_>,
         message: &Arc<Message>,
         merged: Merged,
         body: &mut Option<StoredMessage>,
     ) -> Position {
-        let delivery = Delivery {
-            sequence: 0,
-            message: Arc::clone(message),
-            qos: message.qos.min(merged.options.qos),
-            retain: message.retain && merged.options.retain_as_published,
-            subscription_ids: merged.identifiers,
-        };
-        self.count(link.deliver(delivery, body, &self.store))
+        let link = &to.subscription.link;
+        let delivery = merged.delivery(message);
+        match (link.deliver(delivery, body, &self.store), &to.share) {
+            (Err(NotDelivered::Ended), Some(share)) => {
+                self.deliver_shared(share, choice, message, body)
+            }
+            (delivered, _) => self.count(delivered),
+        }
     }
 
-    fn count(&self, delivered: Option<Position>) -> Position {
-        delivered.unwrap_or_else(|| {
+    /// Gives a message to the member of a group that is chosen now; sessions that end meanwhile
+    /// are passed over.
+    fn deliver_shared(
+        &self,
+        share: &TopicFilter,
+        choice: Choice<'_>,
+        message: &Arc<Message>,
+        body: &mut Option<StoredMessage>,
+    ) -> Position {
+        while let Some(member) = self.router.choose(share, choice) {
+            let delivery = Merged::from(&member).delivery(message);
+            let delivered = member.link.deliver(delivery, body, &self.store);
+            if delivered != Err(NotDelivered::Ended) {
+                return self.count(delivered);
+            }
+        }
+        self.count(Err(NotDelivered::Ended))
+    }
+
+    /// Deliveries of a Shared Subscription that its session, which has ended, did not make go to
+    /// other members (§4.8.2). What the session shares and what it does not share is not told
+    /// apart: where its filters overlap, a message may come twice.
+    pub(crate) fn redistribute(&self, shares: &[TopicFilter], deliveries: Vec<Delivery>) {
+        for Delivery { message, .. } in deliveries {
+            let topic = message.topic.as_str();
+            let mut body = None;
+            for share in shares.iter().filter(|share| share.matches(topic)) {
+                self.deliver_shared(share, self.choice(&message, ""), &message, &mut body);
+            }
+        }
+    }
+
+    fn count(&self, delivered: Result<Position, NotDelivered>) -> Position {
+        delivered.unwrap_or_else(|_| {
             self.counters.dropped.fetch_add(1, Ordering::Relaxed);
             Position(0)
         })
@@ -142,9 +189,10 @@ impl Exchange {
         self.router
             .retain(&message.topic, Some(Arc::clone(&message)), usize::MAX);
         let mut matches = Vec::new();
-        self.router.matches(&message.topic, &mut matches);
-        merge(&mut matches, None, |link, merged| {
-            self.deliver(link, &message, merged, &mut None);
+        let choice = self.choice(&message, "");
+        self.router.matches(choice, &mut matches);
+        merge(&mut matches, None, |to, merged| {
+            self.deliver(to, choice, &message, merged, &mut None);
         });
     }
 
@@ -168,41 +216,47 @@ impl Exchange {
             .submit(Operation::Retain(message.topic.clone(), kept))
     }
 
-    /// Makes or replaces a subscription and prepares what retained messages it is due.
+    /// Makes or replaces a subscription and prepares what retained messages it is due. None if
+    /// the filter is another session's exclusively.
     pub(crate) fn subscribe(
         &self,
         link: &Arc<Link>,
         filter: TopicFilter,
         options: SubscriptionOptions,
         identifier: Option<u32>,
-    ) -> Position {
-        let mut state = link.lock();
-        let is_new = state
-            .subscriptions
-            .insert(filter.clone(), options)
-            .is_none();
-        let replay = match options.retain_handling {
-            RetainHandling::Send => true,
-            RetainHandling::SendIfNew => is_new,
-            RetainHandling::DoNotSend => false,
-        };
-        if replay {
-            let after = None;
-            state.replays.push_back(Replay {
-                filter: filter.clone(),
-                options,
-                identifier,
-                after,
-            });
-        }
-        drop(state);
-        let link_entry = Subscription {
+    ) -> Option<Position> {
+        let entry = Subscription {
             link: Arc::clone(link),
             options,
             identifier,
         };
-        self.router.subscribe(&filter, link_entry);
-        link.durable().map_or(Position(0), |session| {
+        if !self.router.subscribe(&filter, entry) {
+            return None;
+        }
+        let mut state = link.lock();
+        if state.ended {
+            drop(state);
+            self.router.unsubscribe(&filter, link);
+            return Some(Position(0));
+        }
+        let known = state.subscriptions.insert(filter.clone(), options);
+        let replay = match options.retain_handling {
+            // A Shared Subscription gets none, whoever comes to it (§4.8.2).
+            _ if matches!(filter.sharing(), Sharing::Group(_)) => false,
+            RetainHandling::Send => true,
+            RetainHandling::SendIfNew => known.is_none(),
+            RetainHandling::DoNotSend => false,
+        };
+        if replay {
+            state.replays.push_back(Replay {
+                filter: filter.clone(),
+                options,
+                identifier,
+                after: None,
+            });
+        }
+        drop(state);
+        let stored = link.durable().map(|session| {
             let subscription = StoredSubscription {
                 filter,
                 options,
@@ -210,7 +264,8 @@ impl Exchange {
             };
             self.store
                 .submit(Operation::Subscribe(session, subscription))
-        })
+        });
+        Some(stored.unwrap_or(Position(0)))
     }
 
     /// Ends a subscription; false if there was none.
@@ -233,21 +288,8 @@ impl Exchange {
     /// subscriptions, and the part of its queue that only the store has. Its owner calls this
     /// whenever it has sent what was in memory, so a slow one costs no memory.
     pub(crate) fn refill(&self, link: &Arc<Link>) {
+        self.load_page(link);
         let mut state = link.lock();
-        if let Some(request) = state.session.page_wanted()
-            && let Some(session) = link.stored()
-        {
-            let owner = Arc::clone(link);
-            let reply = Box::new(move |page, complete| {
-                let mut state = owner.lock();
-                state.session.page_loaded(page, complete);
-                let waker = state.notify();
-                drop(state);
-                waker.into_iter().for_each(std::task::Waker::wake);
-            });
-            self.store
-                .submit(Operation::LoadPage(session, request, reply));
-        }
         while state.session.is_drained() {
             let Some(mut replay) = state.replays.pop_front() else {
                 return;
@@ -267,6 +309,26 @@ impl Exchange {
         }
     }
 
+    /// Fetches the next part of a session's queue from the store, if its turn has come.
+    pub(crate) fn load_page(&self, link: &Arc<Link>) {
+        let Some(session) = link.stored() else {
+            return;
+        };
+        let Some(request) = link.lock().session.page_wanted() else {
+            return;
+        };
+        let owner = Arc::clone(link);
+        let reply = Box::new(move |page, complete| {
+            let mut state = owner.lock();
+            state.session.page_loaded(page, complete);
+            let waker = state.notify();
+            drop(state);
+            waker.into_iter().for_each(std::task::Waker::wake);
+        });
+        self.store
+            .submit(Operation::LoadPage(session, request, reply));
+    }
+
     fn replay(&self, link: &Link, message: Arc<Message>, replay: &Replay) {
         if message.is_expired(self.now()) {
             return;
@@ -283,42 +345,71 @@ impl Exchange {
 }
 
 /// What the overlapping subscriptions of one session come to together.
+#[derive(Default)]
 struct Merged {
     options: SubscriptionOptions,
     identifiers: Vec<u32>,
 }
 
+impl From<&Subscription> for Merged {
+    fn from(subscription: &Subscription) -> Self {
+        Self {
+            options: subscription.options,
+            identifiers: subscription.identifier.into_iter().collect(),
+        }
+    }
+}
+
+impl Merged {
+    fn delivery(self, message: &Arc<Message>) -> Delivery {
+        Delivery {
+            sequence: 0,
+            message: Arc::clone(message),
+            qos: message.qos.min(self.options.qos),
+            retain: message.retain && self.options.retain_as_published,
+            subscription_ids: self.identifiers,
+        }
+    }
+}
+
 /// Calls `deliver` once for each session among the matches, with the highest QoS and all
-/// identifiers of its subscriptions [MQTT-3.3.4-2] [MQTT-3.3.4-3]; returns how many there are.
+/// identifiers of its subscriptions [MQTT-3.3.4-2] [MQTT-3.3.4-3], and once for each group;
+/// returns how often that is.
 fn merge(
-    matches: &mut [Subscription],
+    matches: &mut [Match],
     publisher: Option<&Link>,
-    mut deliver: impl FnMut(&Link, Merged),
+    mut deliver: impl FnMut(&Match, Merged),
 ) -> usize {
+    let address = |it: &Match| Arc::as_ptr(&it.subscription.link).addr();
     if matches.len() > 1 {
-        matches.sort_unstable_by_key(|subscription| Arc::as_ptr(&subscription.link).addr());
+        matches.sort_unstable_by_key(|it| (address(it), it.share.is_some()));
     }
     let mut count = 0;
-    for group in matches.chunk_by(|a, b| Arc::ptr_eq(&a.link, &b.link)) {
-        let own = publisher.is_some_and(|it| std::ptr::eq(&*group[0].link, it));
+    let together =
+        |a: &Match, b: &Match| address(a) == address(b) && a.share.is_none() && b.share.is_none();
+    for group in matches.chunk_by(together) {
+        let own = publisher.is_some_and(|it| std::ptr::eq(&*group[0].subscription.link, it));
         let mut merged: Option<Merged> = None;
         // [MQTT-3.8.3-3]
-        for subscription in group.iter().filter(|it| !(own && it.options.no_local)) {
-            let merged = merged.get_or_insert_with(|| Merged {
-                options: SubscriptionOptions::default(),
-                identifiers: Vec::new(),
-            });
+        for it in group
+            .iter()
+            .filter(|it| !(own && it.subscription.options.no_local))
+        {
+            let subscription = &it.subscription;
+            let merged = merged.get_or_insert_default();
             merged.options.qos = merged.options.qos.max(subscription.options.qos);
             merged.options.retain_as_published |= subscription.options.retain_as_published;
             merged.identifiers.extend(subscription.identifier);
         }
         if let Some(merged) = merged {
             count += 1;
-            deliver(&group[0].link, merged);
+            deliver(&group[0], merged);
         }
     }
     count
 }
 
+#[cfg(test)]
+mod share_tests;
 #[cfg(test)]
 mod tests;

@@ -20,6 +20,7 @@ mod listener;
 mod registry;
 mod router;
 mod settings;
+mod share;
 mod supervisor;
 mod sys_topics;
 mod terminal;

@@ -40,6 +40,28 @@ pub(crate) struct Link {
     state: Mutex<LinkState>,
 }
 
+/// What can be expected of a session that is given a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Readiness {
+    /// Nothing: the session has ended.
+    Ended,
+    /// It is kept until the client is back.
+    Waiting,
+    /// It goes to a client that does not keep up.
+    Behind,
+    /// It goes to the client at once.
+    Ready,
+}
+
+/// Why a delivery was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotDelivered {
+    /// The session's bounds are reached; this was counted.
+    NoRoom,
+    /// The session has ended.
+    Ended,
+}
+
 /// What the lock of a link protects.
 #[derive(Debug)]
 pub(crate) struct LinkState {
@@ -59,6 +81,8 @@ pub(crate) struct LinkState {
     pub(crate) delayed_will: Option<(Timestamp, WillMessage)>,
     /// Milliseconds without a packet after which the owner is ordered to end.
     pub(crate) keep_alive_millis: Option<u64>,
+    /// The session is over; nothing is put in any more.
+    pub(crate) ended: bool,
     waker: Option<Waker>,
     notified: bool,
     order: Option<ReasonCode>,
@@ -90,6 +114,7 @@ impl Link {
             expires_at: None,
             delayed_will: None,
             keep_alive_millis: None,
+            ended: false,
             waker: None,
             notified: false,
             order: None,
@@ -124,18 +149,23 @@ impl Link {
     /// Puts a delivery in and, if the session is durable or has no room in memory, hands it to the
     /// store.
     ///
-    /// `body` is the message as the store numbers it, made for the first durable target. None if
-    /// there was no room for the delivery.
+    /// `body` is the message as the store numbers it, made for the first durable target.
+    ///
+    /// # Errors
+    /// The session has no room, or is no more.
     pub(crate) fn deliver(
         &self,
         delivery: Delivery,
         body: &mut Option<StoredMessage>,
         store: &Store,
-    ) -> Option<Position> {
+    ) -> Result<Position, NotDelivered> {
         let mut state = self.lock();
+        if state.ended {
+            return Err(NotDelivered::Ended);
+        }
         // Only sessions that wait for their client have no owner; QoS 0 does not wait with them.
         if state.owner.is_none() && !delivery.qos.is_acknowledged() {
-            return Some(Position(0));
+            return Ok(Position(0));
         }
         let (message, qos, retain) = (delivery.message.clone(), delivery.qos, delivery.retain);
         let subscription_ids = delivery.subscription_ids.clone();
@@ -145,7 +175,7 @@ impl Link {
             Enqueue::Dropped => {
                 drop(state);
                 self.count_dropped();
-                return None;
+                return Err(NotDelivered::NoRoom);
             }
         };
         let mut position = Position(0);
@@ -176,7 +206,21 @@ impl Link {
         if let Some(waker) = waker {
             waker.wake();
         }
-        Some(position)
+        Ok(position)
+    }
+
+    /// What can be expected of the session at this moment.
+    pub(crate) fn readiness(&self) -> Readiness {
+        let state = self.lock();
+        if state.ended {
+            Readiness::Ended
+        } else if state.owner.is_none() {
+            Readiness::Waiting
+        } else if state.session.keeps_up() {
+            Readiness::Ready
+        } else {
+            Readiness::Behind
+        }
     }
 
     /// The session is done with the queue entry of this sequence.

@@ -15,7 +15,7 @@ use kameo::error::Infallible;
 use kameo::mailbox::{MailboxReceiver, Signal};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::connection::{self, Accepted};
+use crate::connection::{self, Accepted, Access};
 use crate::exchange::Exchange;
 
 /// The pause after an accept that failed for want of file descriptors or memory.
@@ -26,8 +26,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Listener {
     pub(crate) name: String,
     pub(crate) socket: TcpListener,
-    pub(crate) allow_anonymous: bool,
-    pub(crate) connect_timeout: Duration,
+    pub(crate) access: Arc<Access>,
     pub(crate) exchange: Arc<Exchange>,
 }
 
@@ -63,12 +62,8 @@ impl Actor for Listener {
 
 impl Listener {
     fn start_connection(&self, stream: TcpStream, peer: SocketAddr) {
-        let accepted = Accepted {
-            peer,
-            allow_anonymous: self.allow_anonymous,
-            connect_timeout: self.connect_timeout,
-            exchange: Arc::clone(&self.exchange),
-        };
+        let (access, exchange) = (Arc::clone(&self.access), Arc::clone(&self.exchange));
+        let accepted = Accepted::new(peer, access, exchange);
         // The task ends with its socket; at shutdown every session orders its connection to end.
         #[expect(clippy::disallowed_methods, reason = "listeners start connections")]
         tokio::spawn(connection::accept(stream, accepted));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mqtt::connection::WillMessage;
 use mqtt::session::{Inbound, Session};
-use mqtt::{ReasonCode, Timestamp};
+use mqtt::{ReasonCode, Sharing, Timestamp, TopicFilter};
 use persistence::{Operation, RecoveredSession};
 
 use crate::exchange::Exchange;
@@ -19,8 +19,17 @@ use crate::router::Subscription;
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     links: Mutex<HashMap<Arc<str>, Arc<Link>>>,
+    /// Sessions that have ended and still have messages for the groups that they were in.
+    departed: Mutex<Vec<Departed>>,
     owners: AtomicU64,
     online: AtomicUsize,
+}
+
+/// A session that has ended and the Shared Subscriptions that it had.
+#[derive(Clone, Debug)]
+struct Departed {
+    link: Arc<Link>,
+    shares: Vec<TopicFilter>,
 }
 
 /// Who wants a session, and on which terms.
@@ -63,9 +72,19 @@ impl Registry {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn departed(&self) -> MutexGuard<'_, Vec<Departed>> {
+        self.departed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// All sessions at this moment.
     pub(crate) fn links(&self) -> Vec<Arc<Link>> {
         self.lock().values().cloned().collect()
+    }
+
+    /// False if a client would need one session more than there may be.
+    pub(crate) fn has_room_for(&self, client_id: &str, sessions_max: usize) -> bool {
+        let links = self.lock();
+        links.len() < sessions_max || links.contains_key(client_id)
     }
 
     /// Sessions that have a connection or a gateway.
@@ -193,8 +212,9 @@ impl Exchange {
     }
 
     /// Removes what a session has in the routing table and in the store.
-    fn end_session(&self, link: &Link) {
+    fn end_session(&self, link: &Arc<Link>) {
         let mut state = link.lock();
+        state.ended = true;
         let subscriptions = std::mem::take(&mut state.subscriptions);
         let was_online = state.owner.take().is_some();
         let will = state.delayed_will.take();
@@ -208,11 +228,35 @@ impl Exchange {
         for filter in subscriptions.keys() {
             self.router.unsubscribe(filter, link);
         }
+        let is_shared = |filter: &TopicFilter| matches!(filter.sharing(), Sharing::Group(_));
+        self.depart(Departed {
+            link: Arc::clone(link),
+            shares: subscriptions.into_keys().filter(is_shared).collect(),
+        });
+        // The end of the session ends the delay [MQTT-3.1.3-9].
+        self.publish_will(link, will.map(|(_, will)| will));
+    }
+
+    /// Gives what a session that has ended did not deliver to the other members of its groups,
+    /// then removes it from the store. If a part of its queue has to be loaded first, the rest is
+    /// done by a later sweep.
+    fn depart(&self, departed: Departed) {
+        let Departed { link, shares } = &departed;
+        if !shares.is_empty() {
+            let mut state = link.lock();
+            let deliveries = state.session.take_undelivered();
+            let waits = state.session.backlog() > 0;
+            drop(state);
+            self.redistribute(shares, deliveries);
+            if waits {
+                self.load_page(link);
+                self.registry.departed().push(departed);
+                return;
+            }
+        }
         if let Some(session) = link.stored() {
             self.store.submit(Operation::DeleteSession(session));
         }
-        // The end of the session ends the delay [MQTT-3.1.2-8].
-        self.publish_will(link, will.map(|(_, will)| will));
     }
 
     /// Puts back a session that the store knew.
@@ -239,6 +283,11 @@ impl Exchange {
                 .expires_at
                 .unwrap_or_else(|| self.now().after(expiry)),
         );
+        for stored in &recovered.subscriptions {
+            let filter = stored.filter.clone();
+            state.subscriptions.insert(filter, stored.options);
+        }
+        drop(state);
         for stored in recovered.subscriptions {
             let entry = Subscription {
                 link: Arc::clone(&link),
@@ -246,9 +295,7 @@ impl Exchange {
                 identifier: stored.identifier,
             };
             self.router.subscribe(&stored.filter, entry);
-            state.subscriptions.insert(stored.filter, stored.options);
         }
-        drop(state);
         self.registry
             .lock()
             .insert(Arc::clone(&link.client_id), link);
@@ -258,6 +305,8 @@ impl Exchange {
     /// about once a second.
     pub(crate) fn sweep(&self) {
         let now = self.now();
+        let departed = std::mem::take(&mut *self.registry.departed());
+        departed.into_iter().for_each(|it| self.depart(it));
         for link in self.registry.links() {
             let mut state = link.lock();
             if state.owner.is_some() {
@@ -282,7 +331,7 @@ impl Exchange {
     }
 
     /// Ends a session, unless a connection came in the meantime.
-    fn expire(&self, link: &Link, now: Timestamp) {
+    fn expire(&self, link: &Arc<Link>, now: Timestamp) {
         let mut links = self.registry.lock();
         if link.lock().expires_at.is_some_and(|at| at <= now) {
             links.remove(&link.client_id);

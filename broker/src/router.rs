@@ -8,9 +8,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use mqtt::packet::SubscriptionOptions;
-use mqtt::{FilterTree, Message, NameTree, TopicFilter, TopicName};
+use mqtt::{FilterTree, Message, NameTree, Sharing, TopicFilter, TopicName};
 
 use crate::link::Link;
+use crate::share::{Choice, ShareGroup};
 
 const SHARDS: usize = 64;
 
@@ -25,14 +26,29 @@ pub(crate) struct Subscription {
     pub(crate) identifier: Option<u32>,
 }
 
-type Shard = HashMap<Box<str>, Vec<Subscription>>;
+/// A subscription that a message goes to.
+#[derive(Clone, Debug)]
+pub(crate) struct Match {
+    pub(crate) subscription: Subscription,
+    /// The filter of the group that chose this member, if it is a Shared Subscription.
+    pub(crate) share: Option<TopicFilter>,
+}
+
+/// Everybody who subscribes to one filter.
+#[derive(Debug, Default)]
+struct Subscribers {
+    each: Vec<Subscription>,
+    groups: Vec<ShareGroup>,
+}
+
+type Shard = HashMap<Box<str>, Subscribers>;
 
 /// The subscriptions of all sessions and the retained messages.
 #[derive(Debug)]
 pub(crate) struct Router {
     hasher: RandomState,
     exact: Vec<RwLock<Shard>>,
-    wildcard: RwLock<FilterTree<Vec<Subscription>>>,
+    wildcard: RwLock<FilterTree<Subscribers>>,
     retained: RwLock<NameTree<Arc<Message>>>,
 }
 
@@ -53,53 +69,68 @@ impl Router {
         &self.exact[hash as usize % SHARDS]
     }
 
-    /// Makes or replaces the subscription of this session to this filter.
-    pub(crate) fn subscribe(&self, filter: &TopicFilter, subscription: Subscription) {
+    /// Makes or replaces the subscription of this session to this filter. False if the filter is
+    /// another session's exclusively.
+    pub(crate) fn subscribe(&self, filter: &TopicFilter, subscription: Subscription) -> bool {
+        let pattern = filter.pattern();
         if filter.has_wildcard() {
             let mut tree = write(&self.wildcard);
-            put(tree.get_or_insert_default(filter.as_str()), subscription);
+            tree.get_or_insert_default(pattern)
+                .put(filter, subscription)
         } else {
-            let mut shard = write(self.shard(filter.as_str()));
-            put(
-                shard.entry(filter.as_str().into()).or_default(),
-                subscription,
-            );
+            let mut shard = write(self.shard(pattern));
+            let subscribers = shard.entry(pattern.into()).or_default();
+            subscribers.put(filter, subscription)
         }
     }
 
     /// Removes the subscription of this session to this filter.
     pub(crate) fn unsubscribe(&self, filter: &TopicFilter, link: &Link) {
-        let text = filter.as_str();
+        let pattern = filter.pattern();
         if filter.has_wildcard() {
             let mut tree = write(&self.wildcard);
             if tree
-                .get_mut(text)
-                .is_some_and(|subscriptions| remove(subscriptions, link))
+                .get_mut(pattern)
+                .is_some_and(|subscribers| subscribers.remove(filter, link))
             {
-                tree.remove(text);
+                tree.remove(pattern);
             }
         } else {
-            let mut shard = write(self.shard(text));
+            let mut shard = write(self.shard(pattern));
             if shard
-                .get_mut(text)
-                .is_some_and(|subscriptions| remove(subscriptions, link))
+                .get_mut(pattern)
+                .is_some_and(|subscribers| subscribers.remove(filter, link))
             {
-                shard.remove(text);
+                shard.remove(pattern);
             }
         }
     }
 
-    /// Appends every subscription that matches `topic`, several for one session if several of
-    /// its filters match.
-    pub(crate) fn matches(&self, topic: &TopicName, found: &mut Vec<Subscription>) {
-        if let Some(subscriptions) = read(self.shard(topic.as_str())).get(topic.as_str()) {
-            found.extend_from_slice(subscriptions);
+    /// Appends every subscription that matches the topic, several for one session if several of
+    /// its filters match, and one for each group.
+    pub(crate) fn matches(&self, choice: Choice<'_>, found: &mut Vec<Match>) {
+        let topic = choice.topic.as_str();
+        if let Some(subscribers) = read(self.shard(topic)).get(topic) {
+            subscribers.append(choice, found);
         }
         let tree = read(&self.wildcard);
         if !tree.is_empty() {
-            tree.visit_matches(topic.as_str(), |subscriptions| {
-                found.extend_from_slice(subscriptions);
-            });
+            tree.visit_matches(topic, |subscribers| subscribers.append(choice, found));
+        }
+    }
+
+    /// The member of a group that a message goes to.
+    pub(crate) fn choose(&self, share: &TopicFilter, choice: Choice<'_>) -> Option<Subscription> {
+        let pattern = share.pattern();
+        let of = |subscribers: &Subscribers| {
+            let mut groups = subscribers.groups.iter();
+            let group = groups.find(|group| group.filter == *share)?;
+            group.choose(choice).cloned()
+        };
+        if share.has_wildcard() {
+            read(&self.wildcard).get(pattern).and_then(of)
+        } else {
+            read(self.shard(pattern)).get(pattern).and_then(of)
         }
     }
 
@@ -146,20 +177,52 @@ impl Router {
     }
 }
 
-fn put(subscriptions: &mut Vec<Subscription>, new: Subscription) {
-    match subscriptions
-        .iter_mut()
-        .find(|old| Arc::ptr_eq(&old.link, &new.link))
-    {
-        Some(old) => *old = new,
-        None => subscriptions.push(new),
+impl Subscribers {
+    fn put(&mut self, filter: &TopicFilter, new: Subscription) -> bool {
+        if filter.sharing() != Sharing::Each {
+            let known = self.groups.iter_mut().find(|it| it.filter == *filter);
+            return match known {
+                Some(group) => group.join(new),
+                None => {
+                    let mut group = ShareGroup::new(filter.clone());
+                    let joined = group.join(new);
+                    self.groups.push(group);
+                    joined
+                }
+            };
+        }
+        let mut each = self.each.iter_mut();
+        match each.find(|old| Arc::ptr_eq(&old.link, &new.link)) {
+            Some(old) => *old = new,
+            None => self.each.push(new),
+        }
+        true
     }
-}
 
-/// Removes the session's subscription; true if none is left.
-fn remove(subscriptions: &mut Vec<Subscription>, link: &Link) -> bool {
-    subscriptions.retain(|subscription| !std::ptr::eq(&*subscription.link, link));
-    subscriptions.is_empty()
+    /// Removes the session's subscription; true if none is left.
+    fn remove(&mut self, filter: &TopicFilter, link: &Link) -> bool {
+        if filter.sharing() == Sharing::Each {
+            self.each.retain(|it| !std::ptr::eq(&*it.link, link));
+        } else {
+            self.groups
+                .retain_mut(|group| group.filter != *filter || !group.leave(link));
+        }
+        self.each.is_empty() && self.groups.is_empty()
+    }
+
+    fn append(&self, choice: Choice<'_>, found: &mut Vec<Match>) {
+        let each = self.each.iter().map(|subscription| Match {
+            subscription: subscription.clone(),
+            share: None,
+        });
+        found.extend(each);
+        for group in &self.groups {
+            found.extend(group.choose(choice).map(|subscription| Match {
+                subscription: subscription.clone(),
+                share: Some(group.filter.clone()),
+            }));
+        }
+    }
 }
 
 fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {

@@ -1,12 +1,13 @@
 //! The configuration as the daemon's parts take it.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use mqtt::QoS;
 use mqtt::connection::Limits;
 use mqtt::session::QueueLimits;
 
 use crate::config::{self, Config, ConfigError, LogColor, LogLevel, NamedGateway};
+use crate::connection::Access;
 use crate::exchange::ExchangeLimits;
 
 /// Up to this many processors one is left to the machine's other programs: a second worker costs
@@ -22,12 +23,11 @@ pub(crate) struct Settings {
 }
 
 /// One listener.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct ListenerSettings {
     pub(crate) name: String,
     pub(crate) bind: String,
-    pub(crate) allow_anonymous: bool,
-    pub(crate) connect_timeout: Duration,
+    pub(crate) access: Access,
 }
 
 impl Settings {
@@ -102,7 +102,6 @@ impl Settings {
 
     /// The listeners that are enabled.
     pub(crate) fn listeners(&self) -> Vec<ListenerSettings> {
-        let mqtt = &self.config.mqtt;
         let enabled = self
             .config
             .listeners
@@ -112,10 +111,28 @@ impl Settings {
         let listeners = enabled.map(|(name, listener)| ListenerSettings {
             name: name.clone(),
             bind: listener.bind.to_string(),
-            allow_anonymous: mqtt.allows_anonymous_on(&listener.bind),
-            connect_timeout: mqtt.connect_timeout.0,
+            access: self.access(listener),
         });
         listeners.collect()
+    }
+
+    /// What a listener grants: the common limits, with what it says itself.
+    fn access(&self, listener: &config::TcpListener) -> Access {
+        let mqtt = &self.config.mqtt;
+        let mut limits = self.limits();
+        if let Some(size) = listener.max_packet_size {
+            limits.packet_bytes_max = u32::try_from(size.bytes()).unwrap_or(u32::MAX);
+        }
+        let allow_anonymous = listener
+            .allow_anonymous
+            .unwrap_or_else(|| mqtt.allows_anonymous_on(&listener.bind));
+        let connect_timeout = listener.connect_timeout.unwrap_or(mqtt.connect_timeout);
+        Access::new(
+            limits,
+            allow_anonymous,
+            connect_timeout.0,
+            to_usize(listener.max_connections),
+        )
     }
 
     /// What one connection may do.
@@ -130,9 +147,22 @@ impl Settings {
             keep_alive_factor: mqtt.keepalive_multiplier as f32,
             session_expiry_max: mqtt.max_session_expiry_interval.0,
             session_expiry_v3: mqtt.session_expiry_interval_v3.0,
+            server_keep_alive: mqtt.server_keepalive,
             client_id_bytes_max: mqtt.max_clientid_len.into(),
+            topic_bytes_max: mqtt.max_topic_len.into(),
             topic_levels_max: mqtt.max_topic_levels.into(),
+            user_properties_max: mqtt.max_user_properties.into(),
             subscriptions_max: to_usize(mqtt.max_subscriptions),
+            topic_alias_max: mqtt.max_topic_alias,
+            client_topic_alias_max: mqtt.max_client_topic_alias,
+            qos_max: QoS::from_u8(mqtt.max_qos_allowed).unwrap_or(QoS::ExactlyOnce),
+            retain_available: mqtt.retain_available,
+            wildcard_subscription_available: mqtt.wildcard_subscription,
+            subscription_identifier_available: mqtt.subscription_identifier,
+            shared_subscription_available: mqtt.shared_subscription,
+            exclusive_subscription_available: mqtt.exclusive_subscription,
+            response_information: mqtt.response_information.as_deref().map(Into::into),
+            server_reference: mqtt.server_reference.as_deref().map(Into::into),
         }
     }
 
@@ -151,6 +181,8 @@ impl Settings {
                 live_bytes_max: LIVE_BYTES_MAX,
                 stored_messages_max: store.max_messages,
             },
+            sessions_max: to_usize(mqtt.max_sessions),
+            share_strategy: mqtt.shared_subscription_strategy.into(),
             retained_messages_max: to_usize(retain.max_messages),
             retained_payload_bytes_max: to_usize(retain.max_payload_size.bytes()),
         }

@@ -7,13 +7,13 @@ use tests::wire::{Kept, Version, WireClient, packet};
 
 /// A CONNECT with a Keep Alive of one second and, for MQTT 5, a Will Delay of the given seconds.
 fn connect_with_will(version: Version, client_id: &str, delay: u8) -> Vec<u8> {
-    let mut body = b"\0\x04MQTT".to_vec();
+    let mut body = version.name_and_level().to_vec();
     // Clean Start, Will Flag, Will QoS 1.
     let flags = 0b0000_1110;
-    match version {
-        Version::V311 => body.extend([4, flags, 0, 1]),
+    body.extend([flags, 0, 1]);
+    if version == Version::V5 {
         // A session that outlives the delay.
-        Version::V5 => body.extend([5, flags, 0, 1, 5, 0x11, 0, 0, 0, 60]),
+        body.extend([5, 0x11, 0, 0, 0, 60]);
     }
     let text = |text: &str| {
         let length = u8::try_from(text.len()).unwrap();
@@ -41,14 +41,14 @@ fn silent_client(port: u16, version: Version, client_id: &str, delay: u8) -> Wir
 fn a_silent_client_is_disconnected_and_its_will_published() {
     let daemon = Daemon::start("");
     let port = daemon.port();
-    for version in [Version::V311, Version::V5] {
+    for version in Version::ALL {
         let (mut watcher, _) =
             WireClient::connect(port, version, "watcher", Kept::Nothing).unwrap();
         watcher.subscribe("will/#", 1).unwrap();
         let start = Instant::now();
         let mut client = silent_client(port, version, "silent", 0);
         match version {
-            Version::V311 => assert_eq!(client.receive().unwrap(), None),
+            Version::V31 | Version::V311 => assert_eq!(client.receive().unwrap(), None),
             // Keep Alive timeout.
             Version::V5 => assert_eq!(client.expect(0xe0).unwrap().body.first(), Some(&0x8d)),
         }

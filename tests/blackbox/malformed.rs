@@ -38,6 +38,7 @@ fn parse(line: &str) -> Vector {
         other => panic!("an unknown reason: {other}"),
     };
     let version = match version {
+        "3.1" => Version::V31,
         "3.1.1" => Version::V311,
         "5" => Version::V5,
         other => panic!("an unknown version: {other}"),
@@ -120,12 +121,12 @@ fn check(port: u16, vector: &Vector) {
     let name = &vector.name;
     match (is_connect, vector.version, refusal) {
         // 3.1.1 has a code for this one only.
-        (true, Version::V311, refusal) if vector.reason == 0x84 => match refusal {
+        (true, Version::V31 | Version::V311, refusal) if vector.reason == 0x84 => match refusal {
             Some((0x20, body)) => assert_eq!(body[1..2], [1], "{name}"),
             // It may also be closed without a word [MQTT-3.1.2-1].
             other => assert_eq!(other, None, "{name}"),
         },
-        (_, Version::V311, refusal) => assert_eq!(refusal, None, "{name}"),
+        (_, Version::V31 | Version::V311, refusal) => assert_eq!(refusal, None, "{name}"),
         (is_connect, Version::V5, Some((head, body))) => {
             assert_eq!(head, if is_connect { 0x20 } else { 0xe0 }, "{name}");
             let reason = body[usize::from(is_connect)];

@@ -9,10 +9,36 @@ use crate::wait::DEADLINE;
 /// A protocol version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
+    /// MQTT 3.1.
+    V31,
     /// MQTT 3.1.1.
     V311,
     /// MQTT 5.
     V5,
+}
+
+impl Version {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::V31, Self::V311, Self::V5];
+
+    /// How a CONNECT begins: Protocol Name and Protocol Level.
+    #[must_use]
+    pub const fn name_and_level(self) -> &'static [u8] {
+        match self {
+            Self::V31 => b"\0\x06MQIsdp\x03",
+            Self::V311 => b"\0\x04MQTT\x04",
+            Self::V5 => b"\0\x04MQTT\x05",
+        }
+    }
+
+    /// An empty property block, where there is one.
+    #[must_use]
+    pub const fn no_properties(self) -> &'static [u8] {
+        match self {
+            Self::V31 | Self::V311 => &[],
+            Self::V5 => &[0],
+        }
+    }
 }
 
 /// What remains of a session when its connection ends.
@@ -154,7 +180,7 @@ impl WireClient {
     pub fn subscribe(&mut self, filter: &str, qos: u8) -> io::Result<()> {
         let identifier = self.identifier();
         let mut body = identifier.to_be_bytes().to_vec();
-        body.extend(self.no_properties());
+        body.extend(self.version.no_properties());
         body.extend(text(filter));
         body.push(qos);
         self.send(&packet(0x82, &body))?;
@@ -174,7 +200,7 @@ impl WireClient {
         let identifier = self.identifier();
         let mut body = text(topic);
         body.extend(identifier.to_be_bytes());
-        body.extend(self.no_properties());
+        body.extend(self.version.no_properties());
         body.extend(payload);
         self.send(&packet(0x32, &body))?;
         Ok(identifier)
@@ -231,13 +257,6 @@ impl WireClient {
         self.next_identifier = identifier.checked_add(1).unwrap_or(1);
         identifier
     }
-
-    fn no_properties(&self) -> &'static [u8] {
-        match self.version {
-            Version::V311 => &[],
-            Version::V5 => &[0],
-        }
-    }
 }
 
 impl Packet {
@@ -282,14 +301,13 @@ impl Publish {
 #[must_use]
 pub fn connect(version: Version, client_id: &str, kept: Kept) -> Vec<u8> {
     let clean = u8::from(kept == Kept::Nothing) << 1;
-    let mut body = text("MQTT");
-    match version {
-        Version::V311 => body.extend([4, clean, 0, 60]),
+    let mut body = version.name_and_level().to_vec();
+    body.extend([clean, 0, 60]);
+    if version == Version::V5 && kept == Kept::Session {
         // Session Expiry Interval.
-        Version::V5 if kept == Kept::Session => {
-            body.extend([5, clean, 0, 60, 5, 0x11, 0, 0, 0x0e, 0x10]);
-        }
-        Version::V5 => body.extend([5, clean, 0, 60, 0]),
+        body.extend([5, 0x11, 0, 0, 0x0e, 0x10]);
+    } else {
+        body.extend(version.no_properties());
     }
     body.extend(text(client_id));
     packet(0x10, &body)

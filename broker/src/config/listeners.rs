@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use gateway::ConfiguredDuration;
 use serde::Deserialize;
 
 use super::bind_address::BindAddress;
+use super::byte_size::ByteSize;
+use super::mqtt::check_packet_size;
 use super::node::{Entry, Node, NodeValue, Table};
-use super::problem::Problem;
+use super::problem::{Problem, check_positive};
 
 /// Listeners by kind and name. Without this section there is one, on the loopback interface;
 /// with it, there are those that it names.
@@ -28,6 +31,14 @@ pub(crate) struct TcpListener {
     pub(crate) bind: BindAddress,
     /// Whether it is opened; default true.
     pub(crate) enable: bool,
+    /// Connections at a time; default 10000. The clients of further ones are refused.
+    pub(crate) max_connections: u32,
+    /// In place of `mqtt.max_packet_size`.
+    pub(crate) max_packet_size: Option<ByteSize>,
+    /// In place of `mqtt.connect_timeout`.
+    pub(crate) connect_timeout: Option<ConfiguredDuration>,
+    /// In place of `mqtt.allow_anonymous`.
+    pub(crate) allow_anonymous: Option<bool>,
 }
 
 /// The name of a listener that has none.
@@ -46,6 +57,10 @@ impl Default for TcpListener {
         Self {
             bind: BindAddress::loopback(),
             enable: true,
+            max_connections: 10_000,
+            max_packet_size: None,
+            connect_timeout: None,
+            allow_anonymous: None,
         }
     }
 }
@@ -63,6 +78,21 @@ impl Listeners {
                 return Err(Problem::at(&["listeners", "tcp", name, "bind"], &message));
             }
             bound.push((name, bind));
+            listener.validate(name)?;
+        }
+        Ok(())
+    }
+}
+
+impl TcpListener {
+    fn validate(&self, name: &str) -> Result<(), Problem> {
+        let path = |key| ["listeners", "tcp", name, key];
+        check_positive(&path("max_connections"), self.max_connections)?;
+        if let Some(size) = self.max_packet_size {
+            check_packet_size(&path("max_packet_size"), size)?;
+        }
+        if let Some(timeout) = self.connect_timeout {
+            check_positive(&path("connect_timeout"), timeout)?;
         }
         Ok(())
     }

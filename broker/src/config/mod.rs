@@ -31,7 +31,7 @@ use serde::Deserialize;
 
 pub(crate) use self::error::ConfigError;
 pub(crate) use self::gateways::NamedGateway;
-pub(crate) use self::listeners::Listeners;
+pub(crate) use self::listeners::{Listeners, TcpListener};
 pub(crate) use self::log::{Log, LogColor, LogLevel};
 pub(crate) use self::mqtt::Mqtt;
 pub(crate) use self::retain::Retain;

@@ -1,11 +1,12 @@
 //! `mqtt`: the protocol's limits and time spans.
 
 use gateway::ConfiguredDuration;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::bind_address::BindAddress;
 use super::byte_size::ByteSize;
 use super::problem::{Problem, check_positive, check_range};
+use crate::share::ShareStrategy;
 
 /// What clients may do.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -13,7 +14,6 @@ use super::problem::{Problem, check_positive, check_range};
 pub(crate) struct Mqtt {
     /// Bytes of the largest packet that is accepted, 1 KiB to 256 MiB; default 1 MiB. A client
     /// that sends a larger one is disconnected.
-    #[serde(deserialize_with = "packet_size")]
     pub(crate) max_packet_size: ByteSize,
     /// QoS 1 and 2 messages that a client may send before the first is acknowledged, 1 to 65535;
     /// default 1024.
@@ -33,10 +33,45 @@ pub(crate) struct Mqtt {
     pub(crate) session_expiry_interval_v3: ConfiguredDuration,
     /// Bytes of the longest client identifier, 23 to 65535; default 256.
     pub(crate) max_clientid_len: u16,
+    /// Bytes of the longest topic, 1 to 65535; default 1024.
+    pub(crate) max_topic_len: u16,
     /// Levels of a topic, 1 to 128; default 64.
     pub(crate) max_topic_levels: u16,
+    /// User properties of one packet; default 32. A client that sends more is disconnected.
+    pub(crate) max_user_properties: u16,
     /// Subscriptions of one client; default 1000.
     pub(crate) max_subscriptions: u32,
+    /// Sessions altogether, of clients that are connected or away; default 100000. Further
+    /// clients are refused.
+    pub(crate) max_sessions: u32,
+    /// Topic aliases that a client may use; default 32, 0 for none.
+    pub(crate) max_topic_alias: u16,
+    /// Topic aliases that are used towards a client that allows them; default 32, 0 for none.
+    pub(crate) max_client_topic_alias: u16,
+    /// The highest QoS that clients may publish with and are granted, 0 to 2; default 2.
+    pub(crate) max_qos_allowed: u8,
+    /// Whether messages can be retained; default true.
+    pub(crate) retain_available: bool,
+    /// Whether subscriptions may have wildcards; default true.
+    pub(crate) wildcard_subscription: bool,
+    /// Whether subscriptions may have identifiers; default true.
+    pub(crate) subscription_identifier: bool,
+    /// Whether there are shared subscriptions, `$share/{group}/{filter}`; default true.
+    pub(crate) shared_subscription: bool,
+    /// Who of a group receives a message; default `round_robin`.
+    pub(crate) shared_subscription_strategy: SharedSubscriptionStrategy,
+    /// Whether there are subscriptions that one client has for itself, `$exclusive/{filter}`;
+    /// default false.
+    pub(crate) exclusive_subscription: bool,
+    /// Seconds of the keep alive that MQTT 5 clients have to use, whatever they ask for, 1 to
+    /// 65535. Default is what they ask for.
+    pub(crate) server_keepalive: Option<u16>,
+    /// What MQTT 5 clients that ask for response information are told, usually the beginning of
+    /// the topics for their responses; `${clientid}` is replaced. Default is nothing.
+    pub(crate) response_information: Option<String>,
+    /// Another server that MQTT 5 clients are sent to when this one is full or shuts down, as
+    /// `host:port`. Default is none.
+    pub(crate) server_reference: Option<String>,
     /// Messages that wait in memory for one client; default 1000. What comes then is kept on disk
     /// if the session is persistent, and dropped otherwise.
     pub(crate) max_mqueue_len: u32,
@@ -47,8 +82,38 @@ pub(crate) struct Mqtt {
     pub(crate) allow_anonymous: Option<bool>,
 }
 
-/// The protocol cannot express a longer packet.
-const PACKET_BYTES_MAX: u64 = 268_435_455;
+/// Who of a group receives a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SharedSubscriptionStrategy {
+    /// One member after the other.
+    #[default]
+    RoundRobin,
+    /// Any member.
+    Random,
+    /// Always the same member, until it is gone or does not keep up.
+    Sticky,
+    /// The same member for all messages of one publisher.
+    #[serde(alias = "hash")]
+    HashClientid,
+    /// The same member for all messages of one topic.
+    HashTopic,
+}
+
+impl From<SharedSubscriptionStrategy> for ShareStrategy {
+    fn from(strategy: SharedSubscriptionStrategy) -> Self {
+        match strategy {
+            SharedSubscriptionStrategy::RoundRobin => Self::RoundRobin,
+            SharedSubscriptionStrategy::Random => Self::Random,
+            SharedSubscriptionStrategy::Sticky => Self::Sticky,
+            SharedSubscriptionStrategy::HashClientid => Self::HashClientId,
+            SharedSubscriptionStrategy::HashTopic => Self::HashTopic,
+        }
+    }
+}
+
+/// The protocol can express little more.
+const PACKET_BYTES_MAX: u64 = 268_435_456;
 
 /// More levels make matching too deep.
 const TOPIC_LEVELS_MAX: u16 = 128;
@@ -64,8 +129,23 @@ impl Default for Mqtt {
             max_session_expiry_interval: ConfiguredDuration::from_secs(7 * 24 * 3600),
             session_expiry_interval_v3: ConfiguredDuration::from_secs(24 * 3600),
             max_clientid_len: 256,
+            max_topic_len: 1024,
             max_topic_levels: 64,
+            max_user_properties: 32,
             max_subscriptions: 1000,
+            max_sessions: 100_000,
+            max_topic_alias: 32,
+            max_client_topic_alias: 32,
+            max_qos_allowed: 2,
+            retain_available: true,
+            wildcard_subscription: true,
+            subscription_identifier: true,
+            shared_subscription: true,
+            shared_subscription_strategy: SharedSubscriptionStrategy::RoundRobin,
+            exclusive_subscription: false,
+            server_keepalive: None,
+            response_information: None,
+            server_reference: None,
             max_mqueue_len: 1000,
             max_queue_bytes: ByteSize::mebibytes(4),
             allow_anonymous: None,
@@ -82,13 +162,7 @@ impl Mqtt {
     }
 
     pub(super) fn validate(&self) -> Result<(), Problem> {
-        let packet_bytes = self.max_packet_size.bytes();
-        check_range(
-            &["mqtt", "max_packet_size"],
-            packet_bytes,
-            1024,
-            PACKET_BYTES_MAX,
-        )?;
+        check_packet_size(&["mqtt", "max_packet_size"], self.max_packet_size)?;
         check_positive(&["mqtt", "receive_maximum"], self.receive_maximum)?;
         check_positive(&["mqtt", "max_inflight_window"], self.max_inflight_window)?;
         let multiplier = self.keepalive_multiplier;
@@ -99,19 +173,19 @@ impl Mqtt {
         // Clients may count on 23.
         let clientid_len = self.max_clientid_len;
         check_range(&["mqtt", "max_clientid_len"], clientid_len, 23, u16::MAX)?;
+        check_positive(&["mqtt", "max_topic_len"], self.max_topic_len)?;
         check_positive(&["mqtt", "max_subscriptions"], self.max_subscriptions)?;
+        check_positive(&["mqtt", "max_sessions"], self.max_sessions)?;
+        check_range(&["mqtt", "max_qos_allowed"], self.max_qos_allowed, 0, 2)?;
+        if let Some(seconds) = self.server_keepalive {
+            check_positive(&["mqtt", "server_keepalive"], seconds)?;
+        }
         check_positive(&["mqtt", "max_mqueue_len"], self.max_mqueue_len)?;
         check_positive(&["mqtt", "max_queue_bytes"], self.max_queue_bytes)
     }
 }
 
-/// Many files say 256MB, which is one byte more than the protocol can express.
-fn packet_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
-    let size = ByteSize::deserialize(deserializer)?;
-    let is_rounded = size.bytes() == PACKET_BYTES_MAX + 1;
-    Ok(if is_rounded {
-        ByteSize(PACKET_BYTES_MAX)
-    } else {
-        size
-    })
+/// Bytes that a packet may have in any configuration.
+pub(super) fn check_packet_size(path: &[&str], size: ByteSize) -> Result<(), Problem> {
+    check_range(path, size.bytes(), 1024, PACKET_BYTES_MAX)
 }

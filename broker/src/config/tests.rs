@@ -306,7 +306,7 @@ fn values_out_of_range() {
     );
     check_error(
         "mqtt.max_packet_size = 1G",
-        "1:24: `mqtt.max_packet_size`: expected a value from 1024 to 268435455, found 1073741824",
+        "1:24: `mqtt.max_packet_size`: expected a value from 1024 to 268435456, found 1073741824",
     );
     check_error(
         "store.commit_interval = 1m",
@@ -321,7 +321,7 @@ fn values_out_of_range() {
         "2:13: `listeners.tcp.b.bind`: `listeners.tcp.a` listens on 0.0.0.0:1883 already",
     );
     let most = parse("t.conf", "mqtt.max_packet_size = 256MB", &[]).unwrap();
-    assert_eq!(most.mqtt.max_packet_size.bytes(), 268_435_455);
+    assert_eq!(most.mqtt.max_packet_size.bytes(), 268_435_456);
 }
 
 #[test]

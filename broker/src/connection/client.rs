@@ -5,15 +5,16 @@ use std::task::Context;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqtt::connection::{Action, IncomingPublish, PendingAck, ServerConnection, WillMessage};
-use mqtt::packet::{
-    Frame, Packet, Properties, Property, Suback, Subscribe, SubscriptionOptions, Unsuback,
-    Unsubscribe,
+use mqtt::connection::{
+    Action, Handshake, IncomingPublish, Limits, PendingAck, ServerConnection, SubscribeError,
+    WillMessage,
 };
+use mqtt::packet::{Frame, Packet, Property, Subscribe, SubscriptionOptions, Unsubscribe};
 use mqtt::session::Outgoing;
-use mqtt::{Message, ProtocolViolation, QoS, ReasonCode, TopicFilter, TopicName};
+use mqtt::{Message, ProtocolViolation, QoS, ReasonCode, TopicFilter};
 use persistence::{Operation, Position};
 
+use super::Accepted;
 use super::outbox::{Outbox, Reply};
 use crate::exchange::Exchange;
 use crate::link::{Link, Owner};
@@ -22,6 +23,7 @@ use crate::link::{Link, Owner};
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) exchange: Arc<Exchange>,
+    pub(super) limits: Arc<Limits>,
     pub(super) link: Arc<Link>,
     pub(super) owner: Owner,
     pub(super) protocol: ServerConnection,
@@ -33,27 +35,22 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(
-        exchange: Arc<Exchange>,
+        accepted: &Accepted,
         link: Arc<Link>,
         owner: Owner,
-        protocol: ServerConnection,
-        will: Option<WillMessage>,
+        handshake: Handshake,
     ) -> Self {
         Self {
-            exchange,
+            exchange: Arc::clone(&accepted.exchange),
+            limits: Arc::clone(&accepted.access.limits),
             link,
             owner,
-            protocol,
+            protocol: handshake.connection,
             outbox: Outbox::default(),
-            will,
+            will: handshake.will,
             session_expiry: None,
             disconnected: false,
         }
-    }
-
-    /// Notes that packets came.
-    pub(super) fn touch(&self) {
-        self.link.touch(self.exchange.now());
     }
 
     /// Asks to be woken for deliveries and orders; returns an order that is there already.
@@ -68,9 +65,8 @@ impl Client {
 
     /// False while reading has to wait; the task is woken when it can go on.
     pub(super) fn may_read(&self, context: &mut Context<'_>) -> bool {
-        !self.protocol.is_saturated()
-            && !self.outbox.is_stalled()
-            && self.outbox.waiting() <= usize::from(self.exchange.limits.receive_maximum)
+        !self.outbox.is_stalled()
+            && self.outbox.waiting() <= usize::from(self.limits.receive_maximum)
             && self.exchange.store.poll_room(context).is_ready()
     }
 
@@ -79,17 +75,19 @@ impl Client {
         if self.disconnected {
             return Ok(());
         }
+        // A whole packet, and not a byte now and then, is a sign of life [MQTT-3.1.2-22].
+        self.link.touch(self.exchange.now());
         let packet = Packet::decode(frame, self.protocol.version())?;
         let action = {
             let mut state = self.link.lock();
-            let limits = &self.exchange.limits;
+            let limits = &self.limits;
             self.protocol
                 .handle(packet, &mut state.session, limits, self.outbox.bytes())?
         };
         match action {
             Action::None => {}
-            Action::Publish(incoming) => self.publish(&incoming)?,
-            Action::Repeated(ack) => self.outbox.reply(Position(0), Reply::Ack(ack)),
+            Action::Publish(incoming) => self.publish(incoming),
+            Action::Answer(ack) => self.outbox.reply(Position(0), Reply::Ack(ack)),
             Action::Released(ack) => {
                 let position =
                     self.remember(|session| Operation::Release(session, ack.packet_id()));
@@ -119,17 +117,16 @@ impl Client {
             .map_or(Position(0), |it| self.exchange.store.submit(operation(it)))
     }
 
-    fn publish(&mut self, incoming: &IncomingPublish<'_>) -> Result<(), ProtocolViolation> {
+    fn publish(&mut self, incoming: IncomingPublish<'_>) {
         let publish = &incoming.publish;
-        let invalid = ProtocolViolation::new(ReasonCode::TopicNameInvalid, "no topic name");
-        let topic = TopicName::new(publish.header.topic).map_err(|_| invalid)?;
+        let topic = incoming.topic;
         // The daemon alone speaks there.
-        if topic.as_str().starts_with("$SYS/") {
+        if topic.is_system() {
             let refused = |ack: PendingAck| Reply::Ack(ack.with_reason(ReasonCode::NotAuthorized));
             if let Some(ack) = incoming.ack {
                 self.outbox.reply(Position(0), refused(ack));
             }
-            return Ok(());
+            return;
         }
         let expiry = publish.properties.iter().find_map(|property| {
             if let Property::MessageExpiryInterval(it) = property {
@@ -149,7 +146,7 @@ impl Client {
         };
         let published = self.exchange.publish(message, &self.link);
         let Some(mut ack) = incoming.ack else {
-            return Ok(());
+            return;
         };
         let mut position = published.position;
         if ack.is_pubrec() {
@@ -160,85 +157,77 @@ impl Client {
             ack = ack.with_reason(ReasonCode::NoMatchingSubscribers);
         }
         self.outbox.reply(position, Reply::Ack(ack));
-        Ok(())
     }
 
     fn subscribe(&mut self, packet: &Subscribe<'_>) -> Result<(), ProtocolViolation> {
         let (mut codes, mut position) = (Vec::new(), Position(0));
-        let identifier = packet.identifier();
         for (text, options) in packet.filters() {
-            match self.check_filter(text) {
-                Ok(filter) => {
-                    let made = self
-                        .exchange
-                        .subscribe(&self.link, filter, options, identifier);
+            let code = match self.subscribe_one(packet, text, options) {
+                Ok((code, made)) => {
                     position = position.max(made);
-                    codes.push(granted(options) as u8);
+                    code
                 }
-                // [MQTT-4.8.2-1], [MQTT-4.7.1-1] and the like
-                Err(ReasonCode::MalformedPacket) => {
-                    let detail = "a topic filter is malformed";
-                    return Err(ProtocolViolation::new(
-                        ReasonCode::TopicFilterInvalid,
-                        detail,
-                    ));
-                }
-                Err(reason) => codes.push(reason as u8),
-            }
+                Err(SubscribeError::Refused(code)) => code,
+                Err(SubscribeError::Violation(violation)) => return Err(violation),
+            };
+            codes.push(code as u8);
         }
-        let properties = Properties::default();
-        let suback = Suback {
-            packet_id: packet.packet_id,
-            properties,
-            codes: &codes,
-        };
-        self.reply_encoded(position, &Packet::Suback(suback));
+        let mut encoded = Vec::new();
+        self.protocol
+            .encode_suback(packet.packet_id, &codes, &mut encoded);
+        self.outbox.reply(position, Reply::Encoded(encoded));
         Ok(())
     }
 
-    /// The filter, or the code that its SUBACK carries.
-    fn check_filter(&self, text: &str) -> Result<TopicFilter, ReasonCode> {
-        if text.starts_with("$share/") {
-            return Err(ReasonCode::SharedSubscriptionsNotSupported);
-        }
-        let filter = TopicFilter::new(text).map_err(|_| ReasonCode::MalformedPacket)?;
-        let limits = &self.exchange.limits;
-        if text.split('/').count() > limits.topic_levels_max {
-            return Err(ReasonCode::TopicFilterInvalid);
-        }
+    fn subscribe_one(
+        &self,
+        packet: &Subscribe<'_>,
+        text: &str,
+        options: SubscriptionOptions,
+    ) -> Result<(ReasonCode, Position), SubscribeError> {
+        let (filter, options) =
+            self.protocol
+                .check_subscription(packet, text, options, &self.limits)?;
+        let full = SubscribeError::Refused(ReasonCode::QuotaExceeded);
         let state = self.link.lock();
-        let full = state.subscriptions.len() >= limits.subscriptions_max;
-        if full && !state.subscriptions.contains_key(&filter) {
-            return Err(ReasonCode::QuotaExceeded);
+        let is_new = !state.subscriptions.contains_key(&filter);
+        if is_new && state.subscriptions.len() >= self.limits.subscriptions_max {
+            return Err(full);
         }
-        Ok(filter)
+        drop(state);
+        let identifier = packet.identifier();
+        let made = self
+            .exchange
+            .subscribe(&self.link, filter, options, identifier);
+        // Another client has it exclusively.
+        made.map(|position| (granted(options), position))
+            .ok_or(full)
     }
 
     fn unsubscribe(&mut self, packet: &Unsubscribe<'_>) {
         let mut codes = Vec::new();
         for text in packet.filters() {
-            let existed = TopicFilter::new(text)
-                .is_ok_and(|filter| self.exchange.unsubscribe(&self.link, &filter));
-            let code = if existed {
-                ReasonCode::Success
-            } else {
-                ReasonCode::NoSubscriptionExisted
+            let code = match TopicFilter::new(text) {
+                Ok(filter) if self.exchange.unsubscribe(&self.link, &filter) => ReasonCode::Success,
+                Ok(_) => ReasonCode::NoSubscriptionExisted,
+                Err(_) => ReasonCode::TopicFilterInvalid,
             };
             codes.push(code as u8);
         }
-        let properties = Properties::default();
-        let unsuback = Unsuback {
-            packet_id: packet.packet_id,
-            properties,
-            codes: &codes,
-        };
-        self.reply_encoded(Position(0), &Packet::Unsuback(unsuback));
+        let mut encoded = Vec::new();
+        self.protocol
+            .encode_unsuback(packet.packet_id, &codes, &mut encoded);
+        self.outbox.reply(Position(0), Reply::Encoded(encoded));
     }
 
-    fn reply_encoded(&mut self, position: Position, packet: &Packet<'_>) {
-        let mut encoded = Vec::new();
-        packet.encode(self.protocol.version(), &mut encoded);
-        self.outbox.reply(position, Reply::Encoded(encoded));
+    /// Encodes what tells the client why the daemon ends its connection.
+    pub(super) fn encode_farewell(&self, mut reason: ReasonCode, out: &mut Vec<u8>) {
+        let limits = &self.limits;
+        if reason == ReasonCode::ServerShuttingDown && limits.server_reference.is_some() {
+            reason = ReasonCode::UseAnotherServer;
+        }
+        let violation = ProtocolViolation::new(reason, reason.describe());
+        self.protocol.encode_disconnect(&violation, limits, out);
     }
 
     /// Encodes the answers whose turn has come.

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mqtt::connection::{Handshake, encode_refusal};
+use mqtt::connection::{Authentication, Handshake, Progress, encode_refusal};
 use mqtt::packet::{Connect, Frame, Packet, PacketType};
 use mqtt::{ProtocolVersion, ProtocolViolation, ReasonCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,6 +17,20 @@ use crate::registry::Claim;
 /// Tells assigned Client Identifiers apart.
 static ASSIGNED: AtomicU64 = AtomicU64::new(0);
 
+/// Why a client is not served.
+enum Refusal {
+    /// The socket failed, or what came is no MQTT.
+    Lost(io::Error),
+    /// A CONNACK says so in this version.
+    Refused(Option<ProtocolVersion>, ProtocolViolation),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::Lost(error)
+    }
+}
+
 /// Serves a socket from its first to its last byte.
 pub(crate) async fn accept(mut stream: TcpStream, accepted: Accepted) {
     let peer = accepted.peer;
@@ -26,34 +40,99 @@ pub(crate) async fn accept(mut stream: TcpStream, accepted: Accepted) {
         return;
     }
     let mut input = Vec::new();
-    let read = read_connect(&mut stream, &mut input, &accepted);
-    match timeout(accepted.connect_timeout, read).await {
-        Ok(Ok(length)) => greet(stream, input, length, accepted).await,
-        Ok(Err(error)) => tracing::debug!(%peer, %error, "a connection ended before CONNECT"),
+    let greeting = Box::pin(greet(&mut stream, &mut input, &accepted));
+    match timeout(accepted.access.connect_timeout, greeting).await {
+        Ok(Ok(handshake)) => serve(stream, input, handshake, &accepted).await,
+        Ok(Err(Refusal::Refused(version, violation))) => {
+            tracing::info!(%peer, reason = %violation, "a client is refused");
+            let mut out = Vec::new();
+            encode_refusal(version, &violation, &accepted.access.limits, &mut out);
+            close(stream, &out).await;
+        }
+        Ok(Err(Refusal::Lost(error))) => {
+            tracing::debug!(%peer, %error, "a connection ended before CONNECT");
+        }
         Err(_) => tracing::debug!(%peer, "a connection sent no CONNECT in time"),
     }
 }
 
-/// Reads until `input` holds a whole packet; returns its length.
-async fn read_connect(
+/// Reads the CONNECT, and the AUTH packets that its method needs.
+async fn greet(
     stream: &mut TcpStream,
     input: &mut Vec<u8>,
     accepted: &Accepted,
-) -> io::Result<usize> {
-    let packet_bytes_max = accepted.exchange.limits.packet_bytes_max as usize;
-    loop {
-        match Frame::split(input, packet_bytes_max) {
-            // Whoever does not begin with CONNECT is no MQTT client [MQTT-3.1.0-1].
-            Ok(Some((frame, _))) if frame.packet_type() != PacketType::Connect => {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "no CONNECT"));
+) -> Result<Handshake, Refusal> {
+    let access = &*accepted.access;
+    let length = read_packet(stream, input, accepted, PacketType::Connect).await?;
+    let mut out = Vec::new();
+    let (mut handshake, authentication) = {
+        let (connect, version) = decode_connect(input, accepted)?;
+        let refused = |violation| Refusal::Refused(Some(version), violation);
+        let authentication =
+            Authentication::begin(&connect, &access.mechanisms).map_err(refused)?;
+        admit(accepted, &connect, authentication.is_some()).map_err(refused)?;
+        let handshake =
+            Handshake::new(&connect, &access.limits, assign_client_id).map_err(refused)?;
+        let progress = match authentication {
+            None => None,
+            Some(mut authentication) => {
+                let progress = authentication.advance(connect.properties, &mut out);
+                Some((authentication, progress.map_err(refused)?))
             }
+        };
+        (handshake, progress)
+    };
+    input.drain(..length);
+    if let Some((mut authentication, mut progress)) = authentication {
+        let version = ProtocolVersion::V5;
+        let refused = |violation| Refusal::Refused(Some(version), violation);
+        let data = loop {
+            if let Progress::Done(data) = progress {
+                break data;
+            }
+            stream.write_all(&out).await?;
+            out.clear();
+            // [MQTT-3.1.2-30]
+            let length = read_packet(stream, input, accepted, PacketType::Auth).await?;
+            let (frame, _) = split(input, accepted).map_err(refused)?;
+            let Packet::Auth(auth) = Packet::decode(frame, version).map_err(refused)? else {
+                return Err(refused(ProtocolViolation::protocol("no AUTH")));
+            };
+            progress = authentication.on_auth(&auth, &mut out).map_err(refused)?;
+            input.drain(..length);
+        };
+        handshake.authenticated(authentication, data);
+    }
+    let exchange = &accepted.exchange;
+    if !exchange
+        .registry
+        .has_room_for(&handshake.client_id, exchange.bounds.sessions_max)
+    {
+        let version = handshake.connection.version();
+        return Err(Refusal::Refused(Some(version), full(accepted)));
+    }
+    Ok(handshake)
+}
+
+/// Reads until `input` begins with a whole packet of this type; returns its length.
+async fn read_packet(
+    stream: &mut TcpStream,
+    input: &mut Vec<u8>,
+    accepted: &Accepted,
+    wanted: PacketType,
+) -> io::Result<usize> {
+    let invalid = |error: String| io::Error::new(io::ErrorKind::InvalidData, error);
+    loop {
+        // What begins otherwise is refused before its length is believed. Whoever does not begin
+        // with CONNECT is no MQTT client [MQTT-3.1.0-1].
+        if input.first().is_some_and(|&it| it >> 4 != wanted as u8) {
+            return Err(invalid(format!("no {wanted:?}")));
+        }
+        let packet_bytes_max = accepted.access.limits.packet_bytes_max as usize;
+        match Frame::split(input, packet_bytes_max) {
             Ok(Some((_, length))) => return Ok(length),
             Ok(None) => {}
-            Err(violation) => return Err(io::Error::new(io::ErrorKind::InvalidData, violation)),
-        }
-        // What begins otherwise is refused before its length is believed.
-        if input.first().is_some_and(|&first| first != 0x10) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "no CONNECT"));
+            Err(violation) => return Err(invalid(violation.to_string())),
         }
         if stream.read_buf(input).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -61,19 +140,68 @@ async fn read_connect(
     }
 }
 
-/// Answers the CONNECT at the front of `input` and, if it is accepted, serves the client.
-async fn greet(mut stream: TcpStream, mut input: Vec<u8>, length: usize, accepted: Accepted) {
-    let exchange = &accepted.exchange;
-    let mut out = Vec::new();
-    let handshake = match decide(&input, &accepted) {
-        Ok(handshake) => handshake,
-        Err((version, violation)) => {
-            tracing::info!(peer = %accepted.peer, reason = %violation, "a client is refused");
-            encode_refusal(version, &violation, &mut out);
-            close(stream, &out).await;
-            return;
-        }
+fn split<'i>(
+    input: &'i [u8],
+    accepted: &Accepted,
+) -> Result<(Frame<'i>, usize), ProtocolViolation> {
+    let packet_bytes_max = accepted.access.limits.packet_bytes_max as usize;
+    Frame::split(input, packet_bytes_max)?
+        .ok_or_else(|| ProtocolViolation::malformed("the packet is incomplete"))
+}
+
+fn decode_connect<'i>(
+    input: &'i [u8],
+    accepted: &Accepted,
+) -> Result<(Connect<'i>, ProtocolVersion), Refusal> {
+    let (frame, _) = split(input, accepted).map_err(|error| Refusal::Refused(None, error))?;
+    let stated = Connect::stated_version(frame);
+    match Packet::decode(frame, ProtocolVersion::V5) {
+        Ok(Packet::Connect(connect)) => Ok((connect, connect.version)),
+        Ok(_) => Err(io::Error::from(io::ErrorKind::InvalidData).into()),
+        Err(error) => Err(Refusal::Refused(stated, error)),
+    }
+}
+
+/// Whether this client may come in here.
+fn admit(
+    accepted: &Accepted,
+    connect: &Connect<'_>,
+    authenticates: bool,
+) -> Result<(), ProtocolViolation> {
+    if accepted.is_one_too_many {
+        return Err(full(accepted));
+    }
+    // Passwords are not checked yet, so they do not help.
+    if !accepted.access.allow_anonymous && !authenticates {
+        let detail = if connect.user_name.is_some() {
+            "this listener checks no passwords yet and lets nobody in without a check"
+        } else {
+            "this listener lets no anonymous clients in"
+        };
+        return Err(ProtocolViolation::new(ReasonCode::NotAuthorized, detail));
+    }
+    Ok(())
+}
+
+/// There is no room for a client; if there is another server, it is told so.
+fn full(accepted: &Accepted) -> ProtocolViolation {
+    let reason = if accepted.access.limits.server_reference.is_some() {
+        ReasonCode::UseAnotherServer
+    } else {
+        ReasonCode::QuotaExceeded
     };
+    ProtocolViolation::new(reason, "this server has as many clients as it may have")
+}
+
+/// Accepts the client and serves it to the end.
+async fn serve(mut stream: TcpStream, input: Vec<u8>, handshake: Handshake, accepted: &Accepted) {
+    let (exchange, limits) = (&accepted.exchange, &*accepted.access.limits);
+    let mut out = Vec::new();
+    if !handshake.encode_connack(false, limits, &mut out) {
+        let peer = accepted.peer;
+        tracing::info!(%peer, "a client is refused: it accepts no packet as large as its CONNACK");
+        return;
+    }
     let attached = exchange.attach(Claim {
         client_id: &handshake.client_id,
         clean_start: handshake.clean_start,
@@ -81,39 +209,18 @@ async fn greet(mut stream: TcpStream, mut input: Vec<u8>, length: usize, accepte
         inflight_messages_max: handshake.inflight_messages_max,
         keep_alive_millis: handshake.connection.keep_alive_millis(),
     });
-    handshake.encode_connack(attached.session_present, &exchange.limits, &mut out);
+    if attached.session_present {
+        out.clear();
+        // It had room before, and no byte is added.
+        let fits = handshake.encode_connack(true, limits, &mut out);
+        debug_assert!(fits, "a flag takes no room");
+    }
     if let Err(error) = stream.write_all(&out).await {
         // The actor meets the same error and ends the session's connection in order.
         tracing::debug!(peer = %accepted.peer, %error, "CONNACK could not be written");
     }
-    input.drain(..length);
-    let connection = Connection::new(stream, handshake, attached, input, &accepted);
+    let connection = Connection::new(stream, handshake, attached, input, accepted);
     actor::run(connection).await;
-}
-
-type Refusal = (Option<ProtocolVersion>, ProtocolViolation);
-
-fn decide(input: &[u8], accepted: &Accepted) -> Result<Handshake, Refusal> {
-    let limits = &accepted.exchange.limits;
-    let malformed = ProtocolViolation::malformed("CONNECT is incomplete");
-    let (frame, _) = Frame::split(input, limits.packet_bytes_max as usize)
-        .ok()
-        .flatten()
-        .ok_or((None, malformed))?;
-    let stated = Connect::stated_version(frame);
-    let packet = Packet::decode(frame, ProtocolVersion::V5).map_err(|error| (stated, error))?;
-    let Packet::Connect(connect) = packet else {
-        return Err((None, malformed));
-    };
-    // Credentials are not checked yet, so they do not help.
-    if !accepted.allow_anonymous {
-        let detail = "anonymous clients are let in from this host only";
-        return Err((
-            stated,
-            ProtocolViolation::new(ReasonCode::NotAuthorized, detail),
-        ));
-    }
-    Handshake::new(&connect, limits, assign_client_id).map_err(|error| (stated, error))
 }
 
 /// An identifier that no other client of this process has, nor one of an earlier process: a

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use mqtt::ReasonCode;
 use mqtt::connection::{Handshake, WillMessage};
 use mqtt::packet::Frame;
-use mqtt::{ProtocolViolation, ReasonCode};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -66,8 +66,7 @@ impl Connection {
         } = attached;
         let (client_id, peer) = (&*link.client_id, accepted.peer);
         tracing::info!(client_id, %peer, session_present, "client connected");
-        let exchange = Arc::clone(&accepted.exchange);
-        let client = Client::new(exchange, link, owner, handshake.connection, handshake.will);
+        let client = Client::new(accepted, link, owner, handshake);
         Self {
             stream,
             inbox: Inbox::new(input),
@@ -113,7 +112,7 @@ impl Connection {
     /// Reads and handles packets while there is room for what they cause; true if it stopped
     /// although more may have come.
     fn read(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
-        let packet_bytes_max = self.client.exchange.limits.packet_bytes_max as usize;
+        let packet_bytes_max = self.client.limits.packet_bytes_max as usize;
         let client = &mut self.client;
         let mut handle = |frame: Frame<'_>| client.handle(frame);
         if std::mem::take(&mut self.first) {
@@ -135,7 +134,7 @@ impl Connection {
                 .poll_read(&mut self.stream, context, packet_bytes_max, &mut handle)
             {
                 Poll::Pending => return Ok(false),
-                Poll::Ready(Ok(Ok(false))) => self.client.touch(),
+                Poll::Ready(Ok(Ok(false))) => {}
                 Poll::Ready(Ok(Ok(true)) | Err(_)) => return Err(End::Lost),
                 Poll::Ready(Ok(Err(violation))) => return Err(End::Violation(violation)),
             }
@@ -155,11 +154,13 @@ impl Connection {
         let (client_id, reason) = (client.link.client_id.clone(), end.describe());
         let mut last = client.outbox.unwritten().to_vec();
         match end {
-            End::Violation(violation) => client.protocol.encode_disconnect(&violation, &mut last),
-            End::Ordered(reason) => {
-                let violation = ProtocolViolation::new(reason, "the server ends the connection");
-                client.protocol.encode_disconnect(&violation, &mut last);
+            End::Violation(violation) => {
+                let limits = &client.limits;
+                client
+                    .protocol
+                    .encode_disconnect(&violation, limits, &mut last);
             }
+            End::Ordered(reason) => client.encode_farewell(reason, &mut last),
             End::Disconnected | End::Lost => last.clear(),
         }
         if matches!(end, End::Violation(_)) {

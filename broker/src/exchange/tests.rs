@@ -13,6 +13,7 @@ use super::{Exchange, ExchangeLimits};
 use crate::clock::Clock;
 use crate::link::Link;
 use crate::registry::{Attached, Claim, Ending};
+use crate::share::ShareStrategy;
 
 const QUEUE: QueueLimits = QueueLimits {
     messages_max: 100,
@@ -21,16 +22,23 @@ const QUEUE: QueueLimits = QueueLimits {
     stored_messages_max: 1_000,
 };
 
-fn exchange(store: Store) -> Exchange {
+pub(super) fn exchange(store: Store) -> Exchange {
     let bounds = ExchangeLimits {
         queue: QUEUE,
+        sessions_max: 100,
+        share_strategy: ShareStrategy::RoundRobin,
         retained_messages_max: 2,
         retained_payload_bytes_max: 16,
     };
     Exchange::new(store, Clock::start(), Limits::default(), bounds)
 }
 
-fn attach(exchange: &Exchange, client_id: &str, clean_start: bool, expiry: u64) -> Attached {
+pub(super) fn attach(
+    exchange: &Exchange,
+    client_id: &str,
+    clean_start: bool,
+    expiry: u64,
+) -> Attached {
     exchange.attach(Claim {
         client_id,
         clean_start,
@@ -40,18 +48,25 @@ fn attach(exchange: &Exchange, client_id: &str, clean_start: bool, expiry: u64) 
     })
 }
 
-fn subscribe(exchange: &Exchange, link: &Arc<Link>, filter: &str, options: SubscriptionOptions) {
-    exchange.subscribe(link, TopicFilter::new(filter).unwrap(), options, None);
+pub(super) fn subscribe(
+    exchange: &Exchange,
+    link: &Arc<Link>,
+    filter: &str,
+    options: SubscriptionOptions,
+) {
+    let filter = TopicFilter::new(filter).unwrap();
+    let made = exchange.subscribe(link, filter, options, None);
+    assert!(made.is_some(), "nobody has it exclusively");
 }
 
-fn qos(qos: QoS) -> SubscriptionOptions {
+pub(super) fn qos(qos: QoS) -> SubscriptionOptions {
     SubscriptionOptions {
         qos,
         ..SubscriptionOptions::default()
     }
 }
 
-fn message(topic: &str, payload: &'static str, qos: QoS, retain: bool) -> Message {
+pub(super) fn message(topic: &str, payload: &'static str, qos: QoS, retain: bool) -> Message {
     let mut message = Message::new(TopicName::new(topic).unwrap(), payload);
     message.qos = qos;
     message.retain = retain;
@@ -59,7 +74,10 @@ fn message(topic: &str, payload: &'static str, qos: QoS, retain: bool) -> Messag
 }
 
 /// Everything that waits for a session: payload, QoS, retain flag, subscription identifiers.
-fn received(exchange: &Exchange, link: &Arc<Link>) -> Vec<(String, QoS, bool, Vec<u32>)> {
+pub(super) fn received(
+    exchange: &Exchange,
+    link: &Arc<Link>,
+) -> Vec<(String, QoS, bool, Vec<u32>)> {
     exchange.refill(link);
     let now = exchange.now();
     let mut state = link.lock();

@@ -39,7 +39,9 @@ impl IncomingAliases {
         let slot = &mut self.names[usize::from(alias) - 1];
         if topic.is_empty() {
             let detail = "a topic alias that stands for nothing";
-            return slot.clone().ok_or_else(|| ProtocolViolation::protocol(detail));
+            return slot
+                .clone()
+                .ok_or_else(|| ProtocolViolation::protocol(detail));
         }
         let name = TopicName::new(topic).map_err(|_| invalid)?;
         *slot = Some(name.clone());

@@ -197,7 +197,9 @@ impl fmt::Debug for Authentication {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = formatter.debug_struct("Authentication");
         debug.field("method", &self.method);
-        debug.field("running", &self.running).finish_non_exhaustive()
+        debug
+            .field("running", &self.running)
+            .finish_non_exhaustive()
     }
 }
 
@@ -330,11 +332,31 @@ mod tests {
     fn what_is_not_the_next_step_is_refused() {
         let continues = ReasonCode::ContinueAuthentication;
         let table = [
-            (Some("P"), continues, b"wrong".as_slice(), ReasonCode::NotAuthorized),
-            (Some("X"), continues, b"pass", ReasonCode::BadAuthenticationMethod),
+            (
+                Some("P"),
+                continues,
+                b"wrong".as_slice(),
+                ReasonCode::NotAuthorized,
+            ),
+            (
+                Some("X"),
+                continues,
+                b"pass",
+                ReasonCode::BadAuthenticationMethod,
+            ),
             (None, continues, b"pass", ReasonCode::ProtocolError),
-            (Some("P"), ReasonCode::Success, b"pass", ReasonCode::ProtocolError),
-            (Some("P"), ReasonCode::ReAuthenticate, b"pass", ReasonCode::ProtocolError),
+            (
+                Some("P"),
+                ReasonCode::Success,
+                b"pass",
+                ReasonCode::ProtocolError,
+            ),
+            (
+                Some("P"),
+                ReasonCode::ReAuthenticate,
+                b"pass",
+                ReasonCode::ProtocolError,
+            ),
         ];
         for (method, reason, data, expected) in table {
             let raw = properties(method, data);
@@ -359,7 +381,9 @@ mod tests {
         let mut out = Vec::new();
         let raw = properties(Some("P"), b"");
         let again = auth(ReasonCode::ReAuthenticate, &raw);
-        authentication.on_reauthentication(&again, &mut out).unwrap();
+        authentication
+            .on_reauthentication(&again, &mut out)
+            .unwrap();
         let question = (ReasonCode::ContinueAuthentication, b"pass?".to_vec());
         assert_eq!(sent(&out), question);
         // A second one must wait for the end of the first.
@@ -368,7 +392,9 @@ mod tests {
         out.clear();
         let raw = properties(Some("P"), b"pass");
         let answer = auth(ReasonCode::ContinueAuthentication, &raw);
-        authentication.on_reauthentication(&answer, &mut out).unwrap();
+        authentication
+            .on_reauthentication(&answer, &mut out)
+            .unwrap();
         assert_eq!(sent(&out), (ReasonCode::Success, b"welcome".to_vec()));
         let error = authentication.on_reauthentication(&answer, &mut out);
         assert_eq!(error.unwrap_err().reason, ReasonCode::ProtocolError);

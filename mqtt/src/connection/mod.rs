@@ -20,8 +20,8 @@ pub use will::WillMessage;
 
 use std::time::Duration;
 
-use crate::{ReasonCode, TopicName};
 use crate::packet::{AckKind, Publish, Subscribe, Unsubscribe};
+use crate::{ReasonCode, TopicName};
 
 /// What one packet asks of the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]

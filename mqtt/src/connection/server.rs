@@ -144,7 +144,9 @@ impl ServerConnection {
                 self.begin_message(limits)?;
                 // Identifiers may be left over from earlier connections.
                 if is_full && self.version.is_v5() {
-                    return Ok(Action::Answer(pubrec.with_reason(ReasonCode::QuotaExceeded)));
+                    return Ok(Action::Answer(
+                        pubrec.with_reason(ReasonCode::QuotaExceeded),
+                    ));
                 } else if is_full {
                     let detail = "more QoS 2 messages than the receive maximum are not released";
                     return Err(ProtocolViolation::new(
@@ -363,10 +365,7 @@ impl ServerConnection {
 
 /// What a client may not put into a PUBLISH, apart from what decoding checks; returns the Topic
 /// Alias.
-fn check_publish(
-    publish: &Publish<'_>,
-    limits: &Limits,
-) -> Result<Option<u16>, ProtocolViolation> {
+fn check_publish(publish: &Publish<'_>, limits: &Limits) -> Result<Option<u16>, ProtocolViolation> {
     let mut alias = None;
     check_user_properties(publish.properties, limits)?;
     for property in publish.properties.iter() {

@@ -36,7 +36,9 @@ impl ServerConnection {
         // [MQTT-3.8.3-4]
         if options.no_local && matches!(sharing, Sharing::Group(_)) {
             let detail = "no local is set on a shared subscription";
-            return Err(SubscribeError::Violation(ProtocolViolation::protocol(detail)));
+            return Err(SubscribeError::Violation(ProtocolViolation::protocol(
+                detail,
+            )));
         }
         let levels = text.bytes().filter(|&byte| byte == b'/').count() + 1;
         let refusal = if text.len() > limits.topic_bytes_max

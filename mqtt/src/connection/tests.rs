@@ -102,7 +102,11 @@ fn names_of_gateways_cannot_be_taken() {
 
 #[test]
 fn qos_2_is_taken_in_once_until_released() {
-    for version in [ProtocolVersion::V31, ProtocolVersion::V311, ProtocolVersion::V5] {
+    for version in [
+        ProtocolVersion::V31,
+        ProtocolVersion::V311,
+        ProtocolVersion::V5,
+    ] {
         let mut peer = Peer::new(version, Limits::default());
         let publish: &[u8] = match version {
             ProtocolVersion::V31 | ProtocolVersion::V311 => &[0x34, 5, 0, 1, b't', 0, 7],

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::Limits;
 use super::handshake::check_user_properties;
 use super::server::check_topic;
-use super::Limits;
 use crate::packet::{Property, Will};
 use crate::{Message, ProtocolViolation, ReasonCode, Timestamp, TopicName};
 

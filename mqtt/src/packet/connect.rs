@@ -54,12 +54,18 @@ const USER_NAME: u8 = 1 << 7;
 const BRIDGE: u8 = 1 << 7;
 
 impl<'a> Connect<'a> {
-    /// The version that a CONNECT states, even if the rest of it is malformed: a refusal is
-    /// written in that version.
+    /// The version that a refusal of a CONNECT is written in: the one that it states, even if
+    /// the rest of it is malformed, and the latest if it states a later one.
     #[must_use]
     pub fn stated_version(frame: Frame<'_>) -> Option<ProtocolVersion> {
-        let stated = decode_version(&mut Reader::new(frame.body()));
-        stated.ok().map(|(version, _)| version)
+        let mut reader = Reader::new(frame.body());
+        let (name, level) = (reader.string().ok()?, reader.u8().ok()?);
+        let level = if name == ProtocolVersion::V5.protocol_name() {
+            (level & !BRIDGE).min(ProtocolVersion::V5 as u8)
+        } else {
+            level & !BRIDGE
+        };
+        ProtocolVersion::from_name_and_level(name, level)
     }
 
     pub(super) fn decode(frame: Frame<'a>) -> Result<Self, ProtocolViolation> {

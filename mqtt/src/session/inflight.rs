@@ -62,6 +62,11 @@ impl Inflight {
         self.entries.len()
     }
 
+    /// Deliveries that may be unacknowledged.
+    pub(super) const fn window(&self) -> usize {
+        self.window
+    }
+
     /// True if everything sent is acknowledged.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -164,6 +169,13 @@ impl Inflight {
     /// acknowledges in one step.
     pub fn abandon(&mut self, packet_id: u16) -> Acknowledged {
         self.remove(|entry| entry.packet_id == packet_id)
+    }
+
+    /// Forgets everything; returns what was not acknowledged.
+    pub(super) fn take(&mut self) -> Vec<Delivery> {
+        self.resend_from = 0;
+        let entries = self.entries.drain(..);
+        entries.map(|entry| entry.delivery).collect()
     }
 
     fn finish(&mut self, packet_id: u16, awaits: Awaits) -> Acknowledged {

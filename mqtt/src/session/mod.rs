@@ -168,6 +168,27 @@ impl Session {
         self.queue.len() + self.inflight.len() as u64
     }
 
+    /// True if what is put in now reaches the client soon: no more waits than one window takes,
+    /// and QoS 0 has at least half of its room.
+    #[must_use]
+    pub fn keeps_up(&self) -> bool {
+        self.queue.len() <= self.inflight.window() as u64
+            && self.live_bytes <= self.limits.live_bytes_max / 2
+    }
+
+    /// Takes out the QoS 1 deliveries that are in memory and not acknowledged, in their order,
+    /// and forgets the others: the session has ended, and a Shared Subscription gives what it
+    /// did not deliver to somebody else. QoS 2 is never given to a second client
+    /// [MQTT-4.8.2-5].
+    pub fn take_undelivered(&mut self) -> Vec<Delivery> {
+        let mut taken = self.inflight.take();
+        while let Some(delivery) = self.queue.pop() {
+            taken.push(delivery);
+        }
+        taken.retain(|delivery| delivery.qos == QoS::AtLeastOnce);
+        taken
+    }
+
     /// True if nothing waits to be sent in memory.
     #[must_use]
     pub fn is_drained(&self) -> bool {

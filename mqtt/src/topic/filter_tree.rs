@@ -110,6 +110,24 @@ impl<V> FilterTree<V> {
     }
 
     /// The value of exactly this filter.
+    #[must_use]
+    pub fn get(&self, filter: &str) -> Option<&V> {
+        let mut node = &self.root;
+        let (levels, multi_level) = split_multi_level(filter);
+        for level in levels {
+            node = match level {
+                "+" => node.single_level.as_deref()?,
+                _ => node.exact.get(level)?,
+            };
+        }
+        if multi_level {
+            node.multi_level.as_ref()
+        } else {
+            node.value.as_ref()
+        }
+    }
+
+    /// The value of exactly this filter.
     pub fn get_mut(&mut self, filter: &str) -> Option<&mut V> {
         let mut node = &mut self.root;
         let (levels, multi_level) = split_multi_level(filter);

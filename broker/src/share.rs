@@ -1,0 +1,115 @@
+//! Shared Subscriptions (MQTT 5.0 §4.8.2): who of a group receives a message.
+//!
+//! An exclusive subscription is a group that never has a second member.
+
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use mqtt::{Sharing, TopicFilter, TopicName};
+
+use crate::link::{Link, Readiness};
+use crate::router::Subscription;
+
+/// How a group chooses among its members. Whatever it chooses, a member that cannot take a
+/// message at the moment is passed over for the next one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ShareStrategy {
+    /// One after the other.
+    #[default]
+    RoundRobin,
+    /// Any.
+    Random,
+    /// Always the same, until it is gone or does not keep up.
+    Sticky,
+    /// The same for all messages of one publisher.
+    HashClientId,
+    /// The same for all messages of one topic.
+    HashTopic,
+}
+
+/// The members of one group for one filter.
+#[derive(Debug)]
+pub(crate) struct ShareGroup {
+    /// The whole filter, with the Share Name.
+    pub(crate) filter: TopicFilter,
+    members: Vec<Subscription>,
+    /// Whose turn it is, as far as the strategy needs to know.
+    turn: AtomicUsize,
+    hasher: RandomState,
+}
+
+/// What a choice may depend on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choice<'a> {
+    pub(crate) strategy: ShareStrategy,
+    pub(crate) topic: &'a TopicName,
+    /// The Client Identifier of the publisher; empty for the daemon itself.
+    pub(crate) publisher: &'a str,
+}
+
+impl ShareGroup {
+    pub(crate) fn new(filter: TopicFilter) -> Self {
+        Self {
+            filter,
+            members: Vec::new(),
+            turn: AtomicUsize::new(0),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Adds a member or replaces its subscription. False if the group is another's alone.
+    pub(crate) fn join(&mut self, subscription: Subscription) -> bool {
+        let mut members = self.members.iter_mut();
+        if let Some(member) = members.find(|it| std::ptr::eq(&*it.link, &*subscription.link)) {
+            *member = subscription;
+            return true;
+        }
+        if self.filter.sharing() == Sharing::Exclusive && !self.members.is_empty() {
+            return false;
+        }
+        self.members.push(subscription);
+        true
+    }
+
+    /// Removes a member; true if none is left.
+    pub(crate) fn leave(&mut self, link: &Link) -> bool {
+        self.members
+            .retain(|member| !std::ptr::eq(&*member.link, link));
+        self.members.is_empty()
+    }
+
+    /// The member that is to receive a message: the strategy's choice, or the next that can take
+    /// it at once; else one that is connected; else one whose session waits for it.
+    pub(crate) fn choose(&self, choice: Choice<'_>) -> Option<&Subscription> {
+        let count = self.members.len();
+        let first = match choice.strategy {
+            ShareStrategy::RoundRobin => self.turn.fetch_add(1, Ordering::Relaxed),
+            ShareStrategy::Sticky => self.turn.load(Ordering::Relaxed),
+            ShareStrategy::Random => self.hash(self.turn.fetch_add(1, Ordering::Relaxed)),
+            ShareStrategy::HashClientId => self.hash(choice.publisher),
+            ShareStrategy::HashTopic => self.hash(choice.topic),
+        };
+        let mut best: Option<(Readiness, usize)> = None;
+        for index in (0..count).map(|offset| first.wrapping_add(offset) % count) {
+            let readiness = self.members[index].link.readiness();
+            if best.is_none_or(|(known, _)| readiness > known) {
+                best = Some((readiness, index));
+            }
+            if readiness == Readiness::Ready {
+                break;
+            }
+        }
+        let (_, index) = best.filter(|(readiness, _)| *readiness > Readiness::Ended)?;
+        if choice.strategy == ShareStrategy::Sticky {
+            self.turn.store(index, Ordering::Relaxed);
+        }
+        self.members.get(index)
+    }
+
+    fn hash(&self, value: impl Hash) -> usize {
+        // The cast keeps the low bits, which is all that is wanted.
+        #[expect(clippy::cast_possible_truncation, reason = "see above")]
+        let hash = self.hasher.hash_one(value) as usize;
+        hash
+    }
+}

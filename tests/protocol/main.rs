@@ -1,0 +1,3 @@
+//! The protocol, chapter by chapter, over real sockets and byte by byte.
+
+mod connect;
