@@ -1,24 +1,24 @@
 //! The exchange: what the daemon does with a message and with a subscription, whoever it comes
 //! from. Connections, gateways and bridges all meet here.
 
+mod replay;
+mod subscription;
+
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mqtt::connection::Limits;
-use mqtt::packet::{RetainHandling, SubscriptionOptions};
+use mqtt::packet::SubscriptionOptions;
 use mqtt::session::{Delivery, QueueLimits};
-use mqtt::{Message, Sharing, Timestamp, TopicFilter, TopicName};
-use persistence::{Operation, Position, Store, StoredMessage, StoredSubscription};
+use mqtt::{Message, Timestamp, TopicFilter, TopicName};
+use persistence::{Operation, Position, Store, StoredMessage};
 
 use crate::clock::Clock;
-use crate::link::{Link, NotDelivered, Replay};
+use crate::link::{Link, NotDelivered};
 use crate::registry::Registry;
 use crate::router::{Match, Router, Subscription};
 use crate::share::{Choice, ShareStrategy};
-
-/// Retained messages that are put into a session's queue at a time.
-const REPLAY_BATCH: usize = 64;
 
 /// Bounds that are the daemon's own and not the protocol's.
 #[derive(Clone, Debug)]
@@ -214,133 +214,6 @@ impl Exchange {
         }
         self.store
             .submit(Operation::Retain(message.topic.clone(), kept))
-    }
-
-    /// Makes or replaces a subscription and prepares what retained messages it is due. None if
-    /// the filter is another session's exclusively.
-    pub(crate) fn subscribe(
-        &self,
-        link: &Arc<Link>,
-        filter: TopicFilter,
-        options: SubscriptionOptions,
-        identifier: Option<u32>,
-    ) -> Option<Position> {
-        let entry = Subscription {
-            link: Arc::clone(link),
-            options,
-            identifier,
-        };
-        if !self.router.subscribe(&filter, entry) {
-            return None;
-        }
-        let mut state = link.lock();
-        if state.ended {
-            drop(state);
-            self.router.unsubscribe(&filter, link);
-            return Some(Position(0));
-        }
-        let known = state.subscriptions.insert(filter.clone(), options);
-        let replay = match options.retain_handling {
-            // A Shared Subscription gets none, whoever comes to it (§4.8.2).
-            _ if matches!(filter.sharing(), Sharing::Group(_)) => false,
-            RetainHandling::Send => true,
-            RetainHandling::SendIfNew => known.is_none(),
-            RetainHandling::DoNotSend => false,
-        };
-        if replay {
-            state.replays.push_back(Replay {
-                filter: filter.clone(),
-                options,
-                identifier,
-                after: None,
-            });
-        }
-        drop(state);
-        let stored = link.durable().map(|session| {
-            let subscription = StoredSubscription {
-                filter,
-                options,
-                identifier,
-            };
-            self.store
-                .submit(Operation::Subscribe(session, subscription))
-        });
-        Some(stored.unwrap_or(Position(0)))
-    }
-
-    /// Ends a subscription; false if there was none.
-    pub(crate) fn unsubscribe(&self, link: &Link, filter: &TopicFilter) -> bool {
-        let mut state = link.lock();
-        state.replays.retain(|replay| replay.filter != *filter);
-        let existed = state.subscriptions.remove(filter).is_some();
-        drop(state);
-        self.router.unsubscribe(filter, link);
-        if let Some(session) = link.durable()
-            && existed
-        {
-            self.store
-                .submit(Operation::Unsubscribe(session, filter.clone()));
-        }
-        existed
-    }
-
-    /// Fills a session's queue from where more is waiting: retained messages for new
-    /// subscriptions, and the part of its queue that only the store has. Its owner calls this
-    /// whenever it has sent what was in memory, so a slow one costs no memory.
-    pub(crate) fn refill(&self, link: &Arc<Link>) {
-        self.load_page(link);
-        let mut state = link.lock();
-        while state.session.is_drained() {
-            let Some(mut replay) = state.replays.pop_front() else {
-                return;
-            };
-            drop(state);
-            let after = replay.after.as_ref();
-            let messages = self.router.retained(&replay.filter, after, REPLAY_BATCH);
-            replay.after = messages.last().map(|message| message.topic.clone());
-            let more = messages.len() == REPLAY_BATCH;
-            for message in messages {
-                self.replay(link, message, &replay);
-            }
-            state = link.lock();
-            if more {
-                state.replays.push_front(replay);
-            }
-        }
-    }
-
-    /// Fetches the next part of a session's queue from the store, if its turn has come.
-    pub(crate) fn load_page(&self, link: &Arc<Link>) {
-        let Some(session) = link.stored() else {
-            return;
-        };
-        let Some(request) = link.lock().session.page_wanted() else {
-            return;
-        };
-        let owner = Arc::clone(link);
-        let reply = Box::new(move |page, complete| {
-            let mut state = owner.lock();
-            state.session.page_loaded(page, complete);
-            let waker = state.notify();
-            drop(state);
-            waker.into_iter().for_each(std::task::Waker::wake);
-        });
-        self.store
-            .submit(Operation::LoadPage(session, request, reply));
-    }
-
-    fn replay(&self, link: &Link, message: Arc<Message>, replay: &Replay) {
-        if message.is_expired(self.now()) {
-            return;
-        }
-        let delivery = Delivery {
-            sequence: 0,
-            qos: message.qos.min(replay.options.qos),
-            message,
-            retain: true, // [MQTT-3.3.1-8]
-            subscription_ids: replay.identifier.into_iter().collect(),
-        };
-        self.count(link.deliver(delivery, &mut None, &self.store));
     }
 }
 
