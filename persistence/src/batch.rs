@@ -1,14 +1,15 @@
 //! Many operations folded into one transaction.
 //!
 //! Folding keeps the outcome of applying the operations one by one, but writes less: an entry
-//! that is enqueued and dequeued within the batch is not written at all (commit elision), and of
-//! several retained messages of one topic only the last.
+//! that is enqueued and dequeued within the batch is not written at all (commit elision), nor is
+//! a message that is delayed and published within it, and of several retained messages of one
+//! topic only the last is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mqtt::session::{Delivery, PageRequest};
-use mqtt::{Message, QoS, TopicName};
+use mqtt::{Message, QoS, Timestamp, TopicName};
 use rusqlite::{Connection, Error, Statement, params};
 
 use crate::{Operation, PageReply, SessionId, StoredMessage, row};
@@ -25,6 +26,8 @@ pub(crate) struct Batch {
     retained: BTreeMap<TopicName, Option<Arc<Message>>>,
     /// QoS 2 identifiers: true if received, false if released.
     inbound: BTreeMap<(SessionId, u16), bool>,
+    /// Delayed messages; none if they are not delayed any more.
+    delayed: BTreeMap<u64, Option<Delayed>>,
 }
 
 struct Entry {
@@ -32,6 +35,11 @@ struct Entry {
     qos: QoS,
     retain: bool,
     subscription_ids: Vec<u32>,
+}
+
+struct Delayed {
+    due: Timestamp,
+    message: Arc<Message>,
 }
 
 /// A read that was met while folding: the batch ends before it.
@@ -47,7 +55,8 @@ impl Batch {
         match operation {
             Operation::PutSession { .. }
             | Operation::Subscribe(..)
-            | Operation::Unsubscribe(..) => self.sessions.push(operation),
+            | Operation::Unsubscribe(..)
+            | Operation::Sent(..) => self.sessions.push(operation),
             Operation::DeleteSession(session) => {
                 self.enqueued.retain(|(owner, _), _| *owner != session);
                 self.inbound.retain(|(owner, _), _| *owner != session);
@@ -83,6 +92,14 @@ impl Batch {
             Operation::Release(session, packet_id) => {
                 self.inbound.insert((session, packet_id), false);
             }
+            Operation::Delay { id, due, message } => {
+                self.delayed.insert(id, Some(Delayed { due, message }));
+            }
+            Operation::Undelay(id) => {
+                if !matches!(self.delayed.remove(&id), Some(Some(_))) {
+                    self.delayed.insert(id, None);
+                }
+            }
             Operation::LoadPage(session, request, reply) => {
                 return Some(Page {
                     session,
@@ -100,6 +117,7 @@ impl Batch {
             && self.dequeued.is_empty()
             && self.retained.is_empty()
             && self.inbound.is_empty()
+            && self.delayed.is_empty()
     }
 
     /// Writes everything in one transaction. After an error nothing of it is written.
@@ -111,6 +129,7 @@ impl Batch {
         self.apply_queues(&transaction)?;
         self.apply_retained(&transaction)?;
         self.apply_inbound(&transaction)?;
+        self.apply_delayed(&transaction)?;
         transaction.commit()
     }
 
@@ -164,7 +183,7 @@ impl Batch {
                 &message.properties.as_bytes()[..],
                 message.qos as u8,
                 message.retain,
-                message.expires_at.map(mqtt::Timestamp::as_millis),
+                message.expires_at.map(row::timestamp),
             ])?;
         }
         Ok(())
@@ -180,6 +199,30 @@ impl Batch {
             connection
                 .prepare_cached(sql)?
                 .execute(params![session.0, packet_id])?;
+        }
+        Ok(())
+    }
+
+    fn apply_delayed(&self, connection: &Connection) -> Result<(), Error> {
+        for (id, delayed) in &self.delayed {
+            let Some(Delayed { due, message }) = delayed else {
+                let mut delete = connection.prepare_cached("DELETE FROM delayed WHERE id = ?1")?;
+                delete.execute([id])?;
+                continue;
+            };
+            let mut put = connection.prepare_cached(
+                "INSERT OR REPLACE INTO delayed VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?;
+            put.execute(params![
+                id,
+                row::timestamp(*due),
+                message.topic.as_str(),
+                &message.payload[..],
+                &message.properties.as_bytes()[..],
+                message.qos as u8,
+                message.retain,
+                message.expires_at.map(row::timestamp),
+            ])?;
         }
         Ok(())
     }
@@ -213,7 +256,7 @@ fn change_references(
             &message.properties.as_bytes()[..],
             message.qos as u8,
             message.retain,
-            message.expires_at.map(mqtt::Timestamp::as_millis),
+            message.expires_at.map(row::timestamp),
             change,
         ])?;
         return Ok(());
@@ -241,11 +284,17 @@ fn apply_session(connection: &Connection, operation: &Operation) -> Result<(), E
             expires_at,
         } => {
             let mut put = connection.prepare_cached(
-                "INSERT INTO session VALUES(?1, ?2, ?3, ?4) ON CONFLICT(id)
-                 DO UPDATE SET expiry_seconds = ?3, expires_at = ?4",
+                "INSERT INTO session(id, client_id, expiry_seconds, expires_at)
+                 VALUES(?1, ?2, ?3, ?4) ON CONFLICT(id) DO UPDATE SET
+                     expiry_seconds = ?3, expires_at = ?4,
+                     sent_sequence = iif(?4 IS NULL, NULL, sent_sequence)",
             )?;
-            let expires_at = expires_at.map(mqtt::Timestamp::as_millis);
-            put.execute(params![session.0, &**client_id, expiry_seconds, expires_at])?;
+            put.execute(params![
+                session.0,
+                &**client_id,
+                row::integer(*expiry_seconds),
+                expires_at.map(row::timestamp)
+            ])?;
         }
         Operation::DeleteSession(session) => delete_session(connection, *session)?,
         Operation::Subscribe(session, subscription) => {
@@ -263,11 +312,18 @@ fn apply_session(connection: &Connection, operation: &Operation) -> Result<(), E
                 .prepare_cached("DELETE FROM subscription WHERE session_id = ?1 AND filter = ?2")?;
             delete.execute(params![session.0, filter.as_str()])?;
         }
+        Operation::Sent(session, sequence) => {
+            let mut update =
+                connection.prepare_cached("UPDATE session SET sent_sequence = ?2 WHERE id = ?1")?;
+            update.execute(params![session.0, row::integer(*sequence)])?;
+        }
         Operation::Enqueue { .. }
         | Operation::Dequeue(..)
         | Operation::Retain(..)
         | Operation::Receive(..)
         | Operation::Release(..)
+        | Operation::Delay { .. }
+        | Operation::Undelay(_)
         | Operation::LoadPage(..) => unreachable!("fold keeps only changes of sessions here"),
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! What survives the process: durable sessions with their queues, and retained messages, in one
-//! SQLite database.
+//! What survives the process: durable sessions with their queues, retained and delayed messages,
+//! in one SQLite database.
 //!
 //! One thread owns the database and is its only writer. Everybody else submits [`Operation`]s,
 //! which it applies in the order of submission, many in one transaction (group commit). Each
@@ -28,7 +28,7 @@ mod store;
 mod writer;
 
 pub use operation::{Operation, PageReply, SessionId, StoredMessage};
-pub use recovery::{Recovered, RecoveredSession};
+pub use recovery::{DelayedMessage, Recovered, RecoveredSession};
 pub use row::StoredSubscription;
 pub use schema::OpenStoreError;
 pub use store::{Durability, Options, Position, Store};

@@ -26,7 +26,7 @@ pub type PageReply = Box<dyn FnOnce(Vec<Delivery>, bool) + Send>;
 
 /// One change to what is stored, or a read that must see all changes before it.
 pub enum Operation {
-    /// A durable session begins, or its expiry changes.
+    /// A durable session begins, its expiry changes, or its client comes or goes.
     PutSession {
         /// Which.
         session: SessionId,
@@ -34,7 +34,7 @@ pub enum Operation {
         client_id: Arc<str>,
         /// Seconds that it outlives its connection.
         expiry_seconds: u64,
-        /// When it ends, if its client is away.
+        /// When it ends, if its client is away; none if a connection begins.
         expires_at: Option<Timestamp>,
     },
     /// A session ends, with all that belongs to it.
@@ -66,6 +66,23 @@ pub enum Operation {
     Receive(SessionId, u16),
     /// A QoS 2 identifier was released.
     Release(SessionId, u16),
+    /// The session's connection has ended: entries up to this sequence may have been sent on it,
+    /// later ones were not. 0 if none was.
+    ///
+    /// Submitted once for each connection, before the `PutSession` of the next one. See
+    /// [`crate::RecoveredSession::sent_sequence`].
+    Sent(SessionId, u64),
+    /// A message is kept until it is to be published.
+    Delay {
+        /// From [`crate::Store::next_delayed_id`].
+        id: u64,
+        /// When it is to be published.
+        due: Timestamp,
+        /// What.
+        message: Arc<Message>,
+    },
+    /// A delayed message is published, or is not to be.
+    Undelay(u64),
     /// Reads a part of a session's queue.
     LoadPage(SessionId, PageRequest, PageReply),
 }
@@ -75,7 +92,7 @@ impl Operation {
     pub(crate) fn byte_count(&self) -> usize {
         let body = match self {
             Self::Enqueue { stored, .. } => stored.message.byte_count(),
-            Self::Retain(_, Some(message)) => message.byte_count(),
+            Self::Retain(_, Some(message)) | Self::Delay { message, .. } => message.byte_count(),
             Self::PutSession { .. }
             | Self::DeleteSession(_)
             | Self::Subscribe(..)
@@ -84,6 +101,8 @@ impl Operation {
             | Self::Retain(_, None)
             | Self::Receive(..)
             | Self::Release(..)
+            | Self::Sent(..)
+            | Self::Undelay(_)
             | Self::LoadPage(..) => 0,
         };
         body + size_of::<Self>()
@@ -102,6 +121,9 @@ impl fmt::Debug for Operation {
             Self::Retain(..) => "Retain",
             Self::Receive(..) => "Receive",
             Self::Release(..) => "Release",
+            Self::Sent(..) => "Sent",
+            Self::Delay { .. } => "Delay",
+            Self::Undelay(_) => "Undelay",
             Self::LoadPage(..) => "LoadPage",
         };
         formatter.write_str(name)

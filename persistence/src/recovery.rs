@@ -16,6 +16,27 @@ pub struct Recovered {
     pub sessions: Vec<RecoveredSession>,
     /// The retained messages.
     pub retained: Vec<Arc<Message>>,
+    /// The delayed messages, the one that is due first in front.
+    pub delayed: Vec<DelayedMessage>,
+}
+
+/// A message that is still to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DelayedMessage {
+    /// Its number.
+    pub id: u64,
+    /// When it is to be published.
+    pub due: Timestamp,
+    /// What.
+    pub message: Arc<Message>,
+}
+
+/// The greatest numbers that are in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    pub(crate) session: u64,
+    pub(crate) message: u64,
+    pub(crate) delayed: u64,
 }
 
 /// A durable session as it was left.
@@ -37,27 +58,40 @@ pub struct RecoveredSession {
     pub first_sequence: u64,
     /// The sequence that the next new entry gets.
     pub next_sequence: u64,
+    /// Entries up to this sequence may have been sent before, so they are sent again with DUP
+    /// [MQTT-3.3.1-1]; it is below `next_sequence`.
+    ///
+    /// Nothing is written for a message that is sent. While a connection may be sending, which
+    /// its [`crate::Operation::PutSession`] says, all that a crash leaves in the queue may have
+    /// been sent. When it ends, [`crate::Operation::Sent`] says how far it came. So DUP is never
+    /// missing, provided that a resumed session sends nothing before that `PutSession` is
+    /// durable; what waited behind the window of a connection that a crash ended has it for
+    /// nothing, which the specification allows: DUP says that a packet might have come before.
+    pub sent_sequence: u64,
     /// QoS 2 identifiers that its client has not released.
     pub received: Vec<u16>,
 }
 
-/// Reads everything but the queues; also the greatest session and message numbers in use.
-pub(crate) fn recover(connection: &Connection) -> Result<(Recovered, u64, u64), Error> {
+/// Reads everything but the queues.
+pub(crate) fn recover(connection: &Connection) -> Result<(Recovered, Numbers), Error> {
     delete_orphans(connection)?;
+    settle_sent(connection)?;
     let mut sessions = sessions(connection)?;
     subscriptions(connection, &mut sessions)?;
     queues(connection, &mut sessions)?;
     inbound(connection, &mut sessions)?;
-    let last_session = sessions.keys().next_back().map_or(0, |id| id.0);
-    let last_message =
-        connection.query_row("SELECT coalesce(max(id), 0) FROM message", [], |row| {
-            row.get(0)
-        })?;
+    let last = |sql| connection.query_row(sql, [], |row| row.get(0));
+    let numbers = Numbers {
+        session: sessions.keys().next_back().map_or(0, |id| id.0),
+        message: last("SELECT coalesce(max(id), 0) FROM message")?,
+        delayed: last("SELECT coalesce(max(id), 0) FROM delayed")?,
+    };
     let recovered = Recovered {
         sessions: sessions.into_values().collect(),
         retained: retained(connection)?,
+        delayed: delayed(connection)?,
     };
-    Ok((recovered, last_session, last_message))
+    Ok((recovered, numbers))
 }
 
 /// Removes queues without a session: what sessions that do not survive a restart had spilled.
@@ -72,11 +106,26 @@ fn delete_orphans(connection: &Connection) -> Result<(), Error> {
     Ok(())
 }
 
+/// Writes down for each session how far its connections may have sent: whatever is still there
+/// if one was sending, and never further than the queue goes, since sequences begin again behind
+/// what is left of it.
+fn settle_sent(connection: &Connection) -> Result<(), Error> {
+    connection.execute(
+        "UPDATE session SET sent_sequence = queued.last FROM (
+             SELECT id, coalesce((SELECT max(sequence) FROM queue WHERE session_id = id), 0) AS last
+             FROM session) AS queued
+         WHERE session.id = queued.id
+             AND (sent_sequence IS NULL OR sent_sequence > queued.last)",
+        [],
+    )?;
+    Ok(())
+}
+
 type Sessions = BTreeMap<SessionId, RecoveredSession>;
 
 fn sessions(connection: &Connection) -> Result<Sessions, Error> {
-    let mut statement =
-        connection.prepare("SELECT id, client_id, expiry_seconds, expires_at FROM session")?;
+    let mut statement = connection
+        .prepare("SELECT id, client_id, expiry_seconds, expires_at, sent_sequence FROM session")?;
     let rows = statement.query_map([], |row| {
         let client_id: String = row.get(1)?;
         let expires_at: Option<u64> = row.get(3)?;
@@ -89,6 +138,7 @@ fn sessions(connection: &Connection) -> Result<Sessions, Error> {
             waiting: 0,
             first_sequence: 1,
             next_sequence: 1,
+            sent_sequence: row.get(4)?,
             received: Vec::new(),
         })
     })?;
@@ -138,5 +188,20 @@ fn retained(connection: &Connection) -> Result<Vec<Arc<Message>>, Error> {
     let mut statement = connection
         .prepare("SELECT topic, payload, properties, qos, retain, expires_at FROM retained")?;
     let rows = statement.query_map([], |row| row::message(row, 0).map(Arc::new))?;
+    rows.collect()
+}
+
+fn delayed(connection: &Connection) -> Result<Vec<DelayedMessage>, Error> {
+    let mut statement = connection.prepare(
+        "SELECT id, due, topic, payload, properties, qos, retain, expires_at FROM delayed
+         ORDER BY due, id",
+    )?;
+    let rows = statement.query_map([], |row| {
+        Ok(DelayedMessage {
+            id: row.get(0)?,
+            due: Timestamp::from_millis(row.get(1)?),
+            message: Arc::new(row::message(row, 2)?),
+        })
+    })?;
     rows.collect()
 }

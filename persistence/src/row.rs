@@ -24,6 +24,16 @@ fn corrupt(column: usize, kind: Type, problem: impl std::fmt::Display) -> Error 
     Error::FromSqlConversionFailure(column, kind, problem.to_string().into())
 }
 
+/// A number as a column can hold it: one of 2^63 or more, which only a time without end is, is
+/// the greatest.
+pub(crate) fn integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn timestamp(timestamp: Timestamp) -> i64 {
+    integer(timestamp.as_millis())
+}
+
 pub(crate) fn qos(row: &Row<'_>, column: usize) -> Result<QoS, Error> {
     let number: u8 = row.get(column)?;
     QoS::from_u8(number).ok_or_else(|| corrupt(column, Type::Integer, "no QoS"))

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-/// Counted up with every change of the tables.
-const SCHEMA_VERSION: i64 = 1;
+/// What leads from each version of the tables to the next, the first from an empty file. A new
+/// version is a new step at the end; those that files have gone through are never changed.
+const MIGRATIONS: [&str; 2] = [VERSION_1, VERSION_2];
+const SCHEMA_VERSION: usize = MIGRATIONS.len();
 const DATABASE_FILE: &str = "tidegate.db";
 const LOCK_FILE: &str = "tidegate.lock";
 
 /// `refs` counts the queue entries that a message body stands in.
-const TABLES: &str = "
+const VERSION_1: &str = "
 CREATE TABLE session(
     id INTEGER PRIMARY KEY, client_id TEXT NOT NULL UNIQUE,
     expiry_seconds INTEGER NOT NULL, expires_at INTEGER);
@@ -34,6 +36,14 @@ CREATE TABLE retained(
     topic TEXT PRIMARY KEY, payload BLOB NOT NULL, properties BLOB NOT NULL,
     qos INTEGER NOT NULL, retain INTEGER NOT NULL, expires_at INTEGER) WITHOUT ROWID;
 ";
+/// `sent_sequence` is null while a connection may be sending.
+const VERSION_2: &str = "
+CREATE TABLE delayed(
+    id INTEGER PRIMARY KEY, due INTEGER NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL,
+    properties BLOB NOT NULL, qos INTEGER NOT NULL, retain INTEGER NOT NULL,
+    expires_at INTEGER);
+ALTER TABLE session ADD COLUMN sent_sequence INTEGER;
+";
 
 /// Why the store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +65,7 @@ pub enum OpenStoreError {
         /// Which.
         file: PathBuf,
         /// Its version.
-        found: i64,
+        found: usize,
     },
     /// SQLite refused, for example because the file is damaged.
     #[error("the store {file} cannot be opened: {source}")]
@@ -108,9 +118,9 @@ fn lock(directory: &Path) -> Result<File, OpenStoreError> {
 }
 
 /// Opens the file and brings it to the current version; a newer one is left alone.
-fn open_file(file: &Path) -> Result<(Connection, i64), rusqlite::Error> {
+fn open_file(file: &Path) -> Result<(Connection, usize), rusqlite::Error> {
     let mut connection = Connection::open(file)?;
-    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let found: usize = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if found > SCHEMA_VERSION {
         return Ok((connection, found));
     }
@@ -120,11 +130,17 @@ fn open_file(file: &Path) -> Result<(Connection, i64), rusqlite::Error> {
     // In KiB when negative. Bounded: memory must not grow with the database.
     connection.pragma_update(None, "cache_size", -8192)?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
-    if found == 0 {
+    migrate(&mut connection, found)?;
+    Ok((connection, SCHEMA_VERSION))
+}
+
+/// Takes the steps from a version to the current one, each wholly or not at all.
+fn migrate(connection: &mut Connection, from: usize) -> Result<(), rusqlite::Error> {
+    for (version, step) in MIGRATIONS.iter().enumerate().skip(from) {
         let transaction = connection.transaction()?;
-        transaction.execute_batch(TABLES)?;
-        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", version + 1)?;
         transaction.commit()?;
     }
-    Ok((connection, SCHEMA_VERSION))
+    Ok(())
 }

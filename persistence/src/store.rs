@@ -65,6 +65,7 @@ pub(crate) struct Shared {
     waiters: Mutex<Waiters>,
     next_message: AtomicU64,
     next_session: AtomicU64,
+    next_delayed: AtomicU64,
     writer: Mutex<Option<JoinHandle<()>>>,
     file: PathBuf,
 }
@@ -95,16 +96,16 @@ impl Store {
             file: file.clone(),
             source,
         };
-        let (recovered, session, message) =
-            recovery::recover(&database.connection).map_err(failed)?;
+        let (recovered, last) = recovery::recover(&database.connection).map_err(failed)?;
         let shared = Arc::new(Shared {
             options,
             submitted: Mutex::default(),
             arrived: Condvar::new(),
             durable: AtomicU64::new(0),
             waiters: Mutex::default(),
-            next_message: AtomicU64::new(message + 1),
-            next_session: AtomicU64::new(session + 1),
+            next_message: AtomicU64::new(last.message + 1),
+            next_session: AtomicU64::new(last.session + 1),
+            next_delayed: AtomicU64::new(last.delayed + 1),
             writer: Mutex::default(),
             file: file.clone(),
         });
@@ -157,6 +158,14 @@ impl Store {
                 .as_ref()
                 .map_or(0, |it| it.next_session.fetch_add(1, Ordering::Relaxed)),
         )
+    }
+
+    /// A number for a message that is about to be delayed.
+    #[must_use]
+    pub fn next_delayed_id(&self) -> u64 {
+        self.shared
+            .as_ref()
+            .map_or(0, |it| it.next_delayed.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Hands an operation to the writer. Never waits; see [`Store::poll_room`].

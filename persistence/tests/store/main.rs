@@ -6,6 +6,11 @@
     reason = "a test fails by panicking"
 )]
 
+mod delayed;
+mod migration;
+mod sent;
+
+use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
@@ -61,12 +66,46 @@ fn stored(store: &Store, number: u64) -> StoredMessage {
 }
 
 fn put_session(store: &Store, session: SessionId, client_id: &str) -> Position {
+    let expires_at = Some(Timestamp::from_millis(5));
+    put_session_until(store, session, client_id, expires_at)
+}
+
+fn put_session_until(
+    store: &Store,
+    session: SessionId,
+    client_id: &str,
+    expires_at: Option<Timestamp>,
+) -> Position {
     store.submit(Operation::PutSession {
         session,
         client_id: client_id.into(),
         expiry_seconds: 60,
-        expires_at: Some(Timestamp::from_millis(5)),
+        expires_at,
     })
+}
+
+/// What a crash at this moment would leave: the files as they are while the store is open.
+fn crash(directory: &Path) -> tempfile::TempDir {
+    let left = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), left.path().join(entry.file_name())).unwrap();
+    }
+    left
+}
+
+/// The length of the write-ahead log, which every commit that writes something changes.
+fn log_length(directory: &Path) -> u64 {
+    let log = directory.join("tidegate.db-wal");
+    std::fs::metadata(log).unwrap().len()
+}
+
+/// Waits long between two commits, so that what is submitted after the first is one batch.
+fn patient() -> Options {
+    Options {
+        commit_interval: Duration::from_millis(300),
+        ..Options::default()
+    }
 }
 
 fn page(store: &Store, session: SessionId, from: u64, count: usize) -> (Vec<Delivery>, bool) {
@@ -197,25 +236,17 @@ fn a_body_is_stored_once_and_goes_with_its_last_reference() {
 #[test]
 fn an_entry_acknowledged_before_its_commit_is_not_written() {
     let directory = tempfile::tempdir().unwrap();
-    let options = Options {
-        commit_interval: Duration::from_millis(300),
-        ..Options::default()
-    };
-    let (store, _) = Store::open(directory.path(), options).unwrap();
+    let (store, _) = Store::open(directory.path(), patient()).unwrap();
     let session = store.next_session_id();
     // The first commit comes at once; what follows within the interval is one batch.
     wait_durable(&store, put_session(&store, session, "c"));
-    let wal = directory.path().join("tidegate.db-wal");
-    let before = std::fs::metadata(&wal).unwrap().len();
+    let before = log_length(directory.path());
     let body = stored(&store, 1);
     enqueue(&store, session, 1, &body);
     let last = store.submit(Operation::Dequeue(session, 1));
     wait_durable(&store, last);
-    assert_eq!(
-        std::fs::metadata(&wal).unwrap().len(),
-        before,
-        "nothing was written"
-    );
+    let after = log_length(directory.path());
+    assert_eq!(after, before, "nothing was written");
     store.close();
 }
 
@@ -284,5 +315,26 @@ fn what_a_session_without_a_record_spilled_is_gone_after_a_restart() {
     assert_eq!(recovered.sessions.len(), 1);
     assert!(page(&store, spilled, 1, 10).0.is_empty());
     assert_eq!(numbers(&page(&store, kept, 1, 10).0), [1]);
+    store.close();
+}
+
+#[test]
+fn a_session_without_end_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(directory.path(), Options::default()).unwrap();
+    let position = store.submit(Operation::PutSession {
+        session: store.next_session_id(),
+        client_id: "c".into(),
+        expiry_seconds: u64::MAX,
+        expires_at: Some(Timestamp::from_millis(u64::MAX)),
+    });
+    wait_durable(&store, position);
+    store.close();
+    let (store, recovered) = Store::open(directory.path(), Options::default()).unwrap();
+    let [session] = &recovered.sessions[..] else {
+        panic!("{recovered:?}")
+    };
+    assert!(session.expiry_seconds > u64::MAX / 4);
+    assert!(session.expires_at > Some(Timestamp::from_millis(u64::MAX / 4)));
     store.close();
 }

@@ -1,0 +1,47 @@
+//! Files of earlier versions.
+
+use super::*;
+
+/// A database as version 1 left it, with a client connected.
+const VERSION_1: &str = include_str!("version_1.sql");
+
+#[test]
+fn a_file_of_version_1_is_opened_with_its_content() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tidegate.db");
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    connection.execute_batch(VERSION_1).unwrap();
+    drop(connection);
+
+    let (store, recovered) = Store::open(directory.path(), Options::default()).unwrap();
+    let [session] = &recovered.sessions[..] else {
+        panic!("{recovered:?}")
+    };
+    assert_eq!((session.id, &*session.client_id), (SessionId(7), "c"));
+    assert_eq!((session.expiry_seconds, session.expires_at), (60, None));
+    assert_eq!(session.subscriptions.len(), 1);
+    assert_eq!(session.subscriptions[0].filter.as_str(), "t/#");
+    assert_eq!(session.received, [9]);
+    assert_eq!((session.waiting, session.next_sequence), (2, 6));
+    assert_eq!(session.sent_sequence, 5, "version 1 did not say");
+    let mut retained = (*message("r", 3)).clone();
+    retained.retain = true;
+    assert_eq!(recovered.retained, [Arc::new(retained)]);
+    assert!(recovered.delayed.is_empty());
+    let (found, complete) = page(&store, session.id, 1, 10);
+    assert_eq!((numbers(&found), complete), (vec![1, 2], true));
+    assert_eq!(found[1].subscription_ids, [300_000]);
+    assert!(store.next_message_id() > 2);
+
+    // It is as good as one that was made by this version.
+    let delayed = store.submit(Operation::Delay {
+        id: store.next_delayed_id(),
+        due: Timestamp::from_millis(1),
+        message: message("t", 4),
+    });
+    wait_durable(&store, delayed);
+    store.close();
+    let (store, recovered) = Store::open(directory.path(), Options::default()).unwrap();
+    assert_eq!((recovered.sessions.len(), recovered.delayed.len()), (1, 1));
+    store.close();
+}
