@@ -283,6 +283,12 @@ fn apply_session(connection: &Connection, operation: &Operation) -> Result<(), E
             expiry_seconds,
             expires_at,
         } => {
+            // A client may begin its next session before the end of the last one is submitted.
+            let mut namesake = connection
+                .prepare_cached("SELECT id FROM session WHERE client_id = ?1 AND id <> ?2")?;
+            if let Some(id) = query_u64(&mut namesake, params![&**client_id, session.0])? {
+                delete_session(connection, SessionId(id))?;
+            }
             let mut put = connection.prepare_cached(
                 "INSERT INTO session(id, client_id, expiry_seconds, expires_at)
                  VALUES(?1, ?2, ?3, ?4) ON CONFLICT(id) DO UPDATE SET

@@ -94,7 +94,8 @@ pub(crate) fn recover(connection: &Connection) -> Result<(Recovered, Numbers), E
     Ok((recovered, numbers))
 }
 
-/// Removes queues without a session: what sessions that do not survive a restart had spilled.
+/// Removes what belongs to no session: queues that sessions that do not survive a restart had
+/// spilled, and what was written for a session whose name another one had taken.
 fn delete_orphans(connection: &Connection) -> Result<(), Error> {
     let mut statement = connection.prepare(
         "SELECT DISTINCT session_id FROM queue WHERE session_id NOT IN (SELECT id FROM session)",
@@ -103,7 +104,10 @@ fn delete_orphans(connection: &Connection) -> Result<(), Error> {
     for orphan in orphans.collect::<Result<Vec<_>, _>>()? {
         batch::delete_session(connection, orphan)?;
     }
-    Ok(())
+    connection.execute_batch(
+        "DELETE FROM subscription WHERE session_id NOT IN (SELECT id FROM session);
+         DELETE FROM inbound WHERE session_id NOT IN (SELECT id FROM session);",
+    )
 }
 
 /// Writes down for each session how far its connections may have sent: whatever is still there

@@ -338,3 +338,24 @@ fn a_session_without_end_is_kept() {
     assert!(session.expires_at > Some(Timestamp::from_millis(u64::MAX / 4)));
     store.close();
 }
+
+#[test]
+fn a_session_may_begin_before_the_one_of_the_same_name_is_deleted() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(directory.path(), Options::default()).unwrap();
+    let (old, new) = (store.next_session_id(), store.next_session_id());
+    put_session(&store, old, "c");
+    let (first, second) = (stored(&store, 1), stored(&store, 2));
+    wait_durable(&store, enqueue(&store, old, 1, &first));
+    put_session(&store, new, "c");
+    enqueue(&store, new, 1, &second);
+    wait_durable(&store, enqueue(&store, old, 2, &second));
+    wait_durable(&store, store.submit(Operation::DeleteSession(old)));
+    store.close();
+    let (store, recovered) = Store::open(directory.path(), Options::default()).unwrap();
+    let found: Vec<_> = recovered.sessions.iter().map(|it| it.id).collect();
+    assert_eq!(found, [new]);
+    assert_eq!(numbers(&page(&store, new, 1, 10).0), [2]);
+    assert!(page(&store, old, 1, 10).0.is_empty());
+    store.close();
+}
