@@ -5,6 +5,8 @@
     reason = "these are tests, also outside their functions"
 )]
 
+mod conformance;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
