@@ -14,4 +14,5 @@ mod malformed;
 mod mosquitto_clients;
 mod paho;
 mod plant;
+mod retained;
 mod uplink;

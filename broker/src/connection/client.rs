@@ -236,7 +236,7 @@ impl Client {
             .release(&mut self.protocol, &self.exchange.store, context);
     }
 
-    /// Encodes deliveries while there is room; true if there may be more.
+    /// Encodes deliveries while there is room; true if there may be more, also for want of room.
     pub(super) fn fill(&mut self) -> bool {
         self.exchange.refill(&self.link);
         let now = self.exchange.now();
@@ -245,7 +245,7 @@ impl Client {
         if state.order_for(self.owner).is_some() {
             return false;
         }
-        let mut more = false;
+        let mut more = !self.outbox.wants_more();
         while self.outbox.wants_more() {
             let Some(outgoing) = state.session.next(now, &mut expired) else {
                 break;
