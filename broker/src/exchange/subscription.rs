@@ -1,0 +1,81 @@
+//! Making and ending subscriptions.
+
+use std::sync::Arc;
+
+use mqtt::packet::{RetainHandling, SubscriptionOptions};
+use mqtt::{Sharing, TopicFilter};
+use persistence::{Operation, Position, StoredSubscription};
+
+use super::Exchange;
+use crate::link::{Link, Replay};
+use crate::router::Subscription;
+
+impl Exchange {
+    /// Makes or replaces a subscription and prepares what retained messages it is due. None if
+    /// the filter is another session's exclusively.
+    pub(crate) fn subscribe(
+        &self,
+        link: &Arc<Link>,
+        filter: TopicFilter,
+        options: SubscriptionOptions,
+        identifier: Option<u32>,
+    ) -> Option<Position> {
+        let entry = Subscription {
+            link: Arc::clone(link),
+            options,
+            identifier,
+        };
+        if !self.router.subscribe(&filter, entry) {
+            return None;
+        }
+        let mut state = link.lock();
+        if state.ended {
+            drop(state);
+            self.router.unsubscribe(&filter, link);
+            return Some(Position(0));
+        }
+        let known = state.subscriptions.insert(filter.clone(), options);
+        let replay = match options.retain_handling {
+            // A Shared Subscription gets none, whoever comes to it (§4.8.2).
+            _ if matches!(filter.sharing(), Sharing::Group(_)) => false,
+            RetainHandling::Send => true,
+            RetainHandling::SendIfNew => known.is_none(),
+            RetainHandling::DoNotSend => false,
+        };
+        if replay {
+            state.replays.push_back(Replay {
+                filter: filter.clone(),
+                options,
+                identifier,
+                after: None,
+            });
+        }
+        drop(state);
+        let stored = link.durable().map(|session| {
+            let subscription = StoredSubscription {
+                filter,
+                options,
+                identifier,
+            };
+            self.store
+                .submit(Operation::Subscribe(session, subscription))
+        });
+        Some(stored.unwrap_or(Position(0)))
+    }
+
+    /// Ends a subscription; false if there was none.
+    pub(crate) fn unsubscribe(&self, link: &Link, filter: &TopicFilter) -> bool {
+        let mut state = link.lock();
+        state.replays.retain(|replay| replay.filter != *filter);
+        let existed = state.subscriptions.remove(filter).is_some();
+        drop(state);
+        self.router.unsubscribe(filter, link);
+        if let Some(session) = link.durable()
+            && existed
+        {
+            self.store
+                .submit(Operation::Unsubscribe(session, filter.clone()));
+        }
+        existed
+    }
+}
