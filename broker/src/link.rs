@@ -167,40 +167,12 @@ impl Link {
         if state.owner.is_none() && !delivery.qos.is_acknowledged() {
             return Ok(Position(0));
         }
-        let (message, qos, retain) = (delivery.message.clone(), delivery.qos, delivery.retain);
-        let subscription_ids = delivery.subscription_ids.clone();
-        let (sequence, to_store) = match state.session.enqueue(delivery) {
-            Enqueue::Kept { sequence } => (sequence, self.durable && sequence > 0),
-            Enqueue::Spilled { sequence } => (sequence, true),
-            Enqueue::Dropped => {
-                drop(state);
-                self.count_dropped();
-                return Err(NotDelivered::NoRoom);
-            }
+        let position = self.put(&mut state, delivery, body, store);
+        let Some(position) = position else {
+            drop(state);
+            self.count_dropped();
+            return Err(NotDelivered::NoRoom);
         };
-        let mut position = Position(0);
-        if let Some(session) = self.stored
-            && to_store
-        {
-            if !self.durable {
-                self.spilled.store(sequence, Ordering::Relaxed);
-            }
-            let stored = body
-                .get_or_insert_with(|| StoredMessage {
-                    id: store.next_message_id(),
-                    message,
-                })
-                .clone();
-            // Under the lock, so that the store sees each queue in its order.
-            position = store.submit(Operation::Enqueue {
-                session,
-                sequence,
-                stored,
-                qos,
-                retain,
-                subscription_ids,
-            });
-        }
         let waker = state.notify();
         drop(state);
         if let Some(waker) = waker {
@@ -221,6 +193,44 @@ impl Link {
         } else {
             Readiness::Behind
         }
+    }
+
+    /// The part of [`Link::deliver`] under the lock; does not wake the owner and counts nothing.
+    pub(crate) fn put(
+        &self,
+        state: &mut LinkState,
+        delivery: Delivery,
+        body: &mut Option<StoredMessage>,
+        store: &Store,
+    ) -> Option<Position> {
+        let (message, qos, retain) = (delivery.message.clone(), delivery.qos, delivery.retain);
+        let subscription_ids = delivery.subscription_ids.clone();
+        let (sequence, to_store) = match state.session.enqueue(delivery) {
+            Enqueue::Kept { sequence } => (sequence, self.durable && sequence > 0),
+            Enqueue::Spilled { sequence } => (sequence, true),
+            Enqueue::Dropped => return None,
+        };
+        let Some(session) = self.stored.filter(|_| to_store) else {
+            return Some(Position(0));
+        };
+        if !self.durable {
+            self.spilled.store(sequence, Ordering::Relaxed);
+        }
+        let stored = body
+            .get_or_insert_with(|| StoredMessage {
+                id: store.next_message_id(),
+                message,
+            })
+            .clone();
+        // Under the lock, so that the store sees each queue in its order.
+        Some(store.submit(Operation::Enqueue {
+            session,
+            sequence,
+            stored,
+            qos,
+            retain,
+            subscription_ids,
+        }))
     }
 
     /// The session is done with the queue entry of this sequence.

@@ -8,7 +8,7 @@ use mqtt::session::Delivery;
 use persistence::Operation;
 
 use super::Exchange;
-use crate::link::{Link, Replay};
+use crate::link::{Link, LinkState, Replay};
 
 /// Retained messages that are put into a session's queue at a time.
 const REPLAY_BATCH: usize = 64;
@@ -27,14 +27,14 @@ impl Exchange {
             drop(state);
             let after = replay.after.as_ref();
             let messages = self.router.retained(&replay.filter, after, REPLAY_BATCH);
-            replay.after = messages.last().map(|message| message.topic.clone());
-            let more = messages.len() == REPLAY_BATCH;
-            for message in messages {
-                self.replay(link, message, &replay);
-            }
+            let is_last = messages.len() < REPLAY_BATCH;
             state = link.lock();
-            if more {
+            let has_room = self.replay(link, &mut state, &mut replay, messages);
+            if !(has_room && is_last) {
                 state.replays.push_front(replay);
+            }
+            if !has_room {
+                return;
             }
         }
     }
@@ -59,17 +59,33 @@ impl Exchange {
             .submit(Operation::LoadPage(session, request, reply));
     }
 
-    fn replay(&self, link: &Link, message: Arc<Message>, replay: &Replay) {
-        if message.is_expired(self.now()) {
-            return;
+    /// Puts retained messages into a session's queue. False if there is no room for the rest,
+    /// which then comes when the queue is drained again: none of them is dropped.
+    fn replay(
+        &self,
+        link: &Link,
+        state: &mut LinkState,
+        replay: &mut Replay,
+        messages: Vec<Arc<Message>>,
+    ) -> bool {
+        let now = self.now();
+        for message in messages {
+            let topic = message.topic.clone();
+            let delivery = Delivery {
+                sequence: 0,
+                qos: message.qos.min(replay.options.qos),
+                message,
+                retain: true, // [MQTT-3.3.1-8]
+                subscription_ids: replay.identifier.into_iter().collect(),
+            };
+            if !delivery.message.is_expired(now) {
+                if !state.session.has_room(&delivery) {
+                    return false;
+                }
+                link.put(state, delivery, &mut None, &self.store);
+            }
+            replay.after = Some(topic);
         }
-        let delivery = Delivery {
-            sequence: 0,
-            qos: message.qos.min(replay.options.qos),
-            message,
-            retain: true, // [MQTT-3.3.1-8]
-            subscription_ids: replay.identifier.into_iter().collect(),
-        };
-        self.count(link.deliver(delivery, &mut None, &self.store));
+        true
     }
 }

@@ -208,6 +208,30 @@ fn many_retained_messages_are_replayed_batch_by_batch() {
 }
 
 #[test]
+fn retained_messages_wait_for_room_in_the_session() {
+    for level in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+        let mut exchange = exchange(Store::disabled());
+        exchange.bounds.retained_messages_max = 1_000;
+        exchange.bounds.queue.messages_max = 10;
+        exchange.bounds.queue.live_bytes_max = 3_000;
+        let publisher = attach(&exchange, "p", true, 0).link;
+        for number in 0..200 {
+            let topic = format!("r/{number}");
+            exchange.publish(message(&topic, "x", QoS::AtLeastOnce, true), &publisher);
+        }
+        let client = attach(&exchange, "c", true, 0).link;
+        subscribe(&exchange, &client, "r/#", qos(level));
+        let batches = std::iter::from_fn(|| {
+            let batch = received(&exchange, &client).len();
+            (batch > 0).then_some(batch)
+        });
+        assert_eq!(batches.sum::<usize>(), 200, "{level:?}");
+        let dropped = &exchange.counters.dropped;
+        assert_eq!(dropped.load(std::sync::atomic::Ordering::Relaxed), 0);
+    }
+}
+
+#[test]
 fn a_session_is_resumed_taken_over_or_begun_anew() {
     let exchange = exchange(Store::disabled());
     let publisher = attach(&exchange, "p", true, 0).link;

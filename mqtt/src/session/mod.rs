@@ -87,16 +87,25 @@ impl Session {
     ///
     /// Its sequence is assigned here. QoS 0 beyond the byte budget is dropped.
     pub fn enqueue(&mut self, delivery: Delivery) -> Enqueue {
+        if !self.has_room(&delivery) {
+            return Enqueue::Dropped;
+        }
         if delivery.qos.is_acknowledged() {
             return self.queue.push(delivery);
         }
-        let bytes = delivery.message.memory_bytes();
-        if self.live_bytes + bytes > self.limits.live_bytes_max {
-            return Enqueue::Dropped;
-        }
-        self.live_bytes += bytes;
+        self.live_bytes += delivery.message.memory_bytes();
         self.live.push_back(delivery);
         Enqueue::Kept { sequence: 0 }
+    }
+
+    /// Whether this delivery would not be dropped.
+    #[must_use]
+    pub fn has_room(&self, delivery: &Delivery) -> bool {
+        if delivery.qos.is_acknowledged() {
+            return self.queue.has_room();
+        }
+        let bytes = self.live_bytes + delivery.message.memory_bytes();
+        self.live.is_empty() || bytes <= self.limits.live_bytes_max
     }
 
     /// The next packet to send, if the flow control window allows one.

@@ -14,7 +14,7 @@ pub struct QueueLimits {
     pub messages_max: usize,
     /// Bytes of QoS 1 and 2 deliveries in memory; one larger delivery is still kept.
     pub bytes_max: usize,
-    /// Bytes of QoS 0 deliveries.
+    /// Bytes of QoS 0 deliveries; one larger delivery is still kept.
     pub live_bytes_max: usize,
     /// QoS 1 and 2 deliveries altogether; beyond it new ones are dropped.
     pub stored_messages_max: u64,
@@ -97,15 +97,20 @@ impl Queue {
         self.entries.len() as u64 + self.spilled.count
     }
 
+    pub(super) fn has_room(&self) -> bool {
+        (self.stored || !self.spills()) && self.len() < self.limits.stored_messages_max
+    }
+
+    /// True if what comes goes to the store only.
+    fn spills(&self) -> bool {
+        self.spilled.count > 0 || self.is_full()
+    }
+
+    /// Takes in a delivery, for which there must be room.
     pub(super) fn push(&mut self, mut delivery: Delivery) -> Enqueue {
-        let spill = self.spilled.count > 0 || self.is_full();
-        let no_room = spill && !self.stored || self.len() >= self.limits.stored_messages_max;
-        if no_room {
-            return Enqueue::Dropped;
-        }
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        if spill {
+        if self.spills() {
             if self.spilled.count == 0 {
                 self.spilled.first = sequence;
             }

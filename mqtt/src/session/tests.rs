@@ -122,6 +122,25 @@ fn qos_0_beyond_its_bytes_is_dropped() {
 }
 
 #[test]
+fn a_delivery_larger_than_the_budget_is_kept_alone() {
+    let mut session = Session::new(LIMITS, false);
+    let message = Message::new(TopicName::new("t").unwrap(), vec![0; 3_000]);
+    let large = Delivery {
+        message: Arc::new(message),
+        ..delivery(QoS::AtMostOnce, 0)
+    };
+    let kept = Enqueue::Kept { sequence: 0 };
+    assert_eq!(session.enqueue(large.clone()), kept);
+    assert_eq!(
+        session.enqueue(delivery(QoS::AtMostOnce, 1)),
+        Enqueue::Dropped
+    );
+    assert!(session.next(NOW, &mut Vec::new()).is_some());
+    assert_eq!(session.enqueue(delivery(QoS::AtMostOnce, 1)), kept);
+    assert_eq!(session.enqueue(large), Enqueue::Dropped);
+}
+
+#[test]
 fn an_expired_delivery_is_reported_and_not_sent() {
     let mut session = Session::new(LIMITS, true);
     let mut old = delivery(QoS::AtLeastOnce, 0);
