@@ -1,6 +1,8 @@
 //! What is said of a configuration that is wrong, by `start` and by `check`.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use tests::daemon::tidegate;
@@ -106,4 +108,30 @@ fn a_good_file_passes_the_check_and_is_not_run() {
     let mut process = Process::start(&mut command, folder.path(), "check");
     assert_eq!(process.wait().code(), Some(0), "{}", process.log());
     assert!(!data.exists());
+}
+
+#[test]
+fn a_variable_that_is_not_text_is_refused_if_it_is_a_setting_and_ignored_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    let not_text = OsStr::from_bytes(b"b\xffd");
+    let table = [
+        ("UNRELATED", not_text, Some(0), ""),
+        ("TIDEGATE_LOG__LEVEL", OsStr::new("info"), Some(0), ""),
+        (
+            "TIDEGATE_STORE__PATH",
+            not_text,
+            Some(EXIT_CONFIG),
+            "tidegate: environment variable TIDEGATE_STORE__PATH: the variable is not UTF-8 text\n",
+        ),
+    ];
+    for (name, value, code, complaint) in table {
+        let mut command = tidegate(["check"]);
+        command.env(name, value).current_dir(folder.path());
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), code, "{name}: {output:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), complaint);
+    }
+    let mut command = tidegate(["check"]);
+    command.env(OsStr::from_bytes(b"\xff"), not_text);
+    assert!(command.output().unwrap().status.success());
 }

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::ENVIRONMENT_PREFIX;
 use crate::demo;
 
 /// Wrong configuration, as in sysexits.
@@ -60,9 +61,15 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// The environment as text. What is not UTF-8 is replaced: in a variable of ours it is then
-/// refused with the variable's name, in others it does not matter.
+/// The variables that are UTF-8 text. Of the others those that look like settings are here too,
+/// with U+FFFD for what is no text, so that they are refused by name.
 fn environment() -> impl Iterator<Item = (String, String)> {
-    let text = |it: OsString| it.to_string_lossy().into_owned();
-    std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
+    let text = |it: &OsString| it.to_string_lossy().into_owned();
+    std::env::vars_os()
+        .map(move |variable| {
+            let is_text = variable.0.to_str().is_some() && variable.1.to_str().is_some();
+            (is_text, text(&variable.0), text(&variable.1))
+        })
+        .filter(|(is_text, name, _)| *is_text || name.starts_with(ENVIRONMENT_PREFIX))
+        .map(|(_, name, value)| (name, value))
 }

@@ -8,10 +8,13 @@ use super::node::{DEPTH_MAX, Node, NodeValue, Table};
 use super::place::Origins;
 
 /// Every setting's variable begins with this.
-const PREFIX: &str = "TIDEGATE_";
+pub(crate) const PREFIX: &str = "TIDEGATE_";
 
 /// Stands between keys, which may contain single underscores.
 const SEPARATOR: &str = "__";
+
+/// Stands for what is no text in a variable.
+const NOT_TEXT: char = char::REPLACEMENT_CHARACTER;
 
 /// Reads the settings among `variables` into a tree. Values stay texts, which are taken as numbers
 /// and booleans where those are wanted: a password of digits is no number.
@@ -35,6 +38,9 @@ pub(super) fn read(
             continue;
         }
         let place = origins.add_variable(name.clone());
+        if [name, value].iter().any(|it| it.contains(NOT_TEXT)) {
+            return Err(Fault::new(place, "the variable is not UTF-8 text"));
+        }
         let keys: Vec<&str> = keys.split(SEPARATOR).collect();
         if keys.iter().any(|key| key.is_empty()) {
             return Err(Fault::new(

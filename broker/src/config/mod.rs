@@ -29,6 +29,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+pub(crate) use self::environment::PREFIX as ENVIRONMENT_PREFIX;
 pub(crate) use self::error::ConfigError;
 pub(crate) use self::gateways::NamedGateway;
 pub(crate) use self::listeners::{Listeners, TcpListener};
