@@ -7,6 +7,7 @@
 
 mod configuration;
 mod crash;
+mod demo;
 mod downlink;
 mod keep_alive;
 mod life;

@@ -29,7 +29,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the broker.
-    Start(Configured),
+    Start(start::Start),
     /// Check a configuration file and say what is wrong with it.
     Check(Configured),
     /// Publish messages.
@@ -53,7 +53,7 @@ struct Configured {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
-        Command::Start(it) => start::run(it.conf.as_deref()),
+        Command::Start(it) => start::run(&it),
         Command::Check(it) => check::run(it.conf.as_deref()),
         Command::Pub(it) => publish::run(&it),
         Command::Sub(it) => subscribe::run(&it),

@@ -1,18 +1,31 @@
 //! `tidegate start`
 
-use std::io::IsTerminal;
-use std::path::Path;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
+use clap::Args;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{EXIT_CONFIG, environment};
+use super::{Configured, EXIT_CONFIG, environment};
 use crate::daemon::Daemon;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 
-pub(super) fn run(conf: Option<&Path>) -> ExitCode {
-    let settings = match Settings::load(conf, environment()) {
+/// Run the broker.
+#[derive(Debug, Args)]
+pub(super) struct Start {
+    #[command(flatten)]
+    configured: Configured,
+    /// Stop when standard input, which has to be a pipe, ends: whoever holds its other end is gone.
+    #[arg(long, hide = true)]
+    while_stdin: bool,
+}
+
+pub(super) fn run(start: &Start) -> ExitCode {
+    let settings = match Settings::load(start.configured.conf.as_deref(), environment()) {
         Ok(settings) => settings,
         Err(error) => {
             Terminal.error(error);
@@ -26,35 +39,55 @@ pub(super) fn run(conf: Option<&Path>) -> ExitCode {
         .enable_all()
         .build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(serve(settings)),
+        Ok(runtime) => runtime.block_on(serve(settings, start.while_stdin)),
         Err(error) => Err(format!("the runtime cannot be started: {error}")),
     };
     Terminal.exit_code(outcome)
 }
 
 fn start_log(settings: &Settings) {
-    let (level, color) = settings.log(std::io::stderr().is_terminal());
+    let (level, color) = settings.log(io::stderr().is_terminal());
     let log = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_ansi(color)
         .with_target(false)
-        .with_writer(std::io::stderr);
+        .with_writer(io::stderr);
     log.init();
 }
 
-async fn serve(settings: Settings) -> Result<(), String> {
+async fn serve(settings: Settings, while_stdin: bool) -> Result<(), String> {
     // Before anything is open, so that no signal is missed.
     let failed = |error| format!("signals cannot be handled: {error}");
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut parent = None;
+    if while_stdin {
+        let pipe = input_pipe().map_err(|error| format!("standard input: {error}"))?;
+        parent = Some(pipe);
+    }
     let daemon = Daemon::start(settings)
         .await
         .map_err(|error| error.to_string())?;
     tokio::select! {
         _ = terminate.recv() => tracing::info!("stopping on SIGTERM"),
         _ = interrupt.recv() => tracing::info!("stopping on SIGINT"),
+        () = ended(parent) => tracing::info!("stopping because standard input ended"),
     }
     daemon.stop().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn input_pipe() -> io::Result<pipe::Receiver> {
+    let input = io::stdin().as_fd().try_clone_to_owned()?;
+    pipe::Receiver::from_owned_fd(input)
+}
+
+/// Reads until the pipe has no writer; never returns without a pipe.
+async fn ended(pipe: Option<pipe::Receiver>) {
+    let Some(mut pipe) = pipe else {
+        return std::future::pending().await;
+    };
+    let mut ignored = [0; 64];
+    while pipe.read(&mut ignored).await.is_ok_and(|count| count > 0) {}
 }

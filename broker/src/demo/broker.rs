@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 const PROBE_PAUSE: Duration = Duration::from_millis(20);
 
-/// A running broker; killed when dropped.
+/// A running broker; killed when dropped, and at its end when this process is killed.
 pub(super) struct BrokerProcess {
     address: SocketAddr,
     configuration: PathBuf,
@@ -77,9 +77,9 @@ impl BrokerProcess {
 fn spawn(configuration: &Path) -> Result<Child, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     Command::new(program)
-        .args(["start", "--conf"])
+        .args(["start", "--while-stdin", "--conf"])
         .arg(configuration)
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         // Only the demonstration talks to the terminal; errors still show.
         .stdout(Stdio::null())
         .kill_on_drop(true)

@@ -7,9 +7,11 @@
 //!
 //! The uplink is a proxy that can be cut. While it is cut, messages wait in the edge's store;
 //! then the edge is killed with SIGKILL and started again. At the end every number that the edge
-//! took in must have arrived at the hub.
+//! took in must have arrived at the hub. However this process ends, the children end with it,
+//! because they watch a pipe that it holds.
 
 mod broker;
+mod folder;
 mod hub;
 mod plant;
 mod story;

@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Demo;
 use super::broker::BrokerProcess;
+use super::folder::Folder;
 use super::hub::HubWatch;
 use super::plant::{Plant, SOURCES};
 use super::uplink::Uplink;
@@ -28,7 +29,7 @@ struct Stage {
     plant: Plant,
     started: Instant,
     // Last, so that the processes are gone when their files go.
-    _directory: tempfile::TempDir,
+    _folder: Folder,
 }
 
 pub(super) async fn tell(demo: &Demo) -> Result<(), String> {
@@ -69,9 +70,9 @@ pub(super) async fn tell(demo: &Demo) -> Result<(), String> {
 
 impl Stage {
     async fn set(demo: &Demo) -> Result<Self, String> {
-        let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let folder = Folder::create().map_err(|error| format!("no temporary folder: {error}"))?;
         let plant = Plant::open(demo.rate).await?;
-        let hub = BrokerProcess::start("hub", directory.path(), "").await?;
+        let hub = BrokerProcess::start("hub", folder.path(), "").await?;
         let uplink = Uplink::open(hub.address())
             .await
             .map_err(|error| error.to_string())?;
@@ -81,7 +82,7 @@ impl Stage {
             plant.configuration(),
             uplink.address()
         );
-        let edge = BrokerProcess::start("edge", directory.path(), &configuration).await?;
+        let edge = BrokerProcess::start("edge", folder.path(), &configuration).await?;
         let watch = HubWatch::start(hub.address())?;
         let edge_watch = HubWatch::start(edge.address())?;
         let started = Instant::now();
@@ -93,7 +94,7 @@ impl Stage {
             edge_watch,
             plant,
             started,
-            _directory: directory,
+            _folder: folder,
         };
         stage.wait_connected().await?;
         Ok(stage)
