@@ -1,0 +1,116 @@
+//! What the lock of a link protects.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::task::Waker;
+use std::time::Duration;
+
+use mqtt::connection::WillMessage;
+use mqtt::packet::SubscriptionOptions;
+use mqtt::session::Session;
+use mqtt::{ReasonCode, Timestamp, TopicFilter, TopicName};
+
+/// Names one connection of a session, so that an old one cannot act for a newer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner(pub(crate) u64);
+
+/// The session and who serves it.
+#[derive(Debug)]
+pub(crate) struct LinkState {
+    /// Queues, window and identifiers.
+    pub(crate) session: Session,
+    /// The subscriptions, as the routing table has them too.
+    pub(crate) subscriptions: BTreeMap<TopicFilter, SubscriptionOptions>,
+    /// Retained messages still to be sent for new subscriptions.
+    pub(crate) replays: VecDeque<Replay>,
+    /// The connection that the session belongs to now.
+    pub(crate) owner: Option<Owner>,
+    /// How long the session outlives its connection.
+    pub(crate) expiry: Duration,
+    /// When the session ends; only while there is no owner.
+    pub(crate) expires_at: Option<Timestamp>,
+    /// A will whose delay runs; only while there is no owner.
+    pub(crate) delayed_will: Option<(Timestamp, WillMessage)>,
+    /// Milliseconds without a packet after which the owner is ordered to end.
+    pub(crate) keep_alive_millis: Option<u64>,
+    /// The session is over; nothing is put in any more.
+    pub(crate) ended: bool,
+    waker: Option<Waker>,
+    notified: bool,
+    order: Option<ReasonCode>,
+}
+
+/// The retained messages for one subscription, as far as they have been sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Replay {
+    pub(crate) filter: TopicFilter,
+    pub(crate) options: SubscriptionOptions,
+    pub(crate) identifier: Option<u32>,
+    pub(crate) after: Option<TopicName>,
+}
+
+impl LinkState {
+    pub(super) const fn new(session: Session, expiry: Duration) -> Self {
+        Self {
+            session,
+            subscriptions: BTreeMap::new(),
+            replays: VecDeque::new(),
+            owner: None,
+            expiry,
+            expires_at: None,
+            delayed_will: None,
+            keep_alive_millis: None,
+            ended: false,
+            waker: None,
+            notified: false,
+            order: None,
+        }
+    }
+
+    /// Notes an order for the owner; returns how to wake it.
+    pub(super) fn order(&mut self, reason: ReasonCode) -> Option<Waker> {
+        self.order = Some(reason);
+        self.waker.clone()
+    }
+
+    /// A new connection takes the session over. The one before it is woken and finds that it no
+    /// longer owns the session.
+    pub(crate) fn begin(&mut self, owner: Owner, inflight_max: u16) -> Option<Waker> {
+        self.owner = Some(owner);
+        self.expires_at = None;
+        self.delayed_will = None;
+        self.order = None;
+        self.notified = false;
+        self.session.resume(inflight_max);
+        self.waker.take()
+    }
+
+    /// The owner will be woken when there is something to take or an order to follow.
+    pub(crate) fn register(&mut self, waker: &Waker) {
+        self.notified = false;
+        if !self
+            .waker
+            .as_ref()
+            .is_some_and(|known| known.will_wake(waker))
+        {
+            self.waker = Some(waker.clone());
+        }
+    }
+
+    /// The waker to call after something was put in, once until the owner registers again.
+    pub(crate) fn notify(&mut self) -> Option<Waker> {
+        if self.notified {
+            return None;
+        }
+        self.notified = true;
+        self.waker.clone()
+    }
+
+    /// Why `owner` has to end its connection, if it has to.
+    pub(crate) fn order_for(&self, owner: Owner) -> Option<ReasonCode> {
+        if self.owner == Some(owner) {
+            self.order
+        } else {
+            Some(ReasonCode::SessionTakenOver)
+        }
+    }
+}
