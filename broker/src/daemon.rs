@@ -8,6 +8,7 @@ use persistence::{OpenStoreError, Recovered, Store};
 use tokio::net::TcpListener;
 
 use crate::clock::Clock;
+use crate::config::ConfiguredExtensions;
 use crate::exchange::Exchange;
 use crate::gateways::{GATEWAY_PREFIX, Hosted};
 use crate::listener::Listener;
@@ -46,7 +47,7 @@ impl Daemon {
     ///
     /// # Errors
     /// An address or the store cannot be used; nothing is left running then.
-    pub(crate) async fn start(settings: Settings) -> Result<Self, StartError> {
+    pub(crate) async fn start(mut settings: Settings) -> Result<Self, StartError> {
         // Sockets first: a busy port is the commonest mistake, and the store is not touched then.
         let mut sockets = Vec::new();
         for listener in settings.listeners() {
@@ -54,11 +55,16 @@ impl Daemon {
             sockets.push((listener, socket));
         }
         let (store, recovered) = open_store(&settings)?;
+        let ConfiguredExtensions {
+            extensions,
+            preset_sessions,
+        } = settings.take_extensions();
         let exchange = Exchange::new(
             store.clone(),
             Clock::start(),
             settings.limits(),
             settings.bounds(),
+            extensions,
         );
         let exchange = Arc::new(exchange);
         let names: Vec<&str> = settings
@@ -67,6 +73,7 @@ impl Daemon {
             .map(|(name, _)| name.as_str())
             .collect();
         recover(&exchange, recovered, &names);
+        preset_sessions.iter().for_each(|it| exchange.preset(it));
         let gateways = settings.gateways().iter().map(|(name, gateway)| Hosted {
             name: name.as_str().into(),
             gateway: Arc::clone(gateway),
@@ -86,7 +93,9 @@ impl Daemon {
                 exchange: Arc::clone(&exchange),
             });
         }
-        let supervisor = Supervisor::start(exchange, gateways.collect(), listeners).await;
+        let announcements = settings.announcement_interval();
+        let supervisor =
+            Supervisor::start(exchange, gateways.collect(), listeners, announcements).await;
         Ok(Self { supervisor, store })
     }
 
@@ -143,6 +152,7 @@ fn state_directory() -> Option<PathBuf> {
 /// Puts back what the store knew.
 fn recover(exchange: &Exchange, recovered: Recovered, gateways: &[&str]) {
     let now = exchange.now();
+    exchange.recover_delayed(recovered.delayed);
     for message in recovered
         .retained
         .into_iter()

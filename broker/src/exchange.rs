@@ -6,16 +6,17 @@ mod subscription;
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use mqtt::connection::Limits;
 use mqtt::packet::SubscriptionOptions;
 use mqtt::session::{Delivery, QueueLimits};
-use mqtt::{Message, Timestamp, TopicFilter, TopicName};
+use mqtt::{Message, ReasonCode, Timestamp, TopicFilter, TopicName};
 use persistence::{Operation, Position, Store, StoredMessage};
 
 use crate::clock::Clock;
+use crate::extensions::{Delayed, Extensions};
 use crate::link::{Link, NotDelivered};
+use crate::metrics::{Counters, count};
 use crate::registry::Registry;
 use crate::router::{Match, Router, Subscription};
 use crate::share::{Choice, ShareStrategy};
@@ -46,17 +47,8 @@ pub(crate) struct Exchange {
     pub(crate) limits: Limits,
     pub(crate) bounds: ExchangeLimits,
     pub(crate) counters: Counters,
-}
-
-/// Counts since the start, over all sessions.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    /// Messages that were published.
-    pub(crate) published: AtomicU64,
-    /// Deliveries that a session had no room for.
-    pub(crate) dropped: AtomicU64,
-    /// Messages that were to be retained and were not.
-    pub(crate) retained_refused: AtomicU64,
+    pub(crate) delayed: Delayed,
+    pub(crate) extensions: Extensions,
 }
 
 /// What became of a published message.
@@ -74,8 +66,16 @@ thread_local! {
 }
 
 impl Exchange {
-    pub(crate) fn new(store: Store, clock: Clock, limits: Limits, bounds: ExchangeLimits) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        clock: Clock,
+        limits: Limits,
+        bounds: ExchangeLimits,
+        extensions: Extensions,
+    ) -> Self {
         Self {
+            delayed: Delayed::new(extensions.delayed_messages_max),
+            extensions,
             router: Router::new(),
             registry: Registry::default(),
             store,
@@ -90,20 +90,38 @@ impl Exchange {
         self.clock.now()
     }
 
+    /// Takes a message from a client or gateway, or from nobody who could be told.
+    ///
+    /// # Errors
+    /// It must not be published there, or not now.
+    pub(crate) fn publish(
+        &self,
+        message: Message,
+        publisher: Option<&Link>,
+    ) -> Result<Published, ReasonCode> {
+        // The daemon alone speaks there.
+        if message.topic.is_system() {
+            return Err(ReasonCode::NotAuthorized);
+        }
+        match self.delayed.of(&message)? {
+            Some((delay, message)) => self.delay(delay, message),
+            None => Ok(self.route(Arc::new(message), publisher)),
+        }
+    }
+
     /// Routes a message to every matching session, and keeps it if it is to be retained.
-    pub(crate) fn publish(&self, message: Message, publisher: &Link) -> Published {
-        self.counters.published.fetch_add(1, Ordering::Relaxed);
-        let message = Arc::new(message);
+    pub(crate) fn route(&self, message: Arc<Message>, publisher: Option<&Link>) -> Published {
+        count(&self.counters.published);
         let mut position = if message.retain {
             self.retain(&message)
         } else {
             Position(0)
         };
         let mut matches = MATCHES.with(RefCell::take);
-        let choice = self.choice(&message, &publisher.client_id);
+        let choice = self.choice(&message, publisher.map_or("", |it| &it.client_id));
         self.router.matches(choice, &mut matches);
         let mut body = None;
-        let subscribers = merge(&mut matches, Some(publisher), |to, merged| {
+        let subscribers = merge(&mut matches, publisher, |to, merged| {
             let stored = self.deliver(to, choice, &message, merged, &mut body);
             position = position.max(stored);
         });
@@ -113,6 +131,26 @@ impl Exchange {
             position,
             subscribers,
         }
+    }
+
+    /// Routes what the daemon says of an event, which is made only if anybody listens.
+    pub(crate) fn route_if_wanted(
+        &self,
+        topic: TopicName,
+        describe: impl FnOnce(TopicName) -> Message,
+    ) {
+        let mut matches = Vec::new();
+        let choice = Choice {
+            strategy: self.bounds.share_strategy,
+            topic: &topic,
+            publisher: "",
+        };
+        self.router.matches(choice, &mut matches);
+        if matches.is_empty() {
+            return;
+        }
+        let message = Arc::new(describe(topic));
+        self.route(message, None);
     }
 
     fn choice<'a>(&self, message: &'a Message, publisher: &'a str) -> Choice<'a> {
@@ -175,7 +213,7 @@ impl Exchange {
 
     fn count(&self, delivered: Result<Position, NotDelivered>) -> Position {
         delivered.unwrap_or_else(|_| {
-            self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+            count(&self.counters.dropped);
             Position(0)
         })
     }
@@ -206,9 +244,7 @@ impl Exchange {
                 .router
                 .retain(&message.topic, kept.clone(), bounds.retained_messages_max);
         if !fits {
-            self.counters
-                .retained_refused
-                .fetch_add(1, Ordering::Relaxed);
+            count(&self.counters.retained_refused);
             tracing::warn!(topic = %message.topic, "a message is not retained: a limit is reached");
             return Position(0);
         }

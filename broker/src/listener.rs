@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::connection::{self, Accepted, Access};
 use crate::exchange::Exchange;
+use crate::metrics::count;
 
 /// The pause after an accept that failed for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -62,6 +63,7 @@ impl Actor for Listener {
 
 impl Listener {
     fn start_connection(&self, stream: TcpStream, peer: SocketAddr) {
+        count(&self.exchange.counters.sockets);
         let (access, exchange) = (Arc::clone(&self.access), Arc::clone(&self.exchange));
         let accepted = Accepted::new(peer, access, exchange);
         // The task ends with its socket; at shutdown every session orders its connection to end.

@@ -7,12 +7,13 @@ use std::task::Waker;
 use std::time::Duration;
 
 use mqtt::connection::WillMessage;
-use mqtt::session::{Inbound, Session};
+use mqtt::session::{Inbound, Session, StoredQueue};
 use mqtt::{ReasonCode, Sharing, Timestamp, TopicFilter};
-use persistence::{Operation, RecoveredSession};
+use persistence::{Operation, Position, RecoveredSession};
 
 use crate::exchange::Exchange;
 use crate::link::{Link, Owner};
+use crate::metrics::count;
 use crate::router::Subscription;
 
 /// The sessions, online and offline.
@@ -56,6 +57,9 @@ pub(crate) struct Attached {
     pub(crate) owner: Owner,
     /// True if it existed before.
     pub(crate) session_present: bool,
+    /// Once this is durable, deliveries may be sent: a store that is read after a crash says then
+    /// that they may have been, and DUP is set where it has to be.
+    pub(crate) resumed: Position,
 }
 
 /// How a connection ended, as far as its session is concerned.
@@ -125,12 +129,13 @@ impl Exchange {
             self.registry.online.fetch_add(1, Ordering::Relaxed);
         }
         link.touch(self.now());
-        self.put_session(&link, expiry, None);
+        let resumed = self.put_session(&link, expiry, None);
         links.insert(Arc::clone(&link.client_id), Arc::clone(&link));
         Attached {
             link,
             owner,
             session_present,
+            resumed,
         }
     }
 
@@ -149,15 +154,20 @@ impl Exchange {
         ))
     }
 
-    fn put_session(&self, link: &Link, expiry: Duration, expires_at: Option<Timestamp>) {
-        if let Some(session) = link.durable() {
+    fn put_session(
+        &self,
+        link: &Link,
+        expiry: Duration,
+        expires_at: Option<Timestamp>,
+    ) -> Position {
+        link.durable().map_or(Position(0), |session| {
             self.store.submit(Operation::PutSession {
                 session,
                 client_id: Arc::clone(&link.client_id),
                 expiry_seconds: expiry.as_secs(),
                 expires_at,
-            });
-        }
+            })
+        })
     }
 
     /// A connection ended: its session waits for the next one, or ends with it.
@@ -177,6 +187,7 @@ impl Exchange {
         }
         state.owner = None;
         state.session.suspend();
+        let sent = state.session.sent();
         state.replays.clear();
         state.expiry = ending.session_expiry.unwrap_or(state.expiry);
         let expiry = state.expiry;
@@ -201,13 +212,19 @@ impl Exchange {
         if expiry.is_zero() {
             self.end_session(link);
         } else {
+            if let Some(session) = link.durable() {
+                self.store.submit(Operation::Sent(session, sent));
+            }
             self.put_session(link, expiry, Some(now.after(expiry)));
         }
     }
 
     fn publish_will(&self, link: &Link, will: Option<WillMessage>) {
         if let Some(will) = will {
-            self.publish(will.into_message(self.now()), link);
+            let published = self.publish(will.into_message(self.now()), Some(link));
+            if let Err(reason) = published {
+                tracing::debug!(client_id = %link.client_id, ?reason, "a will is not published");
+            }
         }
     }
 
@@ -261,12 +278,13 @@ impl Exchange {
 
     /// Puts back a session that the store knew.
     pub(crate) fn recover_session(&self, recovered: RecoveredSession) {
-        let (waiting, first, next) = (
-            recovered.waiting,
-            recovered.first_sequence,
-            recovered.next_sequence,
-        );
-        let mut session = Session::recovered(self.bounds.queue, waiting, first, next);
+        let stored = StoredQueue {
+            waiting: recovered.waiting,
+            first: recovered.first_sequence,
+            next: recovered.next_sequence,
+            sent: recovered.sent_sequence,
+        };
+        let mut session = Session::recovered(self.bounds.queue, stored);
         session.inbound = Inbound::recovered(recovered.received);
         let expiry = Duration::from_secs(recovered.expiry_seconds);
         let link = Link::new(
@@ -336,6 +354,7 @@ impl Exchange {
         if link.lock().expires_at.is_some_and(|at| at <= now) {
             links.remove(&link.client_id);
             drop(links);
+            count(&self.counters.sessions_expired);
             self.end_session(link);
         }
     }

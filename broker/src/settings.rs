@@ -1,12 +1,15 @@
 //! The configuration as the daemon's parts take it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mqtt::QoS;
 use mqtt::connection::Limits;
 use mqtt::session::QueueLimits;
 
-use crate::config::{self, Config, ConfigError, LogColor, LogLevel, NamedGateway};
+use crate::config::{
+    self, Config, ConfigError, ConfiguredExtensions, Loaded, LogColor, LogLevel, NamedGateway,
+};
 use crate::connection::Access;
 use crate::exchange::ExchangeLimits;
 
@@ -20,6 +23,7 @@ const LIVE_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct Settings {
     config: Config,
     gateways: Vec<NamedGateway>,
+    extensions: ConfiguredExtensions,
 }
 
 /// One listener.
@@ -39,8 +43,16 @@ impl Settings {
         path: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let (config, gateways) = config::load(path, environment)?;
-        Ok(Self { config, gateways })
+        let Loaded {
+            config,
+            gateways,
+            extensions,
+        } = config::load(path, environment)?;
+        Ok(Self {
+            config,
+            gateways,
+            extensions,
+        })
     }
 
     /// What `tidegate check` says of a configuration that is fine.
@@ -204,6 +216,17 @@ impl Settings {
         self.config.store.path.clone()
     }
 
+    /// What goes beyond MQTT.
+    pub(crate) fn take_extensions(&mut self) -> ConfiguredExtensions {
+        std::mem::take(&mut self.extensions)
+    }
+
+    /// Time between two announcements below `$SYS`; none if there are to be none.
+    pub(crate) fn announcement_interval(&self) -> Option<Duration> {
+        let interval = self.config.sys_topics.interval.0;
+        (!interval.is_zero()).then_some(interval)
+    }
+
     /// The gateways and bridges.
     pub(crate) fn gateways(&self) -> &[NamedGateway] {
         &self.gateways
@@ -231,7 +254,7 @@ mod tests {
     fn the_examples_in_the_shipped_configuration_work() {
         let text = std::fs::read_to_string(SHIPPED).unwrap();
         // From the first example on, a line's leading `# ` goes; a second one is a comment.
-        let start = text.find("# bridges.mqtt").unwrap();
+        let start = text.find("# Topics of PUBLISH").unwrap();
         let (_, examples) = text.split_at(start);
         let lines = examples
             .lines()
@@ -246,6 +269,11 @@ mod tests {
             .iter()
             .map(|(name, _)| name.as_str())
             .collect();
+        let extensions = &settings.extensions;
+        assert_eq!(extensions.extensions.rewrites.publish.len(), 2);
+        assert_eq!(extensions.extensions.rewrites.subscribe.len(), 1);
+        assert_eq!(extensions.extensions.auto_subscriptions.len(), 1);
+        assert_eq!(extensions.preset_sessions.len(), 1);
         assert_eq!(names, ["zmq/plant", "nng/line", "dds/robot", "bridge/hub"]);
     }
 }

@@ -56,12 +56,14 @@ impl Supervisor {
         exchange: Arc<Exchange>,
         gateways: Vec<Hosted>,
         listeners: Vec<Listener>,
+        announcement_interval: Option<Duration>,
     ) -> Self {
         let root = Root::spawn(Root);
         let hosted: Arc<[Hosted]> = gateways.as_slice().into();
         let args = TimekeeperArgs {
             exchange: Arc::clone(&exchange),
             gateways: hosted,
+            announcement_interval,
         };
         let timekeeper = Timekeeper::supervise_with(&root, move || args.clone())
             .restart_policy(RestartPolicy::Transient)

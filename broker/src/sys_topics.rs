@@ -1,59 +1,245 @@
 //! What the daemon says of itself below `$SYS`, in the form of Mosquitto's tree.
+//!
+//! The values are retained in memory only, and published again when they have changed.
 
-use std::sync::atomic::Ordering;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use gateway::{DropReason, LinkState};
-use mqtt::TopicName;
+use mqtt::{Sharing, TopicName};
 
 use crate::exchange::Exchange;
-use crate::gateways::Hosted;
+use crate::gateways::{GATEWAY_PREFIX, Hosted};
+use crate::metrics::{Counters, read};
 
-/// Publishes every value once.
-pub(crate) fn announce(exchange: &Exchange, gateways: &[Hosted], uptime: Duration) {
-    let say = |topic: String, payload: String| {
-        // Names of gateways come from the configuration and may hold what a topic may not.
-        if let Ok(topic) = TopicName::new(&topic) {
-            exchange.announce(topic, payload);
+/// Spans of the averages, with the last level of their topics.
+const SPANS: [(&str, f64); 3] = [("1min", 60.0), ("5min", 300.0), ("15min", 900.0)];
+
+/// What was announced last.
+#[derive(Debug, Default)]
+pub(crate) struct SysTopics {
+    said: HashMap<String, String>,
+    loads: HashMap<&'static str, Load>,
+    clients_max: usize,
+}
+
+/// How fast a count grows: exponentially weighted averages, per minute.
+#[derive(Clone, Copy, Debug, Default)]
+struct Load {
+    count: u64,
+    averages: [f64; SPANS.len()],
+}
+
+/// Sums over all sessions of clients; those of gateways are not counted.
+#[derive(Debug, Default)]
+struct Sessions {
+    online: usize,
+    offline: usize,
+    waiting: u64,
+    subscriptions: usize,
+    shared_subscriptions: usize,
+}
+
+impl SysTopics {
+    /// Publishes every value that has changed. `elapsed` is the time since the call before.
+    pub(crate) fn announce(
+        &mut self,
+        exchange: &Exchange,
+        gateways: &[Hosted],
+        uptime: Duration,
+        elapsed: Duration,
+    ) {
+        self.announce_broker(exchange, uptime);
+        self.announce_traffic(exchange);
+        self.announce_loads(exchange, elapsed);
+        for hosted in gateways {
+            self.announce_gateway(exchange, hosted);
         }
-    };
-    let counters = &exchange.counters;
-    let count =
-        |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed).to_string();
-    let broker = |name: &str| format!("$SYS/broker/{name}");
-    say(
-        broker("version"),
-        format!("Tidegate {}", env!("CARGO_PKG_VERSION")),
-    );
-    say(broker("uptime"), format!("{} seconds", uptime.as_secs()));
-    say(
-        broker("clients/connected"),
-        exchange.registry.online().to_string(),
-    );
-    say(
-        broker("retained messages/count"),
-        exchange.router.retained_count().to_string(),
-    );
-    say(broker("messages/published"), count(&counters.published));
-    say(broker("messages/dropped"), count(&counters.dropped));
-    say(
-        broker("retained messages/refused"),
-        count(&counters.retained_refused),
-    );
-    for hosted in gateways {
+    }
+
+    fn say(&mut self, exchange: &Exchange, name: &str, payload: String) {
+        let topic = format!("$SYS/broker/{name}");
+        if self.said.get(&topic) == Some(&payload) {
+            return;
+        }
+        // Names of gateways come from the configuration and may hold what a topic may not.
+        if let Ok(name) = TopicName::new(&topic) {
+            exchange.announce(name, payload.clone());
+            self.said.insert(topic, payload);
+        }
+    }
+
+    fn announce_broker(&mut self, exchange: &Exchange, uptime: Duration) {
+        let sessions = Sessions::sum(exchange);
+        let (online, offline) = (sessions.online, sessions.offline);
+        self.clients_max = self.clients_max.max(online);
+        let counters = &exchange.counters;
+        let version = format!("Tidegate version {}", env!("CARGO_PKG_VERSION"));
+        let values = [
+            ("version", version),
+            ("uptime", format!("{} seconds", uptime.as_secs())),
+            ("clients/total", (online + offline).to_string()),
+            ("clients/maximum", self.clients_max.to_string()),
+            ("clients/connected", online.to_string()),
+            ("clients/active", online.to_string()),
+            ("clients/disconnected", offline.to_string()),
+            ("clients/inactive", offline.to_string()),
+            (
+                "clients/expired",
+                read(&counters.sessions_expired).to_string(),
+            ),
+            ("messages/stored", sessions.waiting.to_string()),
+            ("store/messages/count", sessions.waiting.to_string()),
+            ("messages/delayed", exchange.delayed.len().to_string()),
+            ("subscriptions/count", sessions.subscriptions.to_string()),
+            (
+                "shared_subscriptions/count",
+                sessions.shared_subscriptions.to_string(),
+            ),
+            (
+                "retained messages/count",
+                exchange.router.retained_count().to_string(),
+            ),
+            (
+                "retained messages/refused",
+                read(&counters.retained_refused).to_string(),
+            ),
+        ];
+        for (name, value) in values {
+            self.say(exchange, name, value);
+        }
+    }
+
+    fn announce_traffic(&mut self, exchange: &Exchange) {
+        let counters = &exchange.counters;
+        let Counters { received, sent, .. } = counters;
+        let values = [
+            ("messages/received", &received.packets),
+            ("messages/sent", &sent.packets),
+            ("messages/published", &counters.published),
+            ("messages/dropped", &counters.dropped),
+            ("publish/messages/received", &received.publishes),
+            ("publish/messages/sent", &sent.publishes),
+            ("publish/messages/dropped", &counters.dropped),
+            ("publish/bytes/received", &received.payload_bytes),
+            ("publish/bytes/sent", &sent.payload_bytes),
+            ("bytes/received", &received.bytes),
+            ("bytes/sent", &sent.bytes),
+        ];
+        for (name, counter) in values {
+            self.say(exchange, name, read(counter).to_string());
+        }
+    }
+
+    fn announce_loads(&mut self, exchange: &Exchange, elapsed: Duration) {
+        let counters = &exchange.counters;
+        let Counters { received, sent, .. } = counters;
+        let values = [
+            ("messages/received", &received.packets),
+            ("messages/sent", &sent.packets),
+            ("publish/received", &received.publishes),
+            ("publish/sent", &sent.publishes),
+            ("publish/dropped", &counters.dropped),
+            ("bytes/received", &received.bytes),
+            ("bytes/sent", &sent.bytes),
+            ("connections", &counters.connections),
+            ("sockets", &counters.sockets),
+        ];
+        for (name, counter) in values {
+            let load = self.loads.entry(name).or_default();
+            load.update(read(counter), elapsed);
+            for ((span, _), average) in SPANS.into_iter().zip(load.averages) {
+                let name = format!("load/{name}/{span}");
+                self.say(exchange, &name, format!("{average:.2}"));
+            }
+        }
+    }
+
+    fn announce_gateway(&mut self, exchange: &Exchange, hosted: &Hosted) {
         let counters = &hosted.status.counters;
-        let gateway = |name: &str| format!("$SYS/broker/gateway/{}/{name}", hosted.name);
-        let state = match hosted.status.link() {
-            LinkState::Starting => "starting".to_owned(),
-            LinkState::Up => "up".to_owned(),
-            LinkState::Down(reason) => format!("down: {reason}"),
+        let (state, is_up) = match hosted.status.link() {
+            LinkState::Starting => ("starting".to_owned(), 0),
+            LinkState::Up => ("up".to_owned(), 1),
+            LinkState::Down(reason) => (format!("down: {reason}"), 0),
         };
-        say(gateway("state"), state);
-        say(gateway("received"), counters.received().to_string());
-        say(gateway("sent"), counters.sent().to_string());
+        let gateway = |name: &str| format!("gateway/{}/{name}", hosted.name);
+        self.say(exchange, &gateway("state"), state);
+        self.say(
+            exchange,
+            &gateway("received"),
+            counters.received().to_string(),
+        );
+        self.say(exchange, &gateway("sent"), counters.sent().to_string());
         for reason in DropReason::ALL {
             let dropped = counters.dropped(reason).to_string();
-            say(gateway(&format!("dropped/{}", reason.as_str())), dropped);
+            self.say(
+                exchange,
+                &gateway(&format!("dropped/{}", reason.as_str())),
+                dropped,
+            );
         }
+        // What Mosquitto says of its bridges.
+        if let Some(bridge) = hosted.name.strip_prefix("bridge/") {
+            let name = format!("connection/{bridge}/state");
+            self.say(exchange, &name, is_up.to_string());
+        }
+    }
+}
+
+impl Sessions {
+    fn sum(exchange: &Exchange) -> Self {
+        let mut sum = Self::default();
+        for link in exchange.registry.links() {
+            if link.client_id.starts_with(GATEWAY_PREFIX) {
+                continue;
+            }
+            let state = link.lock();
+            match state.owner {
+                Some(_) => sum.online += 1,
+                None => sum.offline += 1,
+            }
+            sum.waiting += state.session.backlog();
+            sum.subscriptions += state.subscriptions.len();
+            let filters = state.subscriptions.keys();
+            sum.shared_subscriptions += filters
+                .filter(|filter| matches!(filter.sharing(), Sharing::Group(_)))
+                .count();
+        }
+        sum
+    }
+}
+
+impl Load {
+    fn update(&mut self, count: u64, elapsed: Duration) {
+        let seconds = elapsed.as_secs_f64().max(0.001);
+        // Exact up to 2^53, and rounded beyond.
+        #[expect(clippy::cast_precision_loss, reason = "see above")]
+        let per_minute = count.saturating_sub(self.count) as f64 * 60.0 / seconds;
+        self.count = count;
+        for ((_, span), average) in SPANS.into_iter().zip(&mut self.averages) {
+            let kept = (-seconds / span).exp();
+            *average = *average * kept + per_minute * (1.0 - kept);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_load_approaches_the_rate_and_falls_again() {
+        let mut load = Load::default();
+        let step = Duration::from_secs(10);
+        for count in 1..=100 {
+            load.update(count * 100, step);
+        }
+        let [one, five, fifteen] = load.averages;
+        assert!((one - 600.0).abs() < 1.0, "{one}");
+        assert!(fifteen < five && five < one);
+        for _ in 0..6 {
+            load.update(10_000, step);
+        }
+        assert!((load.averages[0] - 600.0 / std::f64::consts::E).abs() < 1.0);
     }
 }

@@ -1,7 +1,7 @@
 //! The timekeeper actor: the one timer for everything that is due by the second.
 //!
 //! Talks to: nobody. Once a second it sweeps the sessions for dead connections, expired sessions
-//! and delayed wills, so that none of them needs a timer of its own; every ten seconds it
+//! and delayed wills, so that none of them needs a timer of its own; from time to time it
 //! announces the state of the daemon below `$SYS`.
 
 use std::sync::Arc;
@@ -11,26 +11,28 @@ use kameo::Actor;
 use kameo::actor::{ActorRef, WeakActorRef};
 use kameo::error::Infallible;
 use kameo::mailbox::{MailboxReceiver, Signal};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use crate::exchange::Exchange;
 use crate::gateways::Hosted;
-use crate::sys_topics;
+use crate::sys_topics::SysTopics;
 
 const SWEEP: Duration = Duration::from_secs(1);
-/// Sweeps between two announcements.
-const SWEEPS_PER_ANNOUNCEMENT: u64 = 10;
 
 /// What the timekeeper is made from.
 #[derive(Clone)]
 pub(crate) struct TimekeeperArgs {
     pub(crate) exchange: Arc<Exchange>,
     pub(crate) gateways: Arc<[Hosted]>,
+    /// Time between two announcements below `$SYS`; none if there are to be none.
+    pub(crate) announcement_interval: Option<Duration>,
 }
 
 pub(crate) struct Timekeeper {
     args: TimekeeperArgs,
-    sweeps: u64,
+    started: Instant,
+    announced: Option<Instant>,
+    sys_topics: SysTopics,
     ticks: Interval,
 }
 
@@ -43,7 +45,9 @@ impl Actor for Timekeeper {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         Ok(Self {
             args,
-            sweeps: 0,
+            started: Instant::now(),
+            announced: None,
+            sys_topics: SysTopics::default(),
             ticks,
         })
     }
@@ -65,10 +69,20 @@ impl Actor for Timekeeper {
 impl Timekeeper {
     fn tick(&mut self) {
         self.args.exchange.sweep();
-        if self.sweeps.is_multiple_of(SWEEPS_PER_ANNOUNCEMENT) {
-            let uptime = SWEEP * u32::try_from(self.sweeps).unwrap_or(u32::MAX);
-            sys_topics::announce(&self.args.exchange, &self.args.gateways, uptime);
+        self.args.exchange.release_delayed();
+        let Some(interval) = self.args.announcement_interval else {
+            return;
+        };
+        let now = Instant::now();
+        let elapsed = self.announced.map_or(interval, |last| now - last);
+        if elapsed + SWEEP / 2 >= interval {
+            self.announced = Some(now);
+            let TimekeeperArgs {
+                exchange, gateways, ..
+            } = &self.args;
+            let uptime = now - self.started;
+            self.sys_topics
+                .announce(exchange, gateways, uptime, elapsed);
         }
-        self.sweeps += 1;
     }
 }

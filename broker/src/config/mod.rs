@@ -8,6 +8,7 @@ mod byte_size;
 mod deserializer;
 mod environment;
 mod error;
+mod extensions;
 mod gateways;
 mod hocon;
 mod layer;
@@ -31,6 +32,7 @@ use serde::Deserialize;
 
 pub(crate) use self::environment::PREFIX as ENVIRONMENT_PREFIX;
 pub(crate) use self::error::ConfigError;
+use self::extensions::{AutoSubscribe, Delayed, Preset, Rewrite, SysTopics};
 pub(crate) use self::gateways::NamedGateway;
 pub(crate) use self::listeners::{Listeners, TcpListener};
 pub(crate) use self::log::{Log, LogColor, LogLevel};
@@ -42,6 +44,7 @@ pub(crate) use self::store::Store;
 use self::gateways::{Bridges, Gateways};
 use self::problem::Problem;
 use self::sources::Sources;
+use crate::extensions::{Extensions, PresetSession};
 
 /// The whole configuration. Every key has a default.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -53,6 +56,16 @@ pub(crate) struct Config {
     pub(crate) mqtt: Mqtt,
     /// Retained messages.
     pub(crate) retain: Retain,
+    /// Messages that are published later.
+    pub(crate) delayed: Delayed,
+    /// Topics that are replaced.
+    pub(crate) rewrite: Vec<Rewrite>,
+    /// Subscriptions that every client gets.
+    pub(crate) auto_subscribe: AutoSubscribe,
+    /// Sessions that are there before their client.
+    pub(crate) preset: Preset,
+    /// What the daemon says of itself.
+    pub(crate) sys_topics: SysTopics,
     /// What survives a restart.
     pub(crate) store: Store,
     /// What is logged.
@@ -65,6 +78,20 @@ pub(crate) struct Config {
     pub(crate) bridges: Bridges,
 }
 
+/// A configuration with what is built from it.
+pub(crate) struct Loaded {
+    pub(crate) config: Config,
+    pub(crate) gateways: Vec<NamedGateway>,
+    pub(crate) extensions: ConfiguredExtensions,
+}
+
+/// What goes beyond MQTT.
+#[derive(Debug, Default)]
+pub(crate) struct ConfiguredExtensions {
+    pub(crate) extensions: Extensions,
+    pub(crate) preset_sessions: Vec<PresetSession>,
+}
+
 /// Reads the file at `path`, if there is one to read, and the settings among the variables in
 /// `environment`, which override it. The extension `.toml` means TOML, any other HOCON.
 ///
@@ -74,7 +101,7 @@ pub(crate) struct Config {
 pub(crate) fn load(
     path: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<(Config, Vec<NamedGateway>), ConfigError> {
+) -> Result<Loaded, ConfigError> {
     let mut sources = Sources::new(environment);
     if let Some(path) = path {
         sources.add_file(path)?;
@@ -92,19 +119,24 @@ pub(crate) fn load_text(
     path: &Path,
     text: &str,
     environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<(Config, Vec<NamedGateway>), ConfigError> {
+) -> Result<Loaded, ConfigError> {
     let mut sources = Sources::new(environment);
     sources.add_text(path, text)?;
     finish(sources)
 }
 
-fn finish(mut sources: Sources) -> Result<(Config, Vec<NamedGateway>), ConfigError> {
+fn finish(mut sources: Sources) -> Result<Loaded, ConfigError> {
     sources.add_environment()?;
     let config: Config = sources.deserialize()?;
     let located = |problem: Problem| sources.locate(&problem);
     config.validate().map_err(located)?;
     let gateways = gateways::build(&config.gateways, &config.bridges).map_err(located)?;
-    Ok((config, gateways))
+    let extensions = config.extensions().map_err(located)?;
+    Ok(Loaded {
+        config,
+        gateways,
+        extensions,
+    })
 }
 
 impl Config {
@@ -112,8 +144,25 @@ impl Config {
     fn validate(&self) -> Result<(), Problem> {
         self.listeners.validate()?;
         self.mqtt.validate()?;
+        self.delayed.validate()?;
         self.store.validate()?;
         self.runtime.validate()
+    }
+
+    /// What goes beyond MQTT, built from its description.
+    fn extensions(&self) -> Result<ConfiguredExtensions, Problem> {
+        let delayed = &self.delayed;
+        let messages_max = usize::try_from(delayed.max_delayed_messages).unwrap_or(usize::MAX);
+        let expiry = self.mqtt.max_session_expiry_interval;
+        Ok(ConfiguredExtensions {
+            extensions: Extensions {
+                delayed_messages_max: delayed.enable.then_some(messages_max),
+                rewrites: extensions::rewrites(&self.rewrite)?,
+                auto_subscriptions: self.auto_subscribe.build()?,
+                client_events: self.sys_topics.client_events,
+            },
+            preset_sessions: self.preset.build(expiry)?,
+        })
     }
 }
 

@@ -24,6 +24,19 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// A problem with a key of an element of a list.
+    pub(super) fn within(list: &[&str], index: usize, key: &str, message: &str) -> Self {
+        let name = list.join(".");
+        let mut path: Vec<Step> = list.iter().map(|it| Step::Key((*it).to_owned())).collect();
+        path.extend([Step::Index(index), Step::Key(key.to_owned())]);
+        Self {
+            path,
+            message: format!("`{name}[{index}].{key}`: {message}"),
+        }
+    }
+}
+
 /// Checks that a value is at least `min` and at most `max`.
 pub(super) fn check_range<T: PartialOrd + Display>(
     path: &[&str],

@@ -463,13 +463,16 @@ fn files() {
 
 #[test]
 fn the_whole_way() {
-    let (config, gateways) = load(None, []).unwrap();
+    let Loaded {
+        config, gateways, ..
+    } = load(None, []).unwrap();
     assert_eq!((config, gateways.len()), (Config::default(), 0));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.conf");
     fs::write(&path, "log.level = debug\ninclude \"more.conf\"").unwrap();
     fs::write(folder.path().join("more.conf"), "runtime.workers = 3").unwrap();
-    let (config, _) = load(Some(&path), owned(&[("TIDEGATE_LOG__COLOR", "always")])).unwrap();
+    let Loaded { config, .. } =
+        load(Some(&path), owned(&[("TIDEGATE_LOG__COLOR", "always")])).unwrap();
     assert_eq!(config.log.level, LogLevel::Debug);
     assert_eq!(config.log.color, LogColor::Always);
     assert_eq!(config.runtime.workers, Some(3));

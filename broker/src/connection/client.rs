@@ -11,13 +11,16 @@ use mqtt::connection::{
 };
 use mqtt::packet::{Frame, Packet, Property, Subscribe, SubscriptionOptions, Unsubscribe};
 use mqtt::session::Outgoing;
-use mqtt::{Message, ProtocolViolation, QoS, ReasonCode, TopicFilter};
+use mqtt::{Message, ProtocolViolation, QoS, ReasonCode, TopicFilter, TopicName};
 use persistence::{Operation, Position};
 
 use super::Accepted;
 use super::outbox::{Outbox, Reply};
 use crate::exchange::Exchange;
+use crate::extensions::{Presence, Who};
 use crate::link::{Link, Owner};
+use crate::metrics::Traffic;
+use crate::registry::Attached;
 
 /// The part that handles packets, apart from the socket they come from.
 #[derive(Debug)]
@@ -29,18 +32,35 @@ pub(super) struct Client {
     pub(super) protocol: ServerConnection,
     pub(super) outbox: Outbox,
     pub(super) will: Option<WillMessage>,
+    pub(super) presence: Presence,
+    pub(super) received: Traffic,
+    pub(super) sent: Traffic,
+    /// Nothing is delivered before this is durable, see [`Attached::resumed`].
+    resumed: Position,
     pub(super) session_expiry: Option<Duration>,
     pub(super) disconnected: bool,
 }
 
 impl Client {
-    pub(super) fn new(
-        accepted: &Accepted,
-        link: Arc<Link>,
-        owner: Owner,
-        handshake: Handshake,
-    ) -> Self {
+    pub(super) fn new(accepted: &Accepted, attached: Attached, handshake: Handshake) -> Self {
+        let Attached {
+            link,
+            owner,
+            resumed,
+            ..
+        } = attached;
+        let presence = Presence {
+            user_name: handshake.user_name,
+            address: accepted.peer.ip(),
+            version: handshake.connection.version(),
+            keep_alive: handshake.keep_alive,
+            clean_start: handshake.clean_start,
+        };
         Self {
+            presence,
+            received: Traffic::default(),
+            sent: Traffic::default(),
+            resumed,
             exchange: Arc::clone(&accepted.exchange),
             limits: Arc::clone(&accepted.access.limits),
             link,
@@ -77,6 +97,8 @@ impl Client {
         }
         // A whole packet, and not a byte now and then, is a sign of life [MQTT-3.1.2-22].
         self.link.touch(self.exchange.now());
+        self.received.packets += 1;
+        let before = self.outbox.bytes().len();
         let packet = Packet::decode(frame, self.protocol.version())?;
         let action = {
             let mut state = self.link.lock();
@@ -84,6 +106,7 @@ impl Client {
             self.protocol
                 .handle(packet, &mut state.session, limits, self.outbox.bytes())?
         };
+        self.sent.packets += u64::from(self.outbox.bytes().len() > before);
         match action {
             Action::None => {}
             Action::Publish(incoming) => self.publish(incoming),
@@ -119,15 +142,17 @@ impl Client {
 
     fn publish(&mut self, incoming: IncomingPublish<'_>) {
         let publish = &incoming.publish;
-        let topic = incoming.topic;
-        // The daemon alone speaks there.
-        if topic.is_system() {
-            let refused = |ack: PendingAck| Reply::Ack(ack.with_reason(ReasonCode::NotAuthorized));
-            if let Some(ack) = incoming.ack {
-                self.outbox.reply(Position(0), refused(ack));
-            }
-            return;
-        }
+        self.received.publish(publish.payload);
+        let rewritten = self
+            .exchange
+            .extensions
+            .rewrites
+            .topic(incoming.topic.as_str(), self.who());
+        let topic = match rewritten.map(|topic| TopicName::new(&topic)) {
+            None => incoming.topic,
+            Some(Ok(topic)) => topic,
+            Some(Err(_)) => return self.refuse(incoming.ack, ReasonCode::TopicNameInvalid),
+        };
         let expiry = publish.properties.iter().find_map(|property| {
             if let Property::MessageExpiryInterval(it) = property {
                 Some(it)
@@ -144,7 +169,10 @@ impl Client {
             expires_at: expiry.map(|seconds| now.after(Duration::from_secs(seconds.into()))),
             properties: publish.properties.forwarded(),
         };
-        let published = self.exchange.publish(message, &self.link);
+        let published = match self.exchange.publish(message, Some(&self.link)) {
+            Ok(published) => published,
+            Err(reason) => return self.refuse(incoming.ack, reason),
+        };
         let Some(mut ack) = incoming.ack else {
             return;
         };
@@ -157,6 +185,27 @@ impl Client {
             ack = ack.with_reason(ReasonCode::NoMatchingSubscribers);
         }
         self.outbox.reply(position, Reply::Ack(ack));
+    }
+
+    /// Answers a message that is not published. QoS 0 has no answer, and MQTT 3 no negative one.
+    fn refuse(&mut self, ack: Option<PendingAck>, reason: ReasonCode) {
+        let Some(ack) = ack else {
+            return;
+        };
+        // The client may use the identifier again at once [MQTT-4.3.3-9].
+        if ack.is_pubrec() && self.protocol.version().is_v5() {
+            self.link.lock().session.inbound.release(ack.packet_id());
+        }
+        self.outbox
+            .reply(Position(0), Reply::Ack(ack.with_reason(reason)));
+    }
+
+    /// The client as templates know it.
+    pub(super) fn who(&self) -> Who<'_> {
+        Who {
+            client_id: &self.link.client_id,
+            user_name: self.presence.user_name.as_deref(),
+        }
     }
 
     fn subscribe(&mut self, packet: &Subscribe<'_>) -> Result<(), ProtocolViolation> {
@@ -185,6 +234,8 @@ impl Client {
         text: &str,
         options: SubscriptionOptions,
     ) -> Result<(ReasonCode, Position), SubscribeError> {
+        let rewritten = self.exchange.extensions.rewrites.filter(text, self.who());
+        let text = rewritten.as_deref().unwrap_or(text);
         let (filter, options) =
             self.protocol
                 .check_subscription(packet, text, options, &self.limits)?;
@@ -207,6 +258,8 @@ impl Client {
     fn unsubscribe(&mut self, packet: &Unsubscribe<'_>) {
         let mut codes = Vec::new();
         for text in packet.filters() {
+            let rewritten = self.exchange.extensions.rewrites.filter(text, self.who());
+            let text = rewritten.as_deref().unwrap_or(text);
             let code = match TopicFilter::new(text) {
                 Ok(filter) if self.exchange.unsubscribe(&self.link, &filter) => ReasonCode::Success,
                 Ok(_) => ReasonCode::NoSubscriptionExisted,
@@ -232,12 +285,26 @@ impl Client {
 
     /// Encodes the answers whose turn has come.
     pub(super) fn release(&mut self, context: &mut Context<'_>) {
-        self.outbox
+        self.sent.packets += self
+            .outbox
             .release(&mut self.protocol, &self.exchange.store, context);
     }
 
+    /// Adds up what went in and out.
+    pub(super) fn flush_traffic(&mut self) {
+        let counters = &self.exchange.counters;
+        self.sent.bytes += self.outbox.take_written();
+        self.received.flush(&counters.received);
+        self.sent.flush(&counters.sent);
+    }
+
     /// Encodes deliveries while there is room; true if there may be more, also for want of room.
-    pub(super) fn fill(&mut self) -> bool {
+    pub(super) fn fill(&mut self, context: &mut Context<'_>) -> bool {
+        let store = &self.exchange.store;
+        if store.durable() < self.resumed && store.poll_durable(self.resumed, context).is_pending()
+        {
+            return false;
+        }
         self.exchange.refill(&self.link);
         let now = self.exchange.now();
         let mut expired = Vec::new();
@@ -251,6 +318,10 @@ impl Client {
                 break;
             };
             more = true;
+            self.sent.packets += 1;
+            if let Outgoing::Publish { delivery, .. } = &outgoing {
+                self.sent.publish(&delivery.message.payload);
+            }
             if !self
                 .protocol
                 .encode_outgoing(&outgoing, now, self.outbox.bytes())

@@ -30,23 +30,24 @@ impl Inbox {
         Self { partial }
     }
 
-    /// Reads once and handles every packet that is complete then. True at the end of the stream.
+    /// Reads once and handles every packet that is complete then. Returns how many bytes came;
+    /// none at the end of the stream.
     pub(super) fn poll_read(
         &mut self,
         stream: &mut TcpStream,
         context: &mut Context<'_>,
         packet_bytes_max: usize,
         handle: &mut impl FnMut(Frame<'_>) -> Result<(), ProtocolViolation>,
-    ) -> Poll<io::Result<Result<bool, ProtocolViolation>>> {
+    ) -> Poll<io::Result<Result<usize, ProtocolViolation>>> {
         READ_BUFFER.with_borrow_mut(|buffer| {
             let mut read = ReadBuf::new(buffer);
             ready!(Pin::new(stream).poll_read(context, &mut read))?;
             let bytes = read.filled();
             if bytes.is_empty() {
-                return Poll::Ready(Ok(Ok(true)));
+                return Poll::Ready(Ok(Ok(0)));
             }
             let outcome = self.take(bytes, packet_bytes_max, handle);
-            Poll::Ready(Ok(outcome.map(|()| false)))
+            Poll::Ready(Ok(outcome.map(|()| bytes.len())))
         })
     }
 

@@ -22,6 +22,8 @@ const KEEP_BYTES: usize = 4 << 10;
 pub(super) struct Outbox {
     bytes: Vec<u8>,
     written: usize,
+    /// Bytes that went to the socket and are not counted yet.
+    uncounted: u64,
     replies: VecDeque<(Position, Reply)>,
     /// The store wakes the task at this position.
     awaited: Position,
@@ -62,27 +64,31 @@ impl Outbox {
         self.replies.len()
     }
 
-    /// Encodes every answer whose turn has come; the task is woken for the next one.
+    /// Encodes every answer whose turn has come; the task is woken for the next one. Returns how
+    /// many there were.
     pub(super) fn release(
         &mut self,
         connection: &mut ServerConnection,
         store: &Store,
         context: &mut Context<'_>,
-    ) {
+    ) -> u64 {
+        let mut released = 0;
         while let Some((position, _)) = self.replies.front() {
             if store.durable() < *position {
                 let asked = self.awaited == *position;
                 self.awaited = *position;
                 if asked || store.poll_durable(*position, context).is_pending() {
-                    return;
+                    break;
                 }
             }
             match self.replies.pop_front() {
                 Some((_, Reply::Ack(ack))) => connection.encode_ack(ack, &mut self.bytes),
                 Some((_, Reply::Encoded(packet))) => self.bytes.extend_from_slice(&packet),
-                None => return,
+                None => break,
             }
+            released += 1;
         }
+        released
     }
 
     /// Writes until everything is written or the socket is full.
@@ -98,6 +104,7 @@ impl Outbox {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.written += count;
+            self.uncounted += count as u64;
         }
         self.bytes.clear();
         self.written = 0;
@@ -105,6 +112,11 @@ impl Outbox {
             self.bytes = Vec::new();
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Bytes that were written since the last call.
+    pub(super) const fn take_written(&mut self) -> u64 {
+        std::mem::replace(&mut self.uncounted, 0)
     }
 
     /// What is left to write.

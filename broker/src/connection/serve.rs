@@ -15,6 +15,7 @@ use super::inbox::Inbox;
 use super::{Accepted, End};
 use crate::exchange::Exchange;
 use crate::link::{Link, Owner};
+use crate::metrics::count;
 use crate::registry::{Attached, Ending};
 
 /// Reads in one turn; then other tasks get theirs.
@@ -59,14 +60,14 @@ impl Connection {
         input: Vec<u8>,
         accepted: &Accepted,
     ) -> Self {
-        let Attached {
-            link,
-            owner,
-            session_present,
-        } = attached;
-        let (client_id, peer) = (&*link.client_id, accepted.peer);
+        let (client_id, peer) = (&*attached.link.client_id, accepted.peer);
+        let session_present = attached.session_present;
         tracing::info!(client_id, %peer, session_present, "client connected");
-        let client = Client::new(accepted, link, owner, handshake);
+        let client = Client::new(accepted, attached, handshake);
+        let exchange = &accepted.exchange;
+        exchange.auto_subscribe(&client.link, client.who());
+        count(&exchange.counters.connections);
+        exchange.announce_online(&client.link.client_id, &client.presence);
         Self {
             stream,
             inbox: Inbox::new(input),
@@ -96,13 +97,14 @@ impl Connection {
         };
         loop {
             self.client.release(context);
-            let more = self.client.fill();
+            let more = self.client.fill(context);
             match self.client.outbox.poll_write(&mut self.stream, context) {
                 Poll::Ready(Ok(())) if more => {}
                 Poll::Ready(Ok(())) | Poll::Pending => break,
                 Poll::Ready(Err(_)) => return Poll::Ready(End::Lost),
             }
         }
+        self.client.flush_traffic();
         if paused && self.client.may_read(context) {
             context.waker().wake_by_ref();
         }
@@ -134,8 +136,8 @@ impl Connection {
                 .poll_read(&mut self.stream, context, packet_bytes_max, &mut handle)
             {
                 Poll::Pending => return Ok(false),
-                Poll::Ready(Ok(Ok(false))) => {}
-                Poll::Ready(Ok(Ok(true)) | Err(_)) => return Err(End::Lost),
+                Poll::Ready(Ok(Ok(0)) | Err(_)) => return Err(End::Lost),
+                Poll::Ready(Ok(Ok(bytes))) => self.client.received.bytes += bytes as u64,
                 Poll::Ready(Ok(Err(violation))) => return Err(End::Violation(violation)),
             }
         }
@@ -149,8 +151,11 @@ impl Connection {
     /// Says farewell and gives the session back.
     pub(super) async fn finish(self, end: End) {
         let Self {
-            mut stream, client, ..
+            mut stream,
+            mut client,
+            ..
         } = self;
+        client.flush_traffic();
         let (client_id, reason) = (client.link.client_id.clone(), end.describe());
         let mut last = client.outbox.unwritten().to_vec();
         match end {
@@ -172,6 +177,9 @@ impl Connection {
             session_expiry: client.session_expiry,
         };
         client.exchange.detach(&client.link, client.owner, ending);
+        client
+            .exchange
+            .announce_offline(&client_id, &client.presence, end.reason());
         tracing::info!(%client_id, reason, "client disconnected");
         let farewell = async {
             stream.write_all(&last).await?;
@@ -184,6 +192,16 @@ impl Connection {
 }
 
 impl End {
+    /// As a Reason Code; a connection that is lost has none of its own.
+    const fn reason(self) -> ReasonCode {
+        match self {
+            Self::Disconnected => ReasonCode::Success,
+            Self::Lost => ReasonCode::UnspecifiedError,
+            Self::Violation(violation) => violation.reason,
+            Self::Ordered(reason) => reason,
+        }
+    }
+
     fn describe(self) -> &'static str {
         match self {
             Self::Disconnected => "disconnected",

@@ -14,7 +14,8 @@ const ENDING: Ending = Ending {
 };
 
 fn publish(exchange: &Exchange, publisher: &Link, topic: &str, payload: &'static str) {
-    exchange.publish(message(topic, payload, QoS::AtLeastOnce, false), publisher);
+    let message = message(topic, payload, QoS::AtLeastOnce, false);
+    tests::publish(exchange, message, publisher);
 }
 
 fn payloads(exchange: &Exchange, link: &Arc<Link>) -> Vec<String> {
@@ -139,7 +140,8 @@ fn qos_2_is_never_given_to_a_second_member() {
     let publisher = attach(&exchange, "p", true, 0).link;
     let leaver = attach(&exchange, "leaver", true, 0);
     subscribe(&exchange, &leaver.link, "$share/g/t", qos(QoS::ExactlyOnce));
-    exchange.publish(message("t", "x", QoS::ExactlyOnce, false), &publisher);
+    let exactly_once = message("t", "x", QoS::ExactlyOnce, false);
+    tests::publish(&exchange, exactly_once, &publisher);
     let heir = attach(&exchange, "heir", true, 0).link;
     subscribe(&exchange, &heir, "$share/g/t", qos(QoS::ExactlyOnce));
     exchange.detach(&leaver.link, leaver.owner, ENDING);
@@ -151,7 +153,8 @@ fn qos_2_is_never_given_to_a_second_member() {
 fn retained_messages_are_not_for_groups() {
     let exchange = exchange(Store::disabled());
     let publisher = attach(&exchange, "p", true, 0).link;
-    exchange.publish(message("t", "kept", QoS::AtLeastOnce, true), &publisher);
+    let retained = message("t", "kept", QoS::AtLeastOnce, true);
+    tests::publish(&exchange, retained, &publisher);
     let member = attach(&exchange, "m", true, 0).link;
     subscribe(&exchange, &member, "$share/g/t", qos(QoS::AtLeastOnce));
     assert!(received(&exchange, &member).is_empty());

@@ -11,6 +11,7 @@ use persistence::Store;
 
 use super::{Exchange, ExchangeLimits};
 use crate::clock::Clock;
+use crate::extensions::Extensions;
 use crate::link::Link;
 use crate::registry::{Attached, Claim, Ending};
 use crate::share::ShareStrategy;
@@ -30,7 +31,13 @@ pub(super) fn exchange(store: Store) -> Exchange {
         retained_messages_max: 2,
         retained_payload_bytes_max: 16,
     };
-    Exchange::new(store, Clock::start(), Limits::default(), bounds)
+    Exchange::new(
+        store,
+        Clock::start(),
+        Limits::default(),
+        bounds,
+        Extensions::default(),
+    )
 }
 
 pub(super) fn attach(
@@ -73,6 +80,12 @@ pub(super) fn message(topic: &str, payload: &'static str, qos: QoS, retain: bool
     message
 }
 
+/// Publishes; returns how many sessions the message goes to.
+pub(super) fn publish(exchange: &Exchange, message: Message, publisher: &Link) -> usize {
+    let published = exchange.publish(message, Some(publisher));
+    published.expect("nothing is refused").subscribers
+}
+
 /// Everything that waits for a session: payload, QoS, retain flag, subscription identifiers.
 pub(super) fn received(
     exchange: &Exchange,
@@ -107,8 +120,12 @@ fn overlapping_subscriptions_deliver_once_with_the_highest_qos() {
         let filter = TopicFilter::new(filter).unwrap();
         exchange.subscribe(&subscriber, filter, qos(level), Some(id));
     }
-    let published = exchange.publish(message("a/b", "x", QoS::ExactlyOnce, false), &publisher);
-    assert_eq!(published.subscribers, 1);
+    let published = publish(
+        &exchange,
+        message("a/b", "x", QoS::ExactlyOnce, false),
+        &publisher,
+    );
+    assert_eq!(published, 1);
     let mut found = received(&exchange, &subscriber);
     found[0].3.sort_unstable();
     assert_eq!(
@@ -126,10 +143,18 @@ fn no_local_keeps_a_publishers_own_messages_away() {
         ..qos(QoS::AtLeastOnce)
     };
     subscribe(&exchange, &client, "a/#", no_local);
-    let published = exchange.publish(message("a/1", "own", QoS::AtLeastOnce, false), &client);
-    assert_eq!(published.subscribers, 0);
+    let published = publish(
+        &exchange,
+        message("a/1", "own", QoS::AtLeastOnce, false),
+        &client,
+    );
+    assert_eq!(published, 0);
     subscribe(&exchange, &client, "a/1", qos(QoS::AtMostOnce));
-    exchange.publish(message("a/1", "own", QoS::AtLeastOnce, false), &client);
+    publish(
+        &exchange,
+        message("a/1", "own", QoS::AtLeastOnce, false),
+        &client,
+    );
     let found = received(&exchange, &client);
     assert_eq!(found, [("own".to_owned(), QoS::AtMostOnce, false, vec![])]);
 }
@@ -139,9 +164,14 @@ fn retained_messages_follow_retain_handling_and_their_limits() {
     let exchange = exchange(Store::disabled());
     let publisher = attach(&exchange, "p", true, 0).link;
     for (topic, payload) in [("r/1", "one"), ("r/2", "two"), ("r/3", "one too many")] {
-        exchange.publish(message(topic, payload, QoS::AtLeastOnce, true), &publisher);
+        publish(
+            &exchange,
+            message(topic, payload, QoS::AtLeastOnce, true),
+            &publisher,
+        );
     }
-    exchange.publish(
+    publish(
+        &exchange,
         message("r/1", "longer than sixteen", QoS::AtMostOnce, true),
         &publisher,
     );
@@ -174,9 +204,17 @@ fn retained_messages_follow_retain_handling_and_their_limits() {
     subscribe(&exchange, &client, "r/#", handling(RetainHandling::Send));
     assert_eq!(payloads(&client), both);
     // A new message comes without the flag, unless it is asked for.
-    exchange.publish(message("r/2", "new", QoS::AtMostOnce, true), &publisher);
+    publish(
+        &exchange,
+        message("r/2", "new", QoS::AtMostOnce, true),
+        &publisher,
+    );
     assert_eq!(payloads(&client), [("new".to_owned(), false)]);
-    exchange.publish(message("r/1", "", QoS::AtMostOnce, true), &publisher);
+    publish(
+        &exchange,
+        message("r/1", "", QoS::AtMostOnce, true),
+        &publisher,
+    );
     assert_eq!(payloads(&client), [(String::new(), false)]);
     subscribe(&exchange, &client, "r/+", handling(RetainHandling::Send));
     assert_eq!(payloads(&client), [("new".to_owned(), true)]);
@@ -188,7 +226,8 @@ fn many_retained_messages_are_replayed_batch_by_batch() {
     exchange.bounds.retained_messages_max = 1_000;
     let publisher = attach(&exchange, "p", true, 0).link;
     for number in 0..500 {
-        exchange.publish(
+        publish(
+            &exchange,
             message(&format!("r/{number}"), "x", QoS::AtMostOnce, true),
             &publisher,
         );
@@ -217,7 +256,11 @@ fn retained_messages_wait_for_room_in_the_session() {
         let publisher = attach(&exchange, "p", true, 0).link;
         for number in 0..200 {
             let topic = format!("r/{number}");
-            exchange.publish(message(&topic, "x", QoS::AtLeastOnce, true), &publisher);
+            publish(
+                &exchange,
+                message(&topic, "x", QoS::AtLeastOnce, true),
+                &publisher,
+            );
         }
         let client = attach(&exchange, "c", true, 0).link;
         subscribe(&exchange, &client, "r/#", qos(level));
@@ -249,10 +292,22 @@ fn a_session_is_resumed_taken_over_or_begun_anew() {
     };
     // The connection that lost the session cannot end it.
     exchange.detach(&first.link, first.owner, nothing());
-    exchange.publish(message("t", "online", QoS::AtLeastOnce, false), &publisher);
+    publish(
+        &exchange,
+        message("t", "online", QoS::AtLeastOnce, false),
+        &publisher,
+    );
     exchange.detach(&second.link, second.owner, nothing());
-    exchange.publish(message("t", "offline", QoS::AtLeastOnce, false), &publisher);
-    exchange.publish(message("t", "lost", QoS::AtMostOnce, false), &publisher);
+    publish(
+        &exchange,
+        message("t", "offline", QoS::AtLeastOnce, false),
+        &publisher,
+    );
+    publish(
+        &exchange,
+        message("t", "lost", QoS::AtMostOnce, false),
+        &publisher,
+    );
     let third = attach(&exchange, "c", false, 60);
     let payloads: Vec<_> = received(&exchange, &third.link)
         .into_iter()
@@ -261,11 +316,12 @@ fn a_session_is_resumed_taken_over_or_begun_anew() {
     assert_eq!(payloads, ["online", "offline"]);
     let fourth = attach(&exchange, "c", true, 60);
     assert!(!fourth.session_present && !Arc::ptr_eq(&third.link, &fourth.link));
-    let published = exchange.publish(message("t", "x", QoS::AtLeastOnce, false), &publisher);
-    assert_eq!(
-        published.subscribers, 0,
-        "a clean start ends the subscriptions"
+    let published = publish(
+        &exchange,
+        message("t", "x", QoS::AtLeastOnce, false),
+        &publisher,
     );
+    assert_eq!(published, 0, "a clean start ends the subscriptions");
 }
 
 #[test]
@@ -282,8 +338,12 @@ fn a_session_without_expiry_ends_with_its_connection() {
             session_expiry: None,
         },
     );
-    let published = exchange.publish(message("t", "x", QoS::AtLeastOnce, false), &publisher);
-    assert_eq!(published.subscribers, 0);
+    let published = publish(
+        &exchange,
+        message("t", "x", QoS::AtLeastOnce, false),
+        &publisher,
+    );
+    assert_eq!(published, 0);
     assert!(!attach(&exchange, "c", false, 0).session_present);
     assert_eq!(exchange.registry.online(), 2);
 }
@@ -300,7 +360,11 @@ fn a_full_session_spills_to_the_store_and_gets_it_back_in_order() {
         subscribe(&exchange, &client, "t/#", qos(QoS::AtLeastOnce));
         for number in 0..500 {
             let topic = format!("t/{number}");
-            exchange.publish(message(&topic, "x", QoS::AtLeastOnce, false), &publisher);
+            publish(
+                &exchange,
+                message(&topic, "x", QoS::AtLeastOnce, false),
+                &publisher,
+            );
         }
         let mut topics = Vec::new();
         let deadline = std::time::Instant::now() + Duration::from_secs(20);

@@ -10,7 +10,7 @@ use gateway::{
 };
 use mqtt::packet::{RetainHandling, SubscriptionOptions};
 use mqtt::session::{Acknowledged, Outgoing};
-use mqtt::{Message, TopicFilter};
+use mqtt::{Message, ReasonCode, TopicFilter};
 use persistence::Position;
 
 use super::GATEWAY_PREFIX;
@@ -39,6 +39,7 @@ impl GatewaySession {
             link,
             owner,
             session_present,
+            ..
         } = exchange.attach(Claim {
             client_id: &format!("{GATEWAY_PREFIX}{name}"),
             clean_start: !durable,
@@ -82,8 +83,12 @@ impl GatewaySession {
                 retain_as_published: true,
                 retain_handling: handling,
             };
-            self.exchange
-                .subscribe(&self.link, request.filter.clone(), options, None);
+            let filter = request.filter.clone();
+            let made = self.exchange.subscribe(&self.link, filter, options, None);
+            if made.is_none() {
+                let (gateway, filter) = (&*self.link.client_id, &request.filter);
+                tracing::error!(gateway, %filter, "another client has this filter exclusively");
+            }
         }
     }
 }
@@ -107,7 +112,14 @@ impl Broker for GatewaySession {
         if message.byte_count() > self.exchange.limits.packet_bytes_max as usize {
             return Err(PublishError::TooLarge);
         }
-        let published = self.exchange.publish(message, &self.link);
+        let published = self.exchange.publish(message, Some(&self.link));
+        let published = published.map_err(|reason| {
+            if reason == ReasonCode::QuotaExceeded {
+                PublishError::QuotaExceeded
+            } else {
+                PublishError::NotAuthorized
+            }
+        })?;
         Ok(Receipt(published.position.0))
     }
 

@@ -16,6 +16,8 @@ pub struct Inflight {
     /// Entries from here on are to be sent again.
     resend_from: usize,
     window: usize,
+    /// The greatest sequence that was sent, as far as it is known.
+    sent: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -51,11 +53,24 @@ impl Default for Inflight {
             entries: VecDeque::new(),
             resend_from: 0,
             window: usize::from(u16::MAX),
+            sent: 0,
         }
     }
 }
 
 impl Inflight {
+    /// After a restart, when deliveries up to this sequence may have been sent.
+    pub(super) fn recovered(sent: u64) -> Self {
+        Self {
+            sent,
+            ..Self::default()
+        }
+    }
+
+    pub(super) const fn sent(&self) -> u64 {
+        self.sent
+    }
+
     /// Sent and unacknowledged deliveries.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -100,8 +115,9 @@ impl Inflight {
         let outgoing = Outgoing::Publish {
             delivery: delivery.clone(),
             packet_id,
-            dup: false,
+            dup: delivery.sequence <= self.sent,
         };
+        self.sent = self.sent.max(delivery.sequence);
         self.entries.push_back(Entry {
             packet_id,
             delivery,

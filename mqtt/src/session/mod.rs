@@ -48,6 +48,19 @@ pub enum Outgoing {
     Release(u16),
 }
 
+/// A session's queue as a store kept it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredQueue {
+    /// Entries that wait.
+    pub waiting: u64,
+    /// The sequence of the first of them.
+    pub first: u64,
+    /// The sequence of the next new entry.
+    pub next: u64,
+    /// Entries up to this sequence may have been sent before.
+    pub sent: u64,
+}
+
 /// The state of one client's session, apart from its subscriptions.
 #[derive(Clone, Debug)]
 pub struct Session {
@@ -74,12 +87,12 @@ impl Session {
         }
     }
 
-    /// A session whose queue is in the store: `waiting` entries, the first at `first`, the next
-    /// new one to be `next`.
+    /// A session whose queue is in the store.
     #[must_use]
-    pub fn recovered(limits: QueueLimits, waiting: u64, first: u64, next: u64) -> Self {
+    pub fn recovered(limits: QueueLimits, stored: StoredQueue) -> Self {
         let mut session = Self::new(limits, true);
-        session.queue.recover(waiting, first, next);
+        session.queue.recover(&stored);
+        session.inflight = Inflight::recovered(stored.sent);
         session
     }
 
@@ -141,6 +154,12 @@ impl Session {
             }
         }
         None
+    }
+
+    /// The greatest sequence that was sent; 0 if none was.
+    #[must_use]
+    pub const fn sent(&self) -> u64 {
+        self.inflight.sent()
     }
 
     /// The window of unacknowledged deliveries.

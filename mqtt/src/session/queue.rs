@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::Delivery;
+use super::{Delivery, StoredQueue};
 
 /// Bounds of one session's queues in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,11 +84,11 @@ impl Queue {
         }
     }
 
-    pub(super) const fn recover(&mut self, waiting: u64, first: u64, next: u64) {
-        self.next_sequence = next;
+    pub(super) const fn recover(&mut self, stored: &StoredQueue) {
+        self.next_sequence = stored.next;
         self.spilled = Spilled {
-            count: waiting,
-            first,
+            count: stored.waiting,
+            first: stored.first,
             loading: None,
         };
     }
