@@ -7,6 +7,7 @@ mod handshake;
 mod inbox;
 mod outbox;
 mod serve;
+mod subscribe;
 
 pub(crate) use access::{Accepted, Access};
 pub(crate) use handshake::accept;
