@@ -9,6 +9,7 @@ mod configuration;
 mod crash;
 mod demo;
 mod downlink;
+mod extensions;
 mod keep_alive;
 mod life;
 mod malformed;
