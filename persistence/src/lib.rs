@@ -14,21 +14,26 @@
 //! Commit elision: a queue entry that is removed before its transaction begins is never written,
 //! so consumers that keep up cost no flash.
 //!
-//! Invariants: nothing is reported durable before its commit succeeded. A failed commit is
-//! retried with the same content; until it succeeds nothing after it is durable either. Message
-//! bodies are stored once, however many queues they stand in. Only the writer thread touches the
+//! Invariants: nothing is reported durable before its commit succeeded and the database was seen
+//! where a restart looks for it. A failed commit is retried with the same content; until it
+//! succeeds nothing after it is durable either. Files that are deleted or replaced while they are
+//! open are written anew. Message bodies are stored once, however many queues they stand in. Only the writer thread touches the
 //! database; a lock file keeps a second process away.
 
 mod batch;
+mod database;
+mod error;
+mod files;
 mod operation;
 mod recovery;
 mod row;
 mod schema;
 mod store;
+mod throttle;
 mod writer;
 
+pub use error::OpenStoreError;
 pub use operation::{Operation, PageReply, SessionId, StoredMessage};
 pub use recovery::{DelayedMessage, Recovered, RecoveredSession};
 pub use row::StoredSubscription;
-pub use schema::OpenStoreError;
 pub use store::{Durability, Options, Position, Store};

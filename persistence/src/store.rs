@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::schema::Database;
+use crate::database::Database;
 use crate::{OpenStoreError, Operation, Recovered, SessionId, recovery, writer};
 
 /// What "durable" means.
@@ -91,7 +91,7 @@ impl Store {
     /// The directory or the database cannot be used, or another process uses it.
     pub fn open(directory: &Path, options: Options) -> Result<(Self, Recovered), OpenStoreError> {
         let database = Database::open(directory)?;
-        let file = database.file.clone();
+        let file = database.files.database();
         let failed = |source| OpenStoreError::Database {
             file: file.clone(),
             source,
@@ -286,9 +286,13 @@ impl Shared {
         due.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
-    /// True once [`Store::close`] was called.
-    pub(crate) fn is_closing(&self) -> bool {
-        lock(&self.submitted).closing
+    /// Waits for this long, or until [`Store::close`] is called; true if it was.
+    pub(crate) fn wait_closing(&self, pause: Duration) -> bool {
+        self.arrived
+            .wait_timeout_while(lock(&self.submitted), pause, |it| !it.closing)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+            .closing
     }
 }
 

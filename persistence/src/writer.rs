@@ -7,13 +7,17 @@ use std::time::{Duration, Instant};
 
 use crate::Operation;
 use crate::batch::{Batch, Page, load_page};
-use crate::schema::Database;
+use crate::database::Database;
+use crate::error::WriteError;
 use crate::store::{Durability, Shared};
+use crate::throttle::Throttle;
 
 /// With `normal` durability, the longest time between two commits that are synced.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
-/// The pause before a failed commit is tried again.
+/// The pause before a failed commit is tried again; it doubles with each failure.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// The longest such pause.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 pub(crate) fn start(database: Database, shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new()
@@ -22,6 +26,7 @@ pub(crate) fn start(database: Database, shared: Arc<Shared>) -> io::Result<JoinH
             Writer {
                 database,
                 shared,
+                complaints: Throttle::default(),
                 last_commit: None,
                 last_sync: Instant::now(),
             }
@@ -32,6 +37,7 @@ pub(crate) fn start(database: Database, shared: Arc<Shared>) -> io::Result<JoinH
 struct Writer {
     database: Database,
     shared: Arc<Shared>,
+    complaints: Throttle,
     last_commit: Option<Instant>,
     last_sync: Instant,
 }
@@ -39,13 +45,17 @@ struct Writer {
 impl Writer {
     fn run(mut self) {
         while let Some((operations, position)) = self.shared.take(self.pause()) {
-            if !self.apply(operations) {
+            if let Err(error) = self.apply(operations) {
+                tracing::error!(%error, "the store is closed with operations that are not written");
                 return;
             }
             self.shared.advance(position);
         }
+        if let Err(error) = self.insist(|it| it.database.prepare()) {
+            tracing::error!(%error, "the store's files are gone");
+        }
         // What is committed but not synced is synced by the checkpoint that closing makes.
-        let file = self.database.file.display().to_string();
+        let file = self.database.files.database().display().to_string();
         if let Err((_, error)) = self.database.connection.close() {
             tracing::error!(%error, file, "the store could not be closed in order");
         }
@@ -60,47 +70,56 @@ impl Writer {
         })
     }
 
-    /// Writes operations in their order; false if the store was closed over a failure.
-    fn apply(&mut self, operations: Vec<Operation>) -> bool {
+    /// Writes operations in their order.
+    fn apply(&mut self, operations: Vec<Operation>) -> Result<(), WriteError> {
         let mut batch = Batch::default();
         for operation in operations {
-            let Some(page) = batch.fold(operation) else {
-                continue;
-            };
-            if !self.commit(&std::mem::take(&mut batch)) {
-                return false;
+            if let Some(page) = batch.fold(operation) {
+                self.commit(&std::mem::take(&mut batch))?;
+                self.answer(page);
             }
-            self.answer(page);
         }
         self.commit(&batch)
     }
 
-    /// Commits a batch, again and again until it succeeds; false if the store is closing and it
-    /// still fails.
-    fn commit(&mut self, batch: &Batch) -> bool {
+    fn commit(&mut self, batch: &Batch) -> Result<(), WriteError> {
         if batch.is_empty() {
-            return true;
+            return Ok(());
         }
-        let mut failures = 0_u32;
-        while let Err(error) = self.try_commit(batch) {
-            if failures == 0 {
-                tracing::error!(%error, "the store cannot be written, nothing is acknowledged");
-            }
-            failures += 1;
-            if self.shared.is_closing() {
-                tracing::error!("the store is closed with operations that could not be written");
-                return false;
-            }
-            std::thread::sleep(RETRY_PAUSE);
-        }
-        if failures > 0 {
-            tracing::info!(failures, "the store can be written again");
-        }
+        self.insist(|it| it.try_commit(batch))?;
+        self.insist(|it| it.database.confirm())?;
         self.last_commit = Some(Instant::now());
-        true
+        Ok(())
     }
 
-    fn try_commit(&mut self, batch: &Batch) -> Result<(), rusqlite::Error> {
+    /// Tries again and again until it succeeds. Fails only if the store is to be closed and it
+    /// still does not.
+    fn insist(
+        &mut self,
+        mut attempt: impl FnMut(&mut Self) -> Result<(), WriteError>,
+    ) -> Result<(), WriteError> {
+        let mut pause = RETRY_PAUSE;
+        let mut was_said = false;
+        let mut is_last = false;
+        while let Err(error) = attempt(self) {
+            if is_last {
+                return Err(error);
+            }
+            if self.complaints.lets_through() {
+                tracing::error!(%error, "the store cannot be written, nothing is acknowledged");
+                was_said = true;
+            }
+            is_last = self.shared.wait_closing(pause);
+            pause = RETRY_PAUSE_MAX.min(pause * 2);
+        }
+        if was_said {
+            tracing::info!("the store can be written again");
+        }
+        Ok(())
+    }
+
+    fn try_commit(&mut self, batch: &Batch) -> Result<(), WriteError> {
+        self.database.prepare()?;
         let sync = self.shared.options.durability == Durability::Full
             || self.last_sync.elapsed() >= SYNC_INTERVAL;
         let level = if sync { "FULL" } else { "NORMAL" };

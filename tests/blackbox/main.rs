@@ -17,4 +17,5 @@ mod mosquitto_clients;
 mod paho;
 mod plant;
 mod retained;
+mod store;
 mod uplink;

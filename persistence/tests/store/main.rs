@@ -9,6 +9,7 @@
 mod delayed;
 mod migration;
 mod sent;
+mod vanished;
 
 use std::path::Path;
 use std::sync::{Arc, mpsc};
@@ -89,7 +90,9 @@ fn crash(directory: &Path) -> tempfile::TempDir {
     let left = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(directory).unwrap() {
         let entry = entry.unwrap();
-        std::fs::copy(entry.path(), left.path().join(entry.file_name())).unwrap();
+        if entry.file_type().unwrap().is_file() {
+            std::fs::copy(entry.path(), left.path().join(entry.file_name())).unwrap();
+        }
     }
     left
 }

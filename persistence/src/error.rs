@@ -1,0 +1,58 @@
+//! What can go wrong with the store.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::schema::SCHEMA_VERSION;
+
+/// Why the store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenStoreError {
+    /// The directory could not be made or written to.
+    #[error("the data directory {directory} cannot be used: {source}")]
+    Directory {
+        /// Which.
+        directory: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process has the store open.
+    #[error("another process uses the data directory {0}")]
+    InUse(PathBuf),
+    /// The file was written by a newer version; it is left untouched.
+    #[error("the store {file} has schema version {found}; this program knows {SCHEMA_VERSION}")]
+    Newer {
+        /// Which.
+        file: PathBuf,
+        /// Its version.
+        found: usize,
+    },
+    /// The file is a symbolic link, so what SQLite keeps beside it would be elsewhere.
+    #[error("the store {0} is a symbolic link; `store.path` may be one, but not the file")]
+    Link(PathBuf),
+    /// SQLite refused, for example because the file is damaged.
+    #[error("the store {file} cannot be opened: {source}")]
+    Database {
+        /// Which.
+        file: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+}
+
+/// Why something could not be written; it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteError {
+    #[error(transparent)]
+    Database(#[from] rusqlite::Error),
+    #[error("the files of the store are gone and cannot be made again: {0}")]
+    Restore(io::Error),
+    #[error(transparent)]
+    Open(#[from] OpenStoreError),
+    /// Nobody knows what else was done to it, so this lasts until it is opened again.
+    #[error(
+        "the files of the store were truncated while they were open; \
+         a restart keeps them and begins with what is left"
+    )]
+    Truncated,
+}

@@ -1,0 +1,92 @@
+//! The files of the store come to harm.
+
+use std::fs;
+
+use tests::daemon::Daemon;
+use tests::wait::until;
+use tests::wire::{Kept, Version, WireClient, packet};
+
+/// A daemon with a session that waits for messages.
+fn start() -> Daemon {
+    let daemon = Daemon::start("");
+    let (mut reader, _) =
+        WireClient::connect(daemon.port(), Version::V5, "reader", Kept::Session).unwrap();
+    reader.subscribe("t/#", 1).unwrap();
+    reader.disconnect().unwrap();
+    daemon
+}
+
+fn client(daemon: &Daemon, client_id: &str) -> WireClient {
+    let client = WireClient::connect(daemon.port(), Version::V5, client_id, Kept::Nothing);
+    client.unwrap().0
+}
+
+fn publish(client: &mut WireClient, numbers: std::ops::RangeInclusive<u64>) {
+    for number in numbers {
+        let payload = number.to_string();
+        client
+            .publish_acknowledged("t/a", payload.as_bytes())
+            .unwrap();
+    }
+}
+
+/// The session has these messages.
+#[track_caller]
+fn assert_waiting(daemon: &Daemon, numbers: std::ops::RangeInclusive<u64>) {
+    let (mut reader, is_resumed) =
+        WireClient::connect(daemon.port(), Version::V5, "reader", Kept::Session).unwrap();
+    assert!(is_resumed);
+    for number in numbers {
+        let publish = reader.receive_publish().unwrap();
+        assert_eq!(publish.number(), Some(number));
+        reader.acknowledge(publish.identifier).unwrap();
+    }
+}
+
+#[test]
+fn a_database_deleted_while_it_is_open_is_written_anew() {
+    let mut daemon = start();
+    let mut publisher = client(&daemon, "publisher");
+    publish(&mut publisher, 1..=50);
+    fs::remove_file(daemon.data().join("tidegate.db")).unwrap();
+    publish(&mut publisher, 51..=100);
+    fs::remove_dir_all(daemon.data()).unwrap();
+    publish(&mut publisher, 101..=150);
+    let log = daemon.process().log();
+    assert_eq!(log.matches("ERROR").count(), 1, "{log}");
+    assert!(log.contains("written anew, nothing is lost"), "{log}");
+    daemon.kill();
+    daemon.restart();
+    assert_waiting(&daemon, 1..=150);
+}
+
+#[test]
+fn a_store_without_a_directory_acknowledges_nothing_and_goes_on() {
+    let mut daemon = start();
+    let mut publisher = client(&daemon, "publisher");
+    publish(&mut publisher, 1..=10);
+    fs::remove_dir_all(daemon.data()).unwrap();
+    fs::write(daemon.data(), "in the way").unwrap();
+    publisher.publish("t/a", b"11").unwrap();
+    let complaint = "nothing is acknowledged";
+    until("the daemon complains", || {
+        daemon.process().log().contains(complaint)
+    });
+
+    let mut live = client(&daemon, "live");
+    live.subscribe("live", 0).unwrap();
+    live.send(&packet(0x30, b"\0\x04live\0hello")).unwrap();
+    assert_eq!(live.receive_publish().unwrap().payload, b"hello");
+    // PINGRESP comes, and before it no PUBACK.
+    publisher.send(&[0xc0, 0]).unwrap();
+    publisher.expect(0xd0).unwrap();
+
+    fs::remove_file(daemon.data()).unwrap();
+    publisher.expect(0x40).unwrap();
+    publish(&mut publisher, 12..=20);
+    let log = daemon.process().log();
+    assert_eq!(log.matches(complaint).count(), 1, "{log}");
+    daemon.kill();
+    daemon.restart();
+    assert_waiting(&daemon, 1..=20);
+}
