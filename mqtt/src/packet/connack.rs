@@ -33,7 +33,7 @@ impl<'a> Connack<'a> {
         }
         let unknown = ProtocolViolation::malformed("the CONNACK code is unknown");
         let reason = if version.is_v5() {
-            ReasonCode::from_u8(code)
+            ReasonCode::from_u8(code).filter(|&reason| is_allowed(reason))
         } else {
             from_return_code(code)
         };
@@ -76,4 +76,12 @@ const fn from_return_code(code: u8) -> Option<ReasonCode> {
         5 => ReasonCode::NotAuthorized,
         _ => return None,
     })
+}
+
+/// The Reason Codes of table 3-1 [MQTT-3.2.2-8].
+const fn is_allowed(reason: ReasonCode) -> bool {
+    matches!(
+        reason as u8,
+        0x00 | 0x80..=0x8A | 0x8C | 0x90 | 0x95 | 0x97 | 0x99..=0x9D | 0x9F
+    )
 }

@@ -26,7 +26,8 @@ impl<'a> Disconnect<'a> {
         };
         if version.is_v5() && !reader.is_empty() {
             let unknown = ProtocolViolation::malformed("the reason of a DISCONNECT is unknown");
-            packet.reason = ReasonCode::from_u8(reader.u8()?).ok_or(unknown)?;
+            let reason = ReasonCode::from_u8(reader.u8()?).filter(|&reason| is_allowed(reason));
+            packet.reason = reason.ok_or(unknown)?;
             if !reader.is_empty() {
                 packet.properties = Properties::read(&mut reader, PropertyOwner::Disconnect)?;
             }
@@ -48,4 +49,13 @@ impl<'a> Disconnect<'a> {
             }
         });
     }
+}
+
+/// The Reason Codes of table 3-10 [MQTT-3.14.2-1], and 0x8C, which ends a re-authentication
+/// (§4.12.1).
+const fn is_allowed(reason: ReasonCode) -> bool {
+    matches!(
+        reason as u8,
+        0x00 | 0x04 | 0x80..=0x83 | 0x87 | 0x89 | 0x8B..=0x90 | 0x93..=0xA2
+    )
 }

@@ -105,7 +105,7 @@ pub struct ForwardedProperties(Bytes);
 
 impl<'a> Property<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, ProtocolViolation> {
-        let property = match reader.variable_byte_integer()? {
+        Ok(match reader.variable_byte_integer()? {
             0x01 => Self::PayloadFormatIndicator(read_bool(reader)?),
             0x02 => Self::MessageExpiryInterval(reader.u32()?),
             0x03 => Self::ContentType(reader.string()?),
@@ -138,9 +138,7 @@ impl<'a> Property<'a> {
                     "a property identifier is unknown",
                 ));
             }
-        };
-        property.check_value()?;
-        Ok(property)
+        })
     }
 
     /// Values that the specification calls a Protocol Error although they can be parsed.
@@ -336,6 +334,7 @@ impl<'a> Properties<'a> {
                     "a property is not allowed here",
                 ));
             }
+            property.check_value()?;
             let bit = 1 << property.identifier();
             if seen & bit != 0 && !property.may_repeat(owner) {
                 return Err(ProtocolViolation::protocol(

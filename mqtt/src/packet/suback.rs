@@ -34,8 +34,13 @@ impl<'a> Suback<'a> {
         version: ProtocolVersion,
     ) -> Result<Self, ProtocolViolation> {
         let (packet_id, properties, codes) = decode_codes(frame, version)?;
-        // 3.1.1 [MQTT-3.9.3-2]
-        if !version.is_v5() && codes.iter().any(|code| !matches!(code, 0..=2 | 0x80)) {
+        // [MQTT-3.9.3-2]: table 3-8, and the four codes of 3.1.1.
+        let is_allowed = |code: &u8| {
+            matches!(code, 0..=2 | 0x80)
+                || version.is_v5()
+                    && matches!(code, 0x83 | 0x87 | 0x8F | 0x91 | 0x97 | 0x9E | 0xA1 | 0xA2)
+        };
+        if !codes.iter().all(is_allowed) {
             return Err(ProtocolViolation::malformed(
                 "a SUBACK return code is reserved",
             ));
@@ -69,6 +74,13 @@ impl<'a> Unsuback<'a> {
         if !version.is_v5() && !codes.is_empty() {
             return Err(ProtocolViolation::malformed(
                 "UNSUBACK has bytes behind its end",
+            ));
+        }
+        // Table 3-9 [MQTT-3.11.3-2].
+        let is_allowed = |code: &u8| matches!(code, 0 | 0x11 | 0x80 | 0x83 | 0x87 | 0x8F | 0x91);
+        if !codes.iter().all(is_allowed) {
+            return Err(ProtocolViolation::malformed(
+                "an UNSUBACK reason code is unknown",
             ));
         }
         Ok(Self {
