@@ -76,6 +76,8 @@ fn receive_until(client: &mut WireClient, last: u64) -> Vec<(String, u64)> {
     }
 }
 
+// Conforms: 5.0 [MQTT-4.3.2-4] [MQTT-4.5.0-1] [MQTT-4.6.0-5] [MQTT-4.6.0-6]
+// Conforms: 3.1.1 [MQTT-4.5.0-1] [MQTT-4.6.0-5]
 #[test]
 fn acknowledged_messages_survive_sigkill_in_order() {
     const END: u64 = 1_000_000;
@@ -114,6 +116,7 @@ fn acknowledged_messages_survive_sigkill_in_order() {
     }
 }
 
+// Conforms: 5.0 [MQTT-4.6.0-5] [MQTT-4.6.0-6]; 3.1.1 [MQTT-4.6.0-5]
 #[test]
 fn six_thousand_queued_messages_come_from_the_disk_in_order() {
     const COUNT: u64 = 6_000;
@@ -159,6 +162,7 @@ fn a_subscriber_amid_its_queue_goes_on_after_sigkill() {
     assert_complete("reader", &messages, 1..=COUNT, REPEATS);
 }
 
+// Conforms: 3.1.1 [MQTT-2.3.1-4] [MQTT-3.3.1-1] [MQTT-4.3.2-1] [MQTT-4.4.0-1] [MQTT-4.6.0-1]
 #[test]
 fn unacknowledged_messages_come_again_with_dup_and_their_identifiers() {
     let mut daemon = Daemon::start("");

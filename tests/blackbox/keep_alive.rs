@@ -37,6 +37,8 @@ fn silent_client(port: u16, version: Version, client_id: &str, delay: u8) -> Wir
     client
 }
 
+// Conforms: 5.0 [MQTT-3.1.2-7] [MQTT-3.1.2-8] [MQTT-3.1.2-22] [MQTT-3.2.2-22]
+// Conforms: 3.1.1 [MQTT-3.1.2-8] [MQTT-3.1.2-24]
 #[test]
 fn a_silent_client_is_disconnected_and_its_will_published() {
     let daemon = Daemon::start("");
@@ -66,6 +68,7 @@ fn a_silent_client_is_disconnected_and_its_will_published() {
     }
 }
 
+// Conforms: 5.0 [MQTT-3.12.4-1]
 #[test]
 fn a_client_that_pings_stays_connected() {
     let daemon = Daemon::start("");
@@ -79,6 +82,7 @@ fn a_client_that_pings_stays_connected() {
     }
 }
 
+// Conforms: 5.0 [MQTT-3.1.2-8] [MQTT-3.1.3-9]
 #[test]
 fn a_delayed_will_is_dropped_if_the_client_comes_back_in_time() {
     let daemon = Daemon::start("");

@@ -70,6 +70,7 @@ fn received(process: &Process) -> Vec<String> {
     lines.map(ToOwned::to_owned).collect()
 }
 
+// Conforms: 5.0 [MQTT-3.3.4-1] [MQTT-3.8.4-1]; 3.1.1 [MQTT-3.3.4-1] [MQTT-3.8.4-1]
 #[test]
 fn every_qos_passes_with_mosquitto_clients() {
     for version in VERSIONS {
@@ -88,6 +89,8 @@ fn every_qos_passes_with_mosquitto_clients() {
     }
 }
 
+// Conforms: 5.0 [MQTT-3.3.1-5] [MQTT-3.3.1-9]
+// Conforms: 3.1.1 [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-8]
 #[test]
 fn retained_messages_come_to_mosquitto_clients_until_they_are_cleared() {
     for version in VERSIONS {
@@ -108,6 +111,8 @@ fn retained_messages_come_to_mosquitto_clients_until_they_are_cleared() {
     }
 }
 
+// Conforms: 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-4.5.0-1]
+// Conforms: 3.1.1 [MQTT-3.1.2-4] [MQTT-3.1.2-5] [MQTT-4.5.0-1]
 #[test]
 fn a_durable_session_of_a_mosquitto_client_keeps_its_messages() {
     for version in VERSIONS {
@@ -137,6 +142,7 @@ fn a_durable_session_of_a_mosquitto_client_keeps_its_messages() {
     }
 }
 
+// Conforms: 5.0 [MQTT-3.1.2-7] [MQTT-3.1.2-8] [MQTT-3.14.4-3]; 3.1.1 [MQTT-3.1.2-8] [MQTT-3.14.4-3]
 #[test]
 fn the_will_of_a_killed_mosquitto_client_is_published() {
     for version in VERSIONS {

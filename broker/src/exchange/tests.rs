@@ -106,6 +106,7 @@ pub(super) fn received(
     received.collect()
 }
 
+// Conforms: 5.0 [MQTT-3.3.4-2] [MQTT-3.3.4-3] [MQTT-3.3.4-4]; 3.1.1 [MQTT-3.3.5-1]
 #[test]
 fn overlapping_subscriptions_deliver_once_with_the_highest_qos() {
     let exchange = exchange(Store::disabled());
@@ -134,6 +135,7 @@ fn overlapping_subscriptions_deliver_once_with_the_highest_qos() {
     );
 }
 
+// Conforms: 5.0 [MQTT-3.8.3-3]
 #[test]
 fn no_local_keeps_a_publishers_own_messages_away() {
     let exchange = exchange(Store::disabled());
@@ -159,6 +161,9 @@ fn no_local_keeps_a_publishers_own_messages_away() {
     assert_eq!(found, [("own".to_owned(), QoS::AtMostOnce, false, vec![])]);
 }
 
+// Conforms: 5.0 [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7] [MQTT-3.3.1-9] [MQTT-3.3.1-11]
+// Conforms: 5.0 [MQTT-3.3.1-12]; 3.1.1 [MQTT-3.3.1-6] [MQTT-3.3.1-7] [MQTT-3.3.1-8] [MQTT-3.3.1-9]
+// Conforms: 3.1.1 [MQTT-3.3.1-10] [MQTT-3.3.1-11]
 #[test]
 fn retained_messages_follow_retain_handling_and_their_limits() {
     let exchange = exchange(Store::disabled());
@@ -246,6 +251,8 @@ fn many_retained_messages_are_replayed_batch_by_batch() {
     assert!(batches.len() > 5, "never all at once: {batches:?}");
 }
 
+// Conforms: 5.0 [MQTT-3.1.2-4] [MQTT-3.1.2-5] [MQTT-3.1.2-6] [MQTT-3.1.2-23] [MQTT-3.1.4-4]
+// Conforms: 3.1.1 [MQTT-3.1.2-4] [MQTT-3.1.2-6] [MQTT-3.1.4-3]
 #[test]
 fn retained_messages_wait_for_room_in_the_session() {
     for level in [QoS::AtMostOnce, QoS::AtLeastOnce] {
@@ -324,6 +331,7 @@ fn a_session_is_resumed_taken_over_or_begun_anew() {
     assert_eq!(published, 0, "a clean start ends the subscriptions");
 }
 
+// Conforms: 5.0 [MQTT-4.1.0-2]; 3.1.1 [MQTT-3.1.2-6]
 #[test]
 fn a_session_without_expiry_ends_with_its_connection() {
     let exchange = exchange(Store::disabled());

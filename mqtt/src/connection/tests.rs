@@ -63,6 +63,7 @@ impl Peer {
     }
 }
 
+// Conforms: 5.0 [MQTT-3.1.3-7]
 #[test]
 fn an_empty_client_identifier_is_assigned_or_refused() {
     let mut request = connect(ProtocolVersion::V5);
@@ -100,6 +101,7 @@ fn names_of_gateways_cannot_be_taken() {
     assert_eq!(error.reason, ReasonCode::ClientIdentifierNotValid);
 }
 
+// Conforms: 5.0 [MQTT-4.3.3-10] [MQTT-4.3.3-11] [MQTT-4.3.3-12]; 3.1.1 [MQTT-4.3.3-2]
 #[test]
 fn qos_2_is_taken_in_once_until_released() {
     for version in [
@@ -136,6 +138,7 @@ fn qos_2_is_taken_in_once_until_released() {
     }
 }
 
+// Conforms: 5.0 [MQTT-3.3.4-7]
 #[test]
 fn the_receive_maximum_counts_until_the_last_acknowledgement() {
     let limits = Limits {
@@ -172,6 +175,7 @@ fn what_only_servers_send_is_a_protocol_error() {
     }
 }
 
+// Conforms: 5.0 [MQTT-4.3.3-2] [MQTT-4.3.3-4]
 #[test]
 fn deliveries_are_acknowledged_step_by_step() {
     let mut peer = Peer::new(ProtocolVersion::V5, Limits::default());

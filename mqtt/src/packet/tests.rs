@@ -1,5 +1,9 @@
 //! Byte tables: one line for each packet form, read and written back; malformed ones refused.
 
+mod fields;
+mod properties;
+mod version_3_1;
+
 use proptest::prelude::*;
 
 use super::*;

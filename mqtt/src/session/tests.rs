@@ -42,6 +42,7 @@ fn next(session: &mut Session) -> Option<(u64, u16, bool)> {
     }
 }
 
+// Conforms: 5.0 [MQTT-3.3.4-9] [MQTT-4.3.2-3] [MQTT-4.9.0-1] [MQTT-4.9.0-2]; 3.1.1 [MQTT-4.3.2-1]
 #[test]
 fn the_window_holds_back_qos_1_but_not_qos_0() {
     let mut session = Session::new(LIMITS, false);
@@ -59,6 +60,9 @@ fn the_window_holds_back_qos_1_but_not_qos_0() {
     assert_eq!(next(&mut session), Some((2, 3, false)));
 }
 
+// Conforms: 5.0 [MQTT-3.3.1-1] [MQTT-4.3.2-3] [MQTT-4.3.3-3] [MQTT-4.3.3-5] [MQTT-4.3.3-6]
+// Conforms: 5.0 [MQTT-4.4.0-1]
+// Conforms: 3.1.1 [MQTT-2.3.1-4] [MQTT-3.3.1-1] [MQTT-4.3.2-1] [MQTT-4.4.0-1] [MQTT-4.6.0-1]
 #[test]
 fn unacknowledged_deliveries_are_repeated_in_order_with_dup() {
     let mut session = Session::new(LIMITS, false);
@@ -91,6 +95,7 @@ fn unacknowledged_deliveries_are_repeated_in_order_with_dup() {
     );
 }
 
+// Conforms: 5.0 [MQTT-3.3.4-9] [MQTT-4.9.0-1] [MQTT-4.9.0-2]
 #[test]
 fn a_smaller_window_after_reconnect_is_respected() {
     let mut session = Session::new(LIMITS, false);
@@ -121,6 +126,7 @@ fn qos_0_beyond_its_bytes_is_dropped() {
     );
 }
 
+// Conforms: 5.0 [MQTT-3.3.2-5]
 #[test]
 fn a_delivery_larger_than_the_budget_is_kept_alone() {
     let mut session = Session::new(LIMITS, false);
@@ -155,6 +161,7 @@ fn an_expired_delivery_is_reported_and_not_sent() {
     assert_eq!(expired, [1]);
 }
 
+// Conforms: 5.0 [MQTT-2.2.1-4] [MQTT-4.3.2-1]; 3.1.1 [MQTT-2.3.1-4] [MQTT-4.3.2-1]
 #[test]
 fn packet_identifiers_come_round_and_wait_for_one_in_use() {
     let limits = QueueLimits {

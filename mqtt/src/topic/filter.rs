@@ -185,6 +185,8 @@ impl fmt::Display for TopicFilter {
 mod tests {
     use super::*;
 
+    // Conforms: 5.0 [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.7.3-1] [MQTT-4.7.3-2] [MQTT-4.7.3-3]
+    // Conforms: 3.1.1 [MQTT-4.7.1-2] [MQTT-4.7.1-3] [MQTT-4.7.3-1] [MQTT-4.7.3-2] [MQTT-4.7.3-3]
     #[test]
     fn filters_are_checked() {
         let table = [
@@ -215,8 +217,12 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(TopicFilter::new(text).err(), expected, "{text:?}");
         }
+        let of_length = |length| TopicFilter::new(&"x".repeat(length)).err();
+        assert_eq!(of_length(65_535), None);
+        assert_eq!(of_length(65_536), Some(TopicFilterError::TooLong));
     }
 
+    // Conforms: 5.0 [MQTT-4.7.2-1] [MQTT-4.7.3-4]; 3.1.1 [MQTT-4.7.2-1] [MQTT-4.7.3-4]
     #[test]
     fn names_match_filters() {
         // From the examples of MQTT 5.0 §4.7.1.2, §4.7.1.3 and §4.7.2.
@@ -254,6 +260,13 @@ mod tests {
             ("$share/g/a/+", "$share/g/a/b", false),
             ("$share/g/#", "$SYS/x", false),
             ("$exclusive/a", "a", true),
+            // Nothing is normalised: a letter composed and decomposed, spaces, empty levels.
+            ("caf\u{e9}", "cafe\u{301}", false),
+            ("caf\u{e9}", "caf\u{e9}", true),
+            ("a b/+", "a b/ ", true),
+            ("a/b", "a/b ", false),
+            ("a//b", "a/b", false),
+            ("\u{feff}a", "a", false),
         ];
         for (filter, name, expected) in table {
             let filter = TopicFilter::new(filter).unwrap();

@@ -282,6 +282,7 @@ mod tests {
     }
 
     proptest! {
+        // Conforms: 5.0 [MQTT-4.7.2-1]; 3.1.1 [MQTT-4.7.2-1]
         #[test]
         fn tree_agrees_with_matching_one_by_one(
             filters in prop::collection::btree_set(filter(), 0..12),

@@ -85,6 +85,7 @@ fn literal_prefix(filter: &str) -> &str {
 mod tests {
     use super::*;
 
+    // Conforms: 5.0 [MQTT-4.7.2-1]; 3.1.1 [MQTT-4.7.2-1]
     #[test]
     fn filters_find_names_in_order_and_in_pieces() {
         let mut tree = NameTree::default();
