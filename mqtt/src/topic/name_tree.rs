@@ -61,9 +61,11 @@ impl<V> NameTree<V> {
         let prefix = literal_prefix(filter.pattern());
         // Only a valid name can be a bound; an empty prefix starts at the first name.
         let lower = TopicName::new(prefix).ok();
-        let start = match after {
-            Some(after) => Bound::Excluded(after.clone()),
-            None => lower.map_or(Bound::Unbounded, Bound::Included),
+        let start = match (after, lower) {
+            // Names before the prefix are not looked at: the first of them would end the search.
+            (Some(after), Some(lower)) if *after < lower => Bound::Included(lower),
+            (Some(after), _) => Bound::Excluded(after.clone()),
+            (None, lower) => lower.map_or(Bound::Unbounded, Bound::Included),
         };
         self.values
             .range((start, Bound::Unbounded))
@@ -116,5 +118,16 @@ mod tests {
             }
             assert_eq!(pieces, expected, "{filter} in pieces");
         }
+    }
+
+    #[test]
+    fn a_search_may_begin_before_the_first_match() {
+        let mut tree = NameTree::default();
+        for name in ["a", "b", "c/d"] {
+            tree.insert(TopicName::new(name).unwrap(), ());
+        }
+        let (filter, after) = (TopicFilter::new("c/#"), TopicName::new("a"));
+        let (filter, after) = (filter.unwrap(), after.unwrap());
+        assert_eq!(tree.matches(&filter, Some(&after)).count(), 1);
     }
 }
