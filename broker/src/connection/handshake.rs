@@ -21,8 +21,8 @@ static ASSIGNED: AtomicU64 = AtomicU64::new(0);
 enum Refusal {
     /// The socket failed, or what came is no MQTT.
     Lost(io::Error),
-    /// A CONNACK says so in this version.
-    Refused(Option<ProtocolVersion>, ProtocolViolation),
+    /// A CONNACK says so in this version and at most so many bytes.
+    Refused(Option<ProtocolVersion>, u32, ProtocolViolation),
 }
 
 impl From<io::Error> for Refusal {
@@ -43,10 +43,10 @@ pub(crate) async fn accept(mut stream: TcpStream, accepted: Accepted) {
     let greeting = Box::pin(greet(&mut stream, &mut input, &accepted));
     match timeout(accepted.access.connect_timeout, greeting).await {
         Ok(Ok(handshake)) => serve(stream, input, handshake, &accepted).await,
-        Ok(Err(Refusal::Refused(version, violation))) => {
+        Ok(Err(Refusal::Refused(version, size, violation))) => {
             tracing::info!(%peer, reason = %violation, "a client is refused");
             let mut out = Vec::new();
-            encode_refusal(version, &violation, &accepted.access.limits, &mut out);
+            encode_refusal(version, size, &violation, &accepted.access.limits, &mut out);
             close(stream, &out).await;
         }
         Ok(Err(Refusal::Lost(error))) => {
@@ -65,9 +65,10 @@ async fn greet(
     let access = &*accepted.access;
     let length = read_packet(stream, input, accepted, PacketType::Connect).await?;
     let mut out = Vec::new();
-    let (mut handshake, authentication) = {
+    let (mut handshake, authentication, size) = {
         let (connect, version) = decode_connect(input, accepted)?;
-        let refused = |violation| Refusal::Refused(Some(version), violation);
+        let size = connect.packet_bytes_max();
+        let refused = |violation| Refusal::Refused(Some(version), size, violation);
         let authentication =
             Authentication::begin(&connect, &access.mechanisms).map_err(refused)?;
         admit(accepted, &connect, authentication.is_some()).map_err(refused)?;
@@ -80,12 +81,12 @@ async fn greet(
                 Some((authentication, progress.map_err(refused)?))
             }
         };
-        (handshake, progress)
+        (handshake, progress, size)
     };
     input.drain(..length);
     if let Some((mut authentication, mut progress)) = authentication {
         let version = ProtocolVersion::V5;
-        let refused = |violation| Refusal::Refused(Some(version), violation);
+        let refused = |violation| Refusal::Refused(Some(version), size, violation);
         let data = loop {
             if let Progress::Done(data) = progress {
                 break data;
@@ -109,7 +110,7 @@ async fn greet(
         .has_room_for(&handshake.client_id, exchange.bounds.sessions_max)
     {
         let version = handshake.connection.version();
-        return Err(Refusal::Refused(Some(version), full(accepted)));
+        return Err(Refusal::Refused(Some(version), size, full(accepted)));
     }
     Ok(handshake)
 }
@@ -153,12 +154,13 @@ fn decode_connect<'i>(
     input: &'i [u8],
     accepted: &Accepted,
 ) -> Result<(Connect<'i>, ProtocolVersion), Refusal> {
-    let (frame, _) = split(input, accepted).map_err(|error| Refusal::Refused(None, error))?;
+    let refused = |version, error| Refusal::Refused(version, u32::MAX, error);
+    let (frame, _) = split(input, accepted).map_err(|error| refused(None, error))?;
     let stated = Connect::stated_version(frame);
     match Packet::decode(frame, ProtocolVersion::V5) {
         Ok(Packet::Connect(connect)) => Ok((connect, connect.version)),
         Ok(_) => Err(io::Error::from(io::ErrorKind::InvalidData).into()),
-        Err(error) => Err(Refusal::Refused(stated, error)),
+        Err(error) => Err(refused(stated, error)),
     }
 }
 

@@ -56,6 +56,8 @@ pub struct Authentication {
     start: StartMechanism,
     running: Option<Box<dyn Mechanism>>,
     steps: u32,
+    /// Bytes of the largest packet that the client accepts.
+    packet_bytes_max: u32,
 }
 
 /// How far an exchange has come.
@@ -93,6 +95,7 @@ impl Authentication {
             running: Some(start()),
             start,
             steps: 0,
+            packet_bytes_max: connect.packet_bytes_max(),
         }))
     }
 
@@ -117,7 +120,7 @@ impl Authentication {
         }
         match mechanism.step(data(properties).unwrap_or_default()) {
             Step::Continue(question) => {
-                self.encode(ReasonCode::ContinueAuthentication, &question, out);
+                self.encode(ReasonCode::ContinueAuthentication, &question, out)?;
                 Ok(Progress::Continue)
             }
             Step::Success(last) => {
@@ -161,7 +164,7 @@ impl Authentication {
             _ => return Err(ProtocolViolation::protocol("AUTH comes out of turn")),
         }
         if let Progress::Done(last) = self.advance(auth.properties, out)? {
-            self.encode(ReasonCode::Success, &last, out);
+            self.encode(ReasonCode::Success, &last, out)?;
         }
         Ok(())
     }
@@ -185,11 +188,24 @@ impl Authentication {
         }
     }
 
-    fn encode(&self, reason: ReasonCode, data: &[u8], out: &mut Vec<u8>) {
+    fn encode(
+        &self,
+        reason: ReasonCode,
+        data: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), ProtocolViolation> {
         let mut raw = Vec::new();
         self.encode_properties(data, &mut raw);
         let properties = Properties::trusted(&raw);
+        let start = out.len();
         Packet::Auth(Auth { reason, properties }).encode(ProtocolVersion::V5, out);
+        // [MQTT-3.1.2-24]
+        if out.len() - start > self.packet_bytes_max as usize {
+            out.truncate(start);
+            let detail = "AUTH would be larger than the client accepts";
+            return Err(ProtocolViolation::new(ReasonCode::PacketTooLarge, detail));
+        }
+        Ok(())
     }
 }
 

@@ -154,10 +154,12 @@ impl Handshake {
 
 /// Appends the CONNACK that refuses a connection, if its version and size allow to say why.
 ///
-/// `version` is what the CONNECT stated, as far as it could be read. MQTT 3 has an answer for
-/// five reasons only; for others the connection is closed without one (3.1.1 §3.1.4).
+/// `version` and `packet_bytes_max` are what the CONNECT stated, as far as it could be read. MQTT 3
+/// has an answer for five reasons only; for others the connection is closed without one (3.1.1
+/// §3.1.4).
 pub fn encode_refusal(
     version: Option<ProtocolVersion>,
+    packet_bytes_max: u32,
     violation: &ProtocolViolation,
     limits: &Limits,
     out: &mut Vec<u8>,
@@ -178,12 +180,22 @@ pub fn encode_refusal(
     } else if !has_code {
         return;
     }
-    let connack = Connack {
-        session_present: false, // [MQTT-3.2.2-6]
-        reason: violation.reason,
-        properties: Properties::trusted(&raw),
+    let connack = |raw| {
+        Packet::Connack(Connack {
+            session_present: false, // [MQTT-3.2.2-6]
+            reason: violation.reason,
+            properties: Properties::trusted(raw),
+        })
     };
-    Packet::Connack(connack).encode(version, out);
+    let start = out.len();
+    // [MQTT-3.2.2-19], [MQTT-3.1.2-24]
+    for properties in [raw.as_slice(), &[]] {
+        connack(properties).encode(version, out);
+        if out.len() - start <= packet_bytes_max as usize {
+            return;
+        }
+        out.truncate(start);
+    }
 }
 
 /// Where to go instead, for the two reasons that say so (§4.11).
@@ -214,7 +226,7 @@ impl Asked {
     fn read(connect: &Connect<'_>, limits: &Limits) -> Result<Self, ProtocolViolation> {
         let mut asked = Self {
             receive_maximum: u16::MAX,
-            packet_bytes_max: u32::MAX,
+            packet_bytes_max: connect.packet_bytes_max(),
             session_expiry: None,
             topic_alias_max: 0,
             problem_information: true,
@@ -225,7 +237,6 @@ impl Asked {
             #[expect(clippy::wildcard_enum_match_arm, reason = "the rest needs no decision")]
             match property {
                 Property::ReceiveMaximum(value) => asked.receive_maximum = value,
-                Property::MaximumPacketSize(value) => asked.packet_bytes_max = value,
                 Property::SessionExpiryInterval(value) => asked.session_expiry = Some(value),
                 Property::TopicAliasMaximum(value) => asked.topic_alias_max = value,
                 Property::RequestProblemInformation(value) => asked.problem_information = value,

@@ -89,10 +89,12 @@ impl ServerConnection {
             Packet::Ack(ack) => Ok(self.on_ack(ack, session, out)),
             Packet::Subscribe(subscribe) => {
                 check_user_properties(subscribe.properties, limits)?;
+                self.check_answer(subscribe.filters().count())?;
                 Ok(Action::Subscribe(subscribe))
             }
             Packet::Unsubscribe(unsubscribe) => {
                 check_user_properties(unsubscribe.properties, limits)?;
+                self.check_answer(unsubscribe.filters().count())?;
                 Ok(Action::Unsubscribe(unsubscribe))
             }
             Packet::Pingreq => {
@@ -116,6 +118,18 @@ impl ServerConnection {
                 ProtocolViolation::protocol("a packet that only a server sends"),
             ),
         }
+    }
+
+    /// Refuses a SUBSCRIBE or UNSUBSCRIBE with so many filters that the client does not accept
+    /// the answer [MQTT-3.1.2-24].
+    fn check_answer(&self, filters: usize) -> Result<(), ProtocolViolation> {
+        let mut answer = Vec::new();
+        self.encode_suback(1, &vec![0; filters], &mut answer);
+        if answer.len() <= self.client_packet_bytes_max as usize {
+            return Ok(());
+        }
+        let detail = "the answer would be larger than the client accepts";
+        Err(ProtocolViolation::new(ReasonCode::PacketTooLarge, detail))
     }
 
     fn on_publish<'p>(

@@ -89,7 +89,13 @@ fn an_empty_client_identifier_is_assigned_or_refused() {
     let error = Handshake::new(&request, &Limits::default(), String::new).unwrap_err();
     assert_eq!(error.reason, ReasonCode::ClientIdentifierNotValid);
     let mut out = Vec::new();
-    encode_refusal(Some(request.version), &error, &Limits::default(), &mut out);
+    encode_refusal(
+        Some(request.version),
+        u32::MAX,
+        &error,
+        &Limits::default(),
+        &mut out,
+    );
     assert_eq!(out, [0x20, 2, 0, 2]);
 }
 
@@ -229,6 +235,31 @@ fn a_packet_larger_than_the_client_accepts_is_not_sent() {
     assert!(!connection.encode_outgoing(&outgoing("sixteen bytes ..."), now, &mut out));
     assert!(out.is_empty());
     assert!(connection.encode_outgoing(&outgoing("short"), now, &mut out));
+}
+
+#[test]
+fn no_answer_is_larger_than_the_client_accepts() {
+    let raw = [0x27, 0, 0, 0, 20];
+    let mut request = connect(ProtocolVersion::V5);
+    request.properties = Properties::trusted(&raw);
+    let mut peer = Peer::new(ProtocolVersion::V5, Limits::default());
+    peer.connection = accept(&request).connection;
+    let subscribe = |filters: u8| {
+        let payload = [0, 1, b'a', 0].repeat(filters.into());
+        [&[0x82, 3 + 4 * filters, 0, 1, 0], payload.as_slice()].concat()
+    };
+    // Six bytes and one for each filter.
+    assert!(peer.handle(&subscribe(15)).is_ok());
+    let error = peer.handle(&subscribe(16)).map(drop).unwrap_err();
+    assert_eq!(error.reason, ReasonCode::PacketTooLarge);
+
+    let violation = ProtocolViolation::malformed("a reason that has more than twenty bytes");
+    for (size, expected) in [(48, 48), (47, 5), (5, 5), (4, 0)] {
+        let mut out = Vec::new();
+        let version = Some(ProtocolVersion::V5);
+        encode_refusal(version, size, &violation, &Limits::default(), &mut out);
+        assert_eq!(out.len(), expected, "{size}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::frame::{Frame, PacketType, put_packet};
 use super::primitive::{Reader, put_binary, put_string};
-use super::property::{Properties, PropertyOwner, put_block};
+use super::property::{Properties, Property, PropertyOwner, put_block};
 use crate::{ProtocolVersion, ProtocolViolation, QoS, ReasonCode, TopicName};
 
 /// A client asks to be connected.
@@ -66,6 +66,19 @@ impl<'a> Connect<'a> {
             level & !BRIDGE
         };
         ProtocolVersion::from_name_and_level(name, level)
+    }
+
+    /// Bytes of the largest packet that the client accepts.
+    #[must_use]
+    pub fn packet_bytes_max(&self) -> u32 {
+        let stated = self.properties.iter().find_map(|property| {
+            if let Property::MaximumPacketSize(value) = property {
+                Some(value)
+            } else {
+                None
+            }
+        });
+        stated.unwrap_or(u32::MAX)
     }
 
     pub(super) fn decode(frame: Frame<'a>) -> Result<Self, ProtocolViolation> {
