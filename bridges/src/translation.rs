@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use gateway::{ConfigError, ConfiguredTemplate, Delivery, MqttRule, SubscriptionRequest};
+use gateway::{
+    ConfigError, ConfiguredTemplate, Delivery, MqttRule, SubscriptionRequest, TemplateError,
+};
 use mqtt::packet::{ForwardedProperties, Property};
-use mqtt::{Message, QoS, Timestamp, TopicName};
+use mqtt::{Message, QoS, Timestamp, TopicFilter, TopicName};
 
 use crate::config::Config;
 
@@ -51,40 +53,38 @@ pub(crate) struct Received {
 impl Translation {
     pub(crate) fn new(name: &str, config: &Config) -> Result<Self, ConfigError> {
         let forwards = config.forwards.iter().enumerate().map(|(index, it)| {
-            let request = SubscriptionRequest {
-                filter: it.local_topic.0.clone(),
-                qos: QoS::AtLeastOnce,
-                retained: true,
-            };
-            let topic = it.remote_topic.as_ref();
-            let source = source(name, request, topic).map_err(|problem| {
-                ConfigError::new(format!("forwards[{index}].remote_topic"), problem)
-            })?;
-            Ok(Rule {
-                source,
+            let filter = &it.local_topic.0;
+            let place = format!("forwards[{index}]");
+            if filter.as_str().starts_with('$') {
+                // `$SYS` and the like describe this broker and mean nothing at another.
+                let problem = "topics that begin with `$` belong to this broker and stay here";
+                return Err(ConfigError::new(format!("{place}.local_topic"), problem));
+            }
+            let request = request(filter, QoS::AtLeastOnce);
+            let rule = Rule {
+                source: source(name, request, it.remote_topic.as_ref()).map_err(|problem| {
+                    ConfigError::new(format!("{place}.remote_topic"), problem)
+                })?,
                 prefix: it.prefix.clone(),
                 suffix: it.suffix.clone(),
                 qos: it.qos.map(|qos| qos.0),
                 retain: retain_override(it.retain),
-            })
+            };
+            rule.check(&place, "remote_topic")
         });
         let subscriptions = config.subscription.iter().enumerate().map(|(index, it)| {
-            let request = SubscriptionRequest {
-                filter: it.remote_topic.0.clone(),
-                qos: it.qos.0,
-                retained: true,
-            };
-            let topic = it.local_topic.as_ref();
-            let source = source(name, request, topic).map_err(|problem| {
-                ConfigError::new(format!("subscription[{index}].local_topic"), problem)
-            })?;
-            Ok(Rule {
-                source,
+            let place = format!("subscription[{index}]");
+            let request = request(&it.remote_topic.0, it.qos.0);
+            let rule = Rule {
+                source: source(name, request, it.local_topic.as_ref())
+                    .map_err(|problem| ConfigError::new(format!("{place}.local_topic"), problem))?,
                 prefix: it.prefix.clone(),
                 suffix: it.suffix.clone(),
                 qos: None,
                 retain: retain_override(it.retain),
-            })
+            };
+            rule.check(&place, "local_topic")?
+                .check_not_reserved(&place)
         });
         Ok(Self {
             forwards: forwards.collect::<Result<_, _>>()?,
@@ -109,10 +109,6 @@ impl Translation {
     /// What one delivery becomes at the hub: a message for each rule that matches.
     pub(crate) fn forward(&self, delivery: &Delivery) -> Vec<Forwarded> {
         let message = &delivery.message;
-        // `$SYS` and the like describe this broker and mean nothing at another.
-        if message.topic.is_reserved() {
-            return Vec::new();
-        }
         let forwarded = self.forwards.iter().filter_map(|rule| {
             let topic = rule.topic(&rule.source.render(&message.topic)?)?;
             Some(Forwarded {
@@ -147,6 +143,29 @@ impl Translation {
 }
 
 impl Rule {
+    /// Refuses a rule that never gives a topic; `key` is where the rule has it.
+    fn check(self, place: &str, key: &str) -> Result<Self, ConfigError> {
+        let middle = self.source.example().unwrap_or_default();
+        for (key, text) in [
+            (key, middle.clone()),
+            ("prefix", format!("{}{middle}", self.prefix)),
+            ("suffix", format!("{}{middle}{}", self.prefix, self.suffix)),
+        ] {
+            TopicName::check(&text)
+                .map_err(|error| ConfigError::new(format!("{place}.{key}"), error))?;
+        }
+        Ok(self)
+    }
+
+    fn check_not_reserved(self, place: &str) -> Result<Self, ConfigError> {
+        let topic = self.topic(&self.source.example().unwrap_or_default());
+        if topic.is_some_and(|it| it.as_str().starts_with("$SYS/")) {
+            let key = format!("{place}.local_topic");
+            return Err(ConfigError::new(key, TemplateError::Reserved));
+        }
+        Ok(self)
+    }
+
     fn topic(&self, middle: &str) -> Option<TopicName> {
         TopicName::new(&format!("{}{middle}{}", self.prefix, self.suffix)).ok()
     }
@@ -167,6 +186,14 @@ fn source(
         ));
     }
     MqttRule::new(name, request, topic).map_err(|error| error.to_string())
+}
+
+fn request(filter: &TopicFilter, qos: QoS) -> SubscriptionRequest {
+    SubscriptionRequest {
+        filter: filter.clone(),
+        qos,
+        retained: true,
+    }
 }
 
 const fn retain_override(retain: u8) -> Option<bool> {
@@ -240,7 +267,7 @@ mod tests {
             ),
             (r#"forwards = [{ local_topic = "a/#" }]"#, "b", &[]),
             (
-                r#"forwards = [{ local_topic = "$SYS/#" }]"#,
+                r##"forwards = [{ local_topic = "#" }]"##,
                 "$SYS/broker",
                 &[],
             ),
@@ -281,13 +308,34 @@ mod tests {
 
     #[test]
     fn templates_that_cannot_work_are_refused() {
-        for rules in [
-            r#"forwards = [{ local_topic = "a", remote_topic = "$1" }]"#,
-            r#"forwards = [{ local_topic = "a/#", remote_topic = "b/#" }]"#,
-            r#"forwards = [{ local_topic = "a/#", remote_topic = "${nothing}" }]"#,
-        ] {
-            let error = translation(rules).unwrap_err();
-            assert_eq!(error.key, "forwards[0].remote_topic", "{rules}");
+        let forward = "forwards = [{ local_topic";
+        let subscribe = "subscription = [{ remote_topic";
+        let table = [
+            (forward, r#""a", remote_topic = "$1""#, "remote_topic"),
+            (forward, r#""a/#", remote_topic = "b/#""#, "remote_topic"),
+            (
+                forward,
+                r#""a/#", remote_topic = "${nothing}""#,
+                "remote_topic",
+            ),
+            (forward, r#""a/#", prefix = "+/""#, "prefix"),
+            (forward, r#""a/#", suffix = "/#""#, "suffix"),
+            (forward, r#""$SYS/#""#, "local_topic"),
+            (subscribe, r#""a/#", local_topic = "+""#, "local_topic"),
+            (
+                subscribe,
+                r#""a/#", local_topic = "$SYS/$1""#,
+                "local_topic",
+            ),
+            (subscribe, r#""$SYS/#""#, "local_topic"),
+            (subscribe, r##""a", suffix = "#""##, "suffix"),
+        ];
+        for (list, rule, key) in table {
+            let error = translation(&format!("{list} = {rule} }}]")).unwrap_err();
+            assert!(
+                error.key.ends_with(&format!("[0].{key}")),
+                "{rule}: {error}"
+            );
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use gateway::{ConfiguredTemplate, Template, TemplateError, Values};
+use gateway::{ANY_TEXT, ConfiguredTemplate, Template, TemplateError, Values};
 use mqtt::packet::{ForwardedProperties, Property};
 use mqtt::{Message, QoS, TopicName};
 use serde_json::Value;
@@ -16,9 +16,6 @@ const TOPIC: &str = "dds/${domain}/${dds_topic}";
 
 /// What the payload of every published message is.
 const CONTENT_TYPE: &str = "application/json";
-
-/// Names with a value of their own in a topic template; a member of the same name is hidden.
-const NAMES: [&str; 4] = ["gateway", "domain", "dds_topic", "type"];
 
 /// How the samples of one DDS topic become messages.
 #[derive(Debug)]
@@ -69,12 +66,19 @@ impl ToMqtt {
     ) -> Result<Self, TemplateError> {
         let members = structure.members.iter();
         let members = members.filter(|member| has_text(&member.member_type));
-        let mut names = NAMES.to_vec();
-        names.extend(members.map(|member| member.name.as_str()));
-        let topic = ConfiguredTemplate::checked(publication.topic, TOPIC, &names, 0)?;
+        let domain = publication.domain.to_string();
+        // A member with one of the first names is hidden.
+        let mut pieces = vec![
+            ("gateway", publication.gateway),
+            ("domain", domain.as_str()),
+            ("dds_topic", publication.dds_topic),
+            ("type", structure.name.as_str()),
+        ];
+        pieces.extend(members.map(|member| (member.name.as_str(), ANY_TEXT)));
+        let topic = ConfiguredTemplate::checked_topic(publication.topic, TOPIC, &pieces)?;
         Ok(Self {
             gateway: publication.gateway.to_owned(),
-            domain: publication.domain.to_string(),
+            domain,
             dds_topic: publication.dds_topic.to_owned(),
             topic,
             qos: publication.qos,
@@ -197,29 +201,35 @@ mod tests {
         let json = json!({"s": "a/\"b\"", "d": 0.5, "b": true, "e": "B", "c": "\\", "l": [],
             "domain": 9});
         let table = [
-            ("${gateway}/${domain}/${dds_topic}/${type}", Some("g/3/T/S")),
-            ("x/${s}", Some("x/a/\"b\"")),
-            ("${d}/${b}/${e}/${c}", Some("0.5/true/B/\\")),
-            ("${s}/#", None),
-            ("", None),
+            ("${gateway}/${domain}/${dds_topic}/${type}", "g/3/T/S"),
+            ("x/${s}", "x/a/\"b\""),
+            ("${d}/${b}/${e}/${c}", "0.5/true/B/\\"),
         ];
         for (template, expected) in table {
             let rule = rule(template).unwrap();
             let payload = json.to_string();
             let sample = sample(&rule.structure, Encoding::Xcdr1, payload.as_bytes()).unwrap();
-            let message = rule.message(&sample);
-            assert_eq!(
-                message.as_ref().ok().map(|message| message.topic.as_str()),
-                expected
-            );
-            let Ok(message) = message else {
-                continue;
-            };
+            let message = rule.message(&sample).unwrap();
+            assert_eq!(message.topic.as_str(), expected);
             assert_eq!(message.payload, payload);
             assert_eq!((message.qos, message.retain), (QoS::AtLeastOnce, true));
             assert_eq!(message.properties.content_type(), Some("application/json"));
         }
-        assert!(rule("${l}").is_err());
-        assert!(rule("$1").is_err());
+    }
+
+    #[test]
+    fn a_topic_that_is_not_valid_is_refused_as_early_as_it_can_be() {
+        for template in ["${l}", "$1", "", "${s}/#", "$SYS/${s}"] {
+            assert!(rule(template).is_err(), "{template}");
+        }
+        let rule = rule("${s}").unwrap();
+        for text in ["", "a/+"] {
+            let json = json!({"s": text, "d": 0, "b": true, "e": "A", "c": "c", "l": [],
+                "domain": 9});
+            let json = json.to_string();
+            let sample = sample(&rule.structure, Encoding::Xcdr1, json.as_bytes()).unwrap();
+            let refused = SampleError::Topic(text.to_owned());
+            assert_eq!(rule.message(&sample).err(), Some(refused));
+        }
     }
 }

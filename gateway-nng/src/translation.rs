@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use gateway::{
-    ConfigError, ConfiguredTemplate, DropReason, MqttRule, SubscriptionRequest, Template,
+    ANY_TEXT, ConfigError, ConfiguredTemplate, DropReason, MqttRule, SubscriptionRequest, Template,
 };
 use mqtt::{Message, QoS, TopicName, TopicNameError};
 
@@ -10,8 +10,6 @@ use crate::config::{Config, FromMqtt, ToMqtt};
 
 /// Where a received message goes if its rule does not say.
 const TOPIC: &str = "nng/${gateway}/${subject}";
-/// What that is made of.
-const NAMES: [&str; 3] = ["gateway", "prefix", "subject"];
 
 /// The rules of one gateway, ready for use.
 #[derive(Debug)]
@@ -67,10 +65,10 @@ impl Translation {
     /// Compiles the rules.
     ///
     /// # Errors
-    /// A template with a placeholder that has no value.
+    /// A template with a placeholder that has no value, or one that never gives a topic.
     pub(crate) fn new(gateway: &str, config: &Config) -> Result<Self, ConfigError> {
         let rules = config.to_mqtt.iter().enumerate();
-        let to_mqtt = rules.map(|(index, rule)| Received::new(index, rule));
+        let to_mqtt = rules.map(|(index, rule)| Received::new(gateway, index, rule));
         let rules = config.from_mqtt.iter().enumerate();
         let from_mqtt = rules.map(|(index, rule)| Sent::new(gateway, index, rule));
         Ok(Self {
@@ -100,14 +98,12 @@ impl Translation {
         let rule = rules.find(|rule| bytes.starts_with(rule.prefix.as_bytes()));
         let rule = rule.ok_or(Untranslated::NoRule)?;
         let (subject, payload) = rule.split(bytes)?;
-        let [gateway, prefix, name] = NAMES;
-        let pieces = [
-            (gateway, self.gateway.as_str()),
-            (prefix, &rule.prefix),
-            (name, subject),
-        ];
+        let pieces = pieces(&self.gateway, &rule.prefix, subject);
         // The placeholders were checked, so there is always a value.
-        let topic = rule.topic.render(&pieces).ok_or(Untranslated::NoRule)?;
+        let topic = rule
+            .topic
+            .render(pieces.as_slice())
+            .ok_or(Untranslated::NoRule)?;
         let mut message = Message::new(TopicName::new(&topic)?, payload);
         message.qos = rule.qos;
         message.retain = rule.retain;
@@ -127,12 +123,18 @@ impl Translation {
 }
 
 impl Received {
-    fn new(index: usize, rule: &ToMqtt) -> Result<Self, ConfigError> {
-        let topic = ConfiguredTemplate::checked(rule.topic.as_ref(), TOPIC, &NAMES, 0)
+    fn new(gateway: &str, index: usize, rule: &ToMqtt) -> Result<Self, ConfigError> {
+        let (prefix, delimiter) = (rule.prefix.clone(), rule.delimiter.clone());
+        let subject = match delimiter.as_str() {
+            "/" | "" => prefix.as_str(),
+            _ => ANY_TEXT,
+        };
+        let pieces = pieces(gateway, &prefix, subject);
+        let topic = ConfiguredTemplate::checked_topic(rule.topic.as_ref(), TOPIC, &pieces)
             .map_err(|error| ConfigError::new(format!("to_mqtt[{index}].topic"), error))?;
         Ok(Self {
-            prefix: rule.prefix.clone(),
-            delimiter: rule.delimiter.clone(),
+            prefix,
+            delimiter,
             topic,
             qos: rule.qos.0,
             retain: rule.retain,
@@ -161,6 +163,19 @@ impl Received {
         let subject = std::str::from_utf8(subject).map_err(|_| Untranslated::NotText)?;
         Ok((subject, bytes.slice(at + delimiter.len()..)))
     }
+}
+
+/// What topics are made of.
+const fn pieces<'p>(
+    gateway: &'p str,
+    prefix: &'p str,
+    subject: &'p str,
+) -> [(&'p str, &'p str); 3] {
+    [
+        ("gateway", gateway),
+        ("prefix", prefix),
+        ("subject", subject),
+    ]
 }
 
 impl Sent {
@@ -279,6 +294,32 @@ mod tests {
             b"b",
         ),
     ];
+
+    #[test]
+    fn topics_that_can_never_be_valid_are_refused() {
+        let new = |rule: &str| {
+            let config: Config = toml::from_str(&format!("to_mqtt = [{{ {rule} }}]")).unwrap();
+            Translation::new("plant", &config).map_err(|error| error.key)
+        };
+        for rule in [
+            "topic = \"\"",
+            "topic = \"a/+\"",
+            "topic = \"a/#/${subject}\"",
+            "topic = \"a/${prefix}\", prefix = \"#\"",
+            "topic = \"$SYS/${subject}\"",
+            "topic = \"${subject}\"",
+            "prefix = \"+\"",
+        ] {
+            let key = new(rule).err();
+            assert_eq!(key.as_deref(), Some("to_mqtt[0].topic"), "{rule}");
+        }
+        for rule in [
+            "topic = \"${subject}\", delimiter = \":\"",
+            "topic = \"${subject}\", prefix = \"a/\"",
+        ] {
+            assert!(new(rule).is_ok(), "{rule}");
+        }
+    }
 
     #[test]
     fn received_messages_become_mqtt_messages() {

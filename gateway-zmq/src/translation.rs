@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use gateway::{
-    ConfigError, ConfiguredTemplate, DropReason, MqttRule, SubscriptionRequest, Template,
+    ANY_TEXT, ConfigError, ConfiguredTemplate, DropReason, MqttRule, SubscriptionRequest, Template,
 };
 use mqtt::packet::{ForwardedProperties, Property};
 use mqtt::{Message, QoS, TopicName, TopicNameError};
@@ -14,8 +14,6 @@ use crate::io::Frames;
 
 /// Where a received message goes if its rule does not say.
 const TOPIC: &str = "zmq/${gateway}/${frame}";
-/// What that is made of.
-const NAMES: [&str; 3] = ["gateway", "prefix", "frame"];
 
 /// The rules of one gateway, ready for use.
 #[derive(Debug)]
@@ -66,10 +64,10 @@ impl Translation {
     /// Compiles the rules.
     ///
     /// # Errors
-    /// A template with a placeholder that has no value.
+    /// A template with a placeholder that has no value, or one that never gives a topic.
     pub(crate) fn new(gateway: &str, config: &Config) -> Result<Self, ConfigError> {
         let rules = config.to_mqtt.iter().enumerate();
-        let to_mqtt = rules.map(|(index, rule)| Received::new(index, rule));
+        let to_mqtt = rules.map(|(index, rule)| Received::new(gateway, index, rule));
         let rules = config.from_mqtt.iter().enumerate();
         let from_mqtt = rules.map(|(index, rule)| sent(gateway, index, rule));
         Ok(Self {
@@ -118,14 +116,12 @@ impl Translation {
         frame: Result<&str, std::str::Utf8Error>,
     ) -> Result<TopicName, Untranslated> {
         let frame = frame.map_err(|_| Untranslated::NotText)?;
-        let [gateway, prefix, name] = NAMES;
-        let pieces = [
-            (gateway, self.gateway.as_str()),
-            (prefix, &rule.prefix),
-            (name, frame),
-        ];
+        let pieces = pieces(&self.gateway, &rule.prefix, frame);
         // The placeholders were checked, so there is always a value.
-        let topic = rule.topic.render(&pieces).ok_or(Untranslated::NoRule)?;
+        let topic = rule
+            .topic
+            .render(pieces.as_slice())
+            .ok_or(Untranslated::NoRule)?;
         Ok(TopicName::new(&topic)?)
     }
 
@@ -139,8 +135,9 @@ impl Translation {
 }
 
 impl Received {
-    fn new(index: usize, rule: &ToMqtt) -> Result<Self, ConfigError> {
-        let topic = ConfiguredTemplate::checked(rule.topic.as_ref(), TOPIC, &NAMES, 0)
+    fn new(gateway: &str, index: usize, rule: &ToMqtt) -> Result<Self, ConfigError> {
+        let pieces = pieces(gateway, &rule.prefix, ANY_TEXT);
+        let topic = ConfiguredTemplate::checked_topic(rule.topic.as_ref(), TOPIC, &pieces)
             .map_err(|error| ConfigError::new(format!("to_mqtt[{index}].topic"), error))?;
         Ok(Self {
             prefix: rule.prefix.clone(),
@@ -177,6 +174,11 @@ impl Received {
             }
         }
     }
+}
+
+/// What topics are made of.
+const fn pieces<'p>(gateway: &'p str, prefix: &'p str, frame: &'p str) -> [(&'p str, &'p str); 3] {
+    [("gateway", gateway), ("prefix", prefix), ("frame", frame)]
 }
 
 fn sent(gateway: &str, index: usize, rule: &FromMqtt) -> Result<MqttRule, ConfigError> {
@@ -230,6 +232,27 @@ mod tests {
             .iter()
             .map(|message| (message.topic.as_str(), &*message.payload))
             .collect()
+    }
+
+    #[test]
+    fn topics_that_can_never_be_valid_are_refused() {
+        let new = |rule: &str| {
+            let config: Config = toml::from_str(&format!("to_mqtt = [{{ {rule} }}]")).unwrap();
+            Translation::new("plant", &config).map_err(|error| error.key)
+        };
+        for rule in [
+            "topic = \"\"",
+            "topic = \"a/+\"",
+            "topic = \"a/#/${frame}\"",
+            "topic = \"a/${prefix}\", prefix = \"#\"",
+            "topic = \"$SYS/${frame}\"",
+        ] {
+            let key = new(rule).err();
+            assert_eq!(key.as_deref(), Some("to_mqtt[0].topic"), "{rule}");
+        }
+        for rule in ["topic = \"${frame}\"", "prefix = \"a\""] {
+            assert!(new(rule).is_ok(), "{rule}");
+        }
     }
 
     #[test]

@@ -41,4 +41,4 @@ pub use duration::ConfiguredDuration;
 pub use gateway::{Fault, Gateway, RunFuture};
 pub use mapping::{ConfiguredFilter, ConfiguredQoS, ConfiguredTemplate, MqttRule};
 pub use status::{Counters, DropReason, LinkState, Status};
-pub use template::{Template, TemplateError, Values};
+pub use template::{ANY_TEXT, Template, TemplateError, Values};

@@ -3,7 +3,7 @@
 use mqtt::{QoS, TopicFilter, TopicName};
 use serde::{Deserialize, Deserializer, de};
 
-use crate::{SubscriptionRequest, Template, TemplateError, Values};
+use crate::{ANY_TEXT, SubscriptionRequest, Template, TemplateError, Values};
 
 /// A Topic Filter that was checked while the configuration was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,11 @@ pub struct ConfiguredQoS(pub QoS);
 impl<'de> Deserialize<'de> for ConfiguredFilter {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
+        if text.starts_with("$share/") {
+            return Err(de::Error::custom(
+                "shared subscriptions are not supported here",
+            ));
+        }
         TopicFilter::new(&text).map(Self).map_err(de::Error::custom)
     }
 }
@@ -42,10 +47,7 @@ impl<'de> Deserialize<'de> for ConfiguredQoS {
 
 impl ConfiguredTemplate {
     /// The template of a rule, `default` if it has none, with its placeholders checked.
-    ///
-    /// # Errors
-    /// A placeholder that is neither in `names` nor among the first `captures` captures.
-    pub fn checked(
+    fn checked(
         configured: Option<&Self>,
         default: &str,
         names: &[&str],
@@ -56,6 +58,25 @@ impl ConfiguredTemplate {
             None => Template::parse(default)?,
         };
         template.check(names, captures)?;
+        Ok(template)
+    }
+
+    /// The template of a rule that publishes at this broker, `default` if it has none, with its
+    /// placeholders and its topics checked.
+    ///
+    /// `pieces` are the placeholders that are known, each with the value that it always has or
+    /// with [`ANY_TEXT`].
+    ///
+    /// # Errors
+    /// A placeholder that is not among `pieces`, or a template that never gives a topic.
+    pub fn checked_topic(
+        configured: Option<&Self>,
+        default: &str,
+        pieces: &[(&str, &str)],
+    ) -> Result<Template, TemplateError> {
+        let names: Vec<&str> = pieces.iter().map(|(name, _)| *name).collect();
+        let template = Self::checked(configured, default, &names, 0)?;
+        template.check_topic(pieces)?;
         Ok(template)
     }
 }
@@ -93,6 +114,18 @@ impl MqttRule {
             subscription,
             template,
         })
+    }
+
+    /// The text for a topic that the filter matches, with [`ANY_TEXT`] for each of its wildcards.
+    #[must_use]
+    pub fn example(&self) -> Option<String> {
+        let levels = self.subscription.filter.as_str().split('/');
+        let levels = levels.map(|level| match level {
+            "+" | "#" => ANY_TEXT,
+            literal => literal,
+        });
+        let topic = levels.collect::<Vec<_>>().join("/");
+        self.render(&TopicName::new(&topic).ok()?)
     }
 
     /// What has to be subscribed to for the rule.
@@ -160,6 +193,8 @@ mod tests {
             let text = text.render(&TopicName::new("a/b/c").unwrap());
             assert_eq!(text.as_deref(), expected, "{filter}");
         }
+        let example = rule("a/+/#", Some("$2/$1/b")).unwrap().example();
+        assert_eq!(example.as_deref(), Some("x/x/b"));
         assert!(rule("a/+", Some("$2")).is_err());
         assert!(rule("a/+", Some("${prefix}")).is_err());
     }

@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+use mqtt::{TopicName, TopicNameError};
+
+/// Stands for a value that only a message has, where a template is checked.
+pub const ANY_TEXT: &str = "x";
+
 /// A parsed template, such as `plant/${gateway}/$1`.
 ///
 /// `$$` stands for a dollar sign. A dollar sign before anything else stands for itself, so
@@ -28,7 +33,7 @@ pub trait Values {
 }
 
 /// Names with their values; nothing is captured.
-impl<const COUNT: usize> Values for [(&str, &str); COUNT] {
+impl Values for [(&str, &str)] {
     fn named(&self, name: &str, out: &mut String) -> bool {
         let found = self.iter().find(|(known, _)| *known == name);
         out.push_str(found.map_or("", |(_, value)| value));
@@ -62,6 +67,12 @@ pub enum TemplateError {
         /// How many wildcards there are.
         available: usize,
     },
+    /// A template for topics that gives none, whatever the values of its placeholders are.
+    #[error("{0}")]
+    Topic(#[from] TopicNameError),
+    /// A template for topics of this broker whose every topic is below `$SYS`.
+    #[error("only the broker itself publishes below `$SYS`")]
+    Reserved,
 }
 
 impl Template {
@@ -142,9 +153,24 @@ impl Template {
         Ok(())
     }
 
+    /// Checks that what the template gives can be published at this broker.
+    ///
+    /// `example` has for each placeholder the value that it always has, or [`ANY_TEXT`].
+    ///
+    /// # Errors
+    /// The rule of a topic that every text of this template breaks.
+    pub fn check_topic(&self, example: &(impl Values + ?Sized)) -> Result<(), TemplateError> {
+        let topic = self.render(example).unwrap_or_default();
+        TopicName::check(&topic)?;
+        if topic.starts_with("$SYS/") {
+            return Err(TemplateError::Reserved);
+        }
+        Ok(())
+    }
+
     /// Fills in the values; none if a placeholder has no value.
     #[must_use]
-    pub fn render(&self, values: &impl Values) -> Option<String> {
+    pub fn render(&self, values: &(impl Values + ?Sized)) -> Option<String> {
         let mut out = String::new();
         for part in &self.parts {
             match part {
@@ -213,6 +239,27 @@ mod tests {
             assert_eq!(printed, template, "{text}");
         }
         assert_eq!(Template::parse("a/${b"), Err(TemplateError::Unclosed));
+    }
+
+    #[test]
+    fn templates_that_never_give_a_topic_are_found_before_use() {
+        let example = [("any", ANY_TEXT), ("empty", "")];
+        let table = [
+            ("a/${any}", Ok(())),
+            ("${any}", Ok(())),
+            ("$$SYS", Ok(())),
+            ("", Err(TemplateError::Topic(TopicNameError::Empty))),
+            ("${empty}", Err(TemplateError::Topic(TopicNameError::Empty))),
+            (
+                "${any}/+",
+                Err(TemplateError::Topic(TopicNameError::Wildcard)),
+            ),
+            ("$SYS/${any}", Err(TemplateError::Reserved)),
+        ];
+        for (text, expected) in table {
+            let template = Template::parse(text).unwrap();
+            assert_eq!(template.check_topic(example.as_slice()), expected, "{text}");
+        }
     }
 
     #[test]

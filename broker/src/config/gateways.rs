@@ -103,6 +103,18 @@ mod tests {
                  has neither `connect` nor `bind`, so the rules of `to_mqtt` have no effect",
             ),
             (
+                "gateways.zmq.plant {\n  sub { connect = [\"tcp://127.0.0.1:1\"] }\n  \
+                 to_mqtt = [{ prefix = a, topic = \"a/+\" }]\n}",
+                "t.conf:3:36: `gateways.zmq.plant.to_mqtt[0].topic`: \
+                 a topic name must not contain the wildcards `+` and `#`",
+            ),
+            (
+                "gateways.nng.line {\n  pub { dial = [\"tcp://127.0.0.1:1\"] }\n  \
+                 from_mqtt = [{ filter = \"$share/g/a\" }]\n}",
+                "t.conf:3:27: `gateways.nng.line.from_mqtt[0].filter`: \
+                 shared subscriptions are not supported here",
+            ),
+            (
                 "bridges.mqtt.up { server = hub, proto_ver = 4 }",
                 "t.conf:1:45: `bridges.mqtt.up.proto_ver`: \
                  bridges speak MQTT 5 only, so this must be 5",
