@@ -11,9 +11,12 @@
 )]
 
 pub mod daemon;
+pub mod dialogue;
 pub mod hub;
+pub mod message;
 pub mod peer;
 pub mod process;
+pub mod property;
 pub mod reservation;
 pub mod sequence;
 pub mod subscriber;

@@ -115,6 +115,12 @@ impl WireClient {
         }
     }
 
+    /// The version that it speaks.
+    #[must_use]
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+
     /// A handle that ends the connection from another thread.
     ///
     /// # Errors

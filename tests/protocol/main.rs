@@ -1,3 +1,4 @@
 //! The protocol, chapter by chapter, over real sockets and byte by byte.
 
 mod connect;
+mod publish;
