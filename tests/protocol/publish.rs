@@ -162,6 +162,43 @@ fn the_publisher_is_told_whether_anybody_subscribes() {
     tell(0x10);
 }
 
+// Conforms: 5.0 [MQTT-3.4.2-1] [MQTT-3.5.2-1] [MQTT-4.3.3-9]; 3.1.1 [MQTT-3.3.5-2]
+#[test]
+fn publishing_below_sys_is_refused() {
+    let daemon = Daemon::start("");
+    for version in Version::ALL {
+        let mut subscriber = join(&daemon, version, "s");
+        subscriber.subscribe("$SYS/of/ours/#", 2).unwrap();
+        subscriber.subscribe("t", 2).unwrap();
+        let mut publisher = join(&daemon, version, "p");
+        let message = Message::new("$SYS/of/ours/x", "x");
+        let v5 = version == Version::V5;
+        let refused = if v5 { 0x87 } else { 0 };
+        publisher.say(&message);
+        publisher.say(&message.clone().retained());
+        publisher.expect_silence();
+        publisher.say(&message.clone().qos(1, 8));
+        let answer = publisher.expect(PUBACK).unwrap();
+        assert_eq!(&answer.body[..2], [0, 8]);
+        assert_eq!(answer.body.get(2).copied().unwrap_or_default(), refused);
+        if v5 {
+            let (properties, _) = tests::property::decode(&answer.body[3..]).unwrap();
+            assert_eq!(properties.len(), 1);
+            assert_eq!(properties[0].identifier, 0x1f, "a Reason String");
+        }
+        publisher.say(&message.qos(2, 9));
+        assert_eq!(publisher.answer(), (PUBREC, 9, refused));
+        if !v5 {
+            publisher.reply(PUBREL, 9);
+            assert_eq!(publisher.answer(), (PUBCOMP, 9, 0));
+        }
+        // The identifier is free again: this is another message.
+        publisher.deliver(&Message::new("t", "next").qos(2, 9));
+        assert_eq!(subscriber.take().topic, "t");
+        subscriber.expect_silence();
+    }
+}
+
 // Conforms: 5.0 [MQTT-4.13.1-1]; 3.1.1 [MQTT-4.8.0-1]
 #[test]
 fn topics_have_limits() {
