@@ -218,7 +218,7 @@ impl AutoSubscribe {
             let checked = template.check(&WHO_NAMES, 0);
             checked.map_err(|error| Problem::within(&PATH, index, "topic", &error.to_string()))?;
             // With any values in their places it must be a filter.
-            let example = template.render(&[("clientid", "c"), ("username", "u")]);
+            let example = template.render([("clientid", "c"), ("username", "u")].as_slice());
             if let Err(error) = TopicFilter::new(&example.unwrap_or_default()) {
                 return Err(Problem::within(&PATH, index, "topic", &error.to_string()));
             }
