@@ -176,10 +176,10 @@ impl Exchange {
         let now = self.now();
         let mut state = link.lock();
         if state.owner != Some(owner) {
-            // Taken over. The will is due unless the new connection came within its delay.
-            let due = ending
-                .will
-                .filter(|will| will.delay.is_zero() || state.expiry.is_zero());
+            // Taken over. The will is due unless the session goes on and the new connection came
+            // within its delay [MQTT-3.1.3-9].
+            let is_over = state.ended || state.expiry.is_zero();
+            let due = ending.will.filter(|will| will.delay.is_zero() || is_over);
             drop(state);
             drop(links);
             self.publish_will(link, due);

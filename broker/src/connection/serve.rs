@@ -177,9 +177,12 @@ impl Connection {
             session_expiry: client.session_expiry,
         };
         client.exchange.detach(&client.link, client.owner, ending);
-        client
-            .exchange
-            .announce_offline(&client_id, &client.presence, end.reason());
+        // Whose session is taken over is still there.
+        if end.reason() != ReasonCode::SessionTakenOver {
+            client
+                .exchange
+                .announce_offline(&client_id, &client.presence, end.reason());
+        }
         tracing::info!(%client_id, reason, "client disconnected");
         let farewell = async {
             stream.write_all(&last).await?;
