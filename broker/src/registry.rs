@@ -178,8 +178,9 @@ impl Exchange {
         if state.owner != Some(owner) {
             // Taken over. The will is due unless the session goes on and the new connection came
             // within its delay [MQTT-3.1.3-9].
-            let is_over = state.ended || state.expiry.is_zero();
-            let due = ending.will.filter(|will| will.delay.is_zero() || is_over);
+            let due = ending
+                .will
+                .filter(|will| will.delay.is_zero() || state.ended);
             drop(state);
             drop(links);
             self.publish_will(link, due);

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mqtt::connection::Limits;
-use mqtt::packet::{RetainHandling, SubscriptionOptions};
+use mqtt::connection::{Limits, WillMessage};
+use mqtt::packet::{Frame, Packet, Property, RetainHandling, SubscriptionOptions};
 use mqtt::session::{Outgoing, QueueLimits};
-use mqtt::{Message, QoS, ReasonCode, TopicFilter, TopicName};
+use mqtt::{Message, ProtocolVersion, QoS, ReasonCode, TopicFilter, TopicName};
 use persistence::Store;
 
 use super::{Exchange, ExchangeLimits};
@@ -410,4 +410,37 @@ fn a_full_session_spills_to_the_store_and_gets_it_back_in_order() {
         );
     }
     store.close();
+}
+
+#[test]
+fn a_delayed_will_is_due_at_a_takeover_only_if_the_session_ends() {
+    let exchange = exchange(Store::disabled());
+    let watcher = attach(&exchange, "watcher", true, 0).link;
+    subscribe(&exchange, &watcher, "will", qos(QoS::AtLeastOnce));
+    let mut raw = Vec::new();
+    Property::WillDelayInterval(60).encode(&mut raw);
+    let connect = [
+        &b"\x10\x20\0\x04MQTT\x05\x06\0\0\0\0\x01d"[..],
+        b"\x05",
+        &raw,
+        b"\0\x04will\0\x04gone",
+    ];
+    let connect = connect.concat();
+    let (frame, _) = Frame::split(&connect, 1_000).unwrap().unwrap();
+    let Ok(Packet::Connect(connect)) = Packet::decode(frame, ProtocolVersion::V5) else {
+        panic!("no CONNECT");
+    };
+    let will = connect.will.as_ref().unwrap();
+    let will = WillMessage::new(will, &exchange.limits).unwrap();
+    for (clean_start, expiry, wills) in [(false, 60, 0), (false, 0, 0), (true, 60, 1)] {
+        let old = attach(&exchange, "d", true, 60);
+        attach(&exchange, "d", clean_start, expiry);
+        let ending = Ending {
+            will: Some(will.clone()),
+            session_expiry: None,
+        };
+        exchange.detach(&old.link, old.owner, ending);
+        let found = received(&exchange, &watcher);
+        assert_eq!(found.len(), wills, "{clean_start} {expiry}");
+    }
 }
