@@ -321,4 +321,4 @@ fn merge(
 #[cfg(test)]
 mod share_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -14,6 +14,9 @@ pub(crate) use handshake::accept;
 
 use mqtt::ReasonCode;
 
+#[cfg(test)]
+mod tests;
+
 /// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {

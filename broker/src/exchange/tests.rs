@@ -23,7 +23,7 @@ const QUEUE: QueueLimits = QueueLimits {
     stored_messages_max: 1_000,
 };
 
-pub(super) fn exchange(store: Store) -> Exchange {
+pub(crate) fn exchange(store: Store) -> Exchange {
     let bounds = ExchangeLimits {
         queue: QUEUE,
         sessions_max: 100,

@@ -1,0 +1,115 @@
+//! Enhanced authentication over a socket, by a mechanism that only the test has.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mqtt::connection::{Limits, Mechanism, Mechanisms, Step};
+use persistence::Store;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{Accepted, Access, accept};
+use crate::exchange;
+
+/// Lets in who answers its question with "pass".
+#[derive(Debug)]
+struct Password;
+
+impl Mechanism for Password {
+    fn step(&mut self, data: &[u8]) -> Step {
+        match data {
+            b"" => Step::Continue(b"?".to_vec()),
+            b"pass" => Step::Success(b"!".to_vec()),
+            _ => Step::Failure,
+        }
+    }
+}
+
+/// CONNECT with Authentication Method "P", and what follows it.
+const CONNECT: &[u8] = b"\x10\x12\0\x04MQTT\x05\x02\0\0\x04\x15\0\x01P\0\x01c";
+const QUESTION: &[u8] = b"\xf0\x0a\x18\x08\x15\0\x01P\x16\0\x01?";
+const ANSWER: &[u8] = b"\xf0\x0d\x18\x0b\x15\0\x01P\x16\0\x04pass";
+const WRONG: &[u8] = b"\xf0\x0d\x18\x0b\x15\0\x01P\x16\0\x04nope";
+
+/// Serves one connection while `client` is on its other end.
+async fn with_server<F: Future<Output = ()>>(client: impl FnOnce(TcpStream) -> F) {
+    let exchange = Arc::new(exchange::tests::exchange(Store::disabled()));
+    let mut access = Access::new(Limits::default(), false, Duration::from_secs(10), 10);
+    let mut mechanisms = Mechanisms::default();
+    mechanisms.insert("P", Arc::new(|| Box::new(Password)));
+    access.mechanisms = mechanisms;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = async {
+        let (stream, peer) = listener.accept().await.unwrap();
+        accept(stream, Accepted::new(peer, Arc::new(access), exchange)).await;
+    };
+    let client = async { client(TcpStream::connect(address).await.unwrap()).await };
+    let both = async { tokio::join!(server, client) };
+    tokio::time::timeout(Duration::from_secs(20), both)
+        .await
+        .expect("an end");
+}
+
+async fn expect(stream: &mut TcpStream, expected: &[u8]) {
+    let mut bytes = vec![0; expected.len()];
+    stream.read_exact(&mut bytes).await.unwrap();
+    assert_eq!(bytes, expected);
+}
+
+/// The next packet's first byte and body; it is short.
+async fn packet(stream: &mut TcpStream) -> (u8, Vec<u8>) {
+    let mut header = [0; 2];
+    stream.read_exact(&mut header).await.unwrap();
+    let mut body = vec![0; header[1].into()];
+    stream.read_exact(&mut body).await.unwrap();
+    (header[0], body)
+}
+
+#[tokio::test]
+async fn a_client_is_let_in_when_it_has_answered_and_may_authenticate_again() {
+    with_server(async |mut stream| {
+        stream.write_all(CONNECT).await.unwrap();
+        expect(&mut stream, QUESTION).await;
+        stream.write_all(ANSWER).await.unwrap();
+        let (head, body) = packet(&mut stream).await;
+        assert_eq!((head, body[1]), (0x20, 0));
+        assert!(body.ends_with(b"\x15\0\x01P\x16\0\x01!"), "{body:x?}");
+        // AUTH with Re-authenticate.
+        stream
+            .write_all(b"\xf0\x06\x19\x04\x15\0\x01P")
+            .await
+            .unwrap();
+        expect(&mut stream, QUESTION).await;
+        stream.write_all(ANSWER).await.unwrap();
+        expect(&mut stream, b"\xf0\x0a\0\x08\x15\0\x01P\x16\0\x01!").await;
+        stream
+            .write_all(b"\xf0\x06\x19\x04\x15\0\x01P")
+            .await
+            .unwrap();
+        expect(&mut stream, QUESTION).await;
+        stream.write_all(WRONG).await.unwrap();
+        let (head, body) = packet(&mut stream).await;
+        assert_eq!((head, body[0]), (0xE0, 0x87));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_answer_rightly_is_refused() {
+    for (answer, reason) in [(WRONG, 0x87), (b"\xf0\0", 0x82), (b"\xc0\0", 0)] {
+        with_server(async |mut stream| {
+            stream.write_all(CONNECT).await.unwrap();
+            expect(&mut stream, QUESTION).await;
+            stream.write_all(answer).await.unwrap();
+            if reason > 0 {
+                let (head, body) = packet(&mut stream).await;
+                assert_eq!((head, body[1]), (0x20, reason));
+            }
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).await.unwrap();
+            assert!(rest.is_empty());
+        })
+        .await;
+    }
+}
