@@ -1,7 +1,9 @@
 //! The exchange: what the daemon does with a message and with a subscription, whoever it comes
 //! from. Connections, gateways and bridges all meet here.
 
+mod announcement;
 mod replay;
+mod sharing;
 mod subscription;
 
 use std::cell::RefCell;
@@ -10,7 +12,7 @@ use std::sync::Arc;
 use mqtt::connection::Limits;
 use mqtt::packet::SubscriptionOptions;
 use mqtt::session::{Delivery, QueueLimits};
-use mqtt::{Message, ReasonCode, Timestamp, TopicFilter, TopicName};
+use mqtt::{Message, ReasonCode, Timestamp};
 use persistence::{Operation, Position, Store, StoredMessage};
 
 use crate::clock::Clock;
@@ -133,26 +135,6 @@ impl Exchange {
         }
     }
 
-    /// Routes what the daemon says of an event, which is made only if anybody listens.
-    pub(crate) fn route_if_wanted(
-        &self,
-        topic: TopicName,
-        describe: impl FnOnce(TopicName) -> Message,
-    ) {
-        let mut matches = Vec::new();
-        let choice = Choice {
-            strategy: self.bounds.share_strategy,
-            topic: &topic,
-            publisher: "",
-        };
-        self.router.matches(choice, &mut matches);
-        if matches.is_empty() {
-            return;
-        }
-        let message = Arc::new(describe(topic));
-        self.route(message, None);
-    }
-
     fn choice<'a>(&self, message: &'a Message, publisher: &'a str) -> Choice<'a> {
         Choice {
             strategy: self.bounds.share_strategy,
@@ -179,59 +161,11 @@ impl Exchange {
         }
     }
 
-    /// Gives a message to the member of a group that is chosen now; sessions that end meanwhile
-    /// are passed over.
-    fn deliver_shared(
-        &self,
-        share: &TopicFilter,
-        choice: Choice<'_>,
-        message: &Arc<Message>,
-        body: &mut Option<StoredMessage>,
-    ) -> Position {
-        while let Some(member) = self.router.choose(share, choice) {
-            let delivery = Merged::from(&member).delivery(message);
-            let delivered = member.link.deliver(delivery, body, &self.store);
-            if delivered != Err(NotDelivered::Ended) {
-                return self.count(delivered);
-            }
-        }
-        self.count(Err(NotDelivered::Ended))
-    }
-
-    /// Deliveries of a Shared Subscription that its session, which has ended, did not make go to
-    /// other members (§4.8.2). What the session shares and what it does not share is not told
-    /// apart: where its filters overlap, a message may come twice.
-    pub(crate) fn redistribute(&self, shares: &[TopicFilter], deliveries: Vec<Delivery>) {
-        for Delivery { message, .. } in deliveries {
-            let topic = message.topic.as_str();
-            let mut body = None;
-            for share in shares.iter().filter(|share| share.matches(topic)) {
-                self.deliver_shared(share, self.choice(&message, ""), &message, &mut body);
-            }
-        }
-    }
-
     fn count(&self, delivered: Result<Position, NotDelivered>) -> Position {
         delivered.unwrap_or_else(|_| {
             count(&self.counters.dropped);
             Position(0)
         })
-    }
-
-    /// Publishes what the daemon says of itself: retained, but in memory only, because it is
-    /// said again after a restart and is not worth a write.
-    pub(crate) fn announce(&self, topic: TopicName, payload: String) {
-        let mut message = Message::new(topic, payload);
-        message.retain = true;
-        let message = Arc::new(message);
-        self.router
-            .retain(&message.topic, Some(Arc::clone(&message)), usize::MAX);
-        let mut matches = Vec::new();
-        let choice = self.choice(&message, "");
-        self.router.matches(choice, &mut matches);
-        merge(&mut matches, None, |to, merged| {
-            self.deliver(to, choice, &message, merged, &mut None);
-        });
     }
 
     /// Keeps a message for later subscribers; an empty payload removes the one there is

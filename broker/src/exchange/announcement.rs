@@ -1,0 +1,46 @@
+//! What the daemon publishes itself.
+
+use std::sync::Arc;
+
+use mqtt::{Message, TopicName};
+
+use super::{Exchange, merge};
+use crate::share::Choice;
+
+impl Exchange {
+    /// Publishes what the daemon says of itself: retained, but in memory only, because it is
+    /// said again after a restart and is not worth a write.
+    pub(crate) fn announce(&self, topic: TopicName, payload: String) {
+        let mut message = Message::new(topic, payload);
+        message.retain = true;
+        let message = Arc::new(message);
+        self.router
+            .retain(&message.topic, Some(Arc::clone(&message)), usize::MAX);
+        let mut matches = Vec::new();
+        let choice = self.choice(&message, "");
+        self.router.matches(choice, &mut matches);
+        merge(&mut matches, None, |to, merged| {
+            self.deliver(to, choice, &message, merged, &mut None);
+        });
+    }
+
+    /// Routes what the daemon says of an event, which is made only if anybody listens.
+    pub(crate) fn route_if_wanted(
+        &self,
+        topic: TopicName,
+        describe: impl FnOnce(TopicName) -> Message,
+    ) {
+        let mut matches = Vec::new();
+        let choice = Choice {
+            strategy: self.bounds.share_strategy,
+            topic: &topic,
+            publisher: "",
+        };
+        self.router.matches(choice, &mut matches);
+        if matches.is_empty() {
+            return;
+        }
+        let message = Arc::new(describe(topic));
+        self.route(message, None);
+    }
+}

@@ -1,0 +1,45 @@
+//! Deliveries of Shared Subscriptions that do not find the member that was chosen first.
+
+use std::sync::Arc;
+
+use mqtt::session::Delivery;
+use mqtt::{Message, TopicFilter};
+use persistence::{Position, StoredMessage};
+
+use super::{Exchange, Merged};
+use crate::link::NotDelivered;
+use crate::share::Choice;
+
+impl Exchange {
+    /// Gives a message to the member of a group that is chosen now; sessions that end meanwhile
+    /// are passed over.
+    pub(super) fn deliver_shared(
+        &self,
+        share: &TopicFilter,
+        choice: Choice<'_>,
+        message: &Arc<Message>,
+        body: &mut Option<StoredMessage>,
+    ) -> Position {
+        while let Some(member) = self.router.choose(share, choice) {
+            let delivery = Merged::from(&member).delivery(message);
+            let delivered = member.link.deliver(delivery, body, &self.store);
+            if delivered != Err(NotDelivered::Ended) {
+                return self.count(delivered);
+            }
+        }
+        self.count(Err(NotDelivered::Ended))
+    }
+
+    /// Deliveries of a Shared Subscription that its session, which has ended, did not make go to
+    /// other members (§4.8.2). What the session shares and what it does not share is not told
+    /// apart: where its filters overlap, a message may come twice.
+    pub(crate) fn redistribute(&self, shares: &[TopicFilter], deliveries: Vec<Delivery>) {
+        for Delivery { message, .. } in deliveries {
+            let topic = message.topic.as_str();
+            let mut body = None;
+            for share in shares.iter().filter(|share| share.matches(topic)) {
+                self.deliver_shared(share, self.choice(&message, ""), &message, &mut body);
+            }
+        }
+    }
+}
