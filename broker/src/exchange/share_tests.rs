@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mqtt::QoS;
+use mqtt::{QoS, TopicFilter};
 
 use super::tests::{attach, exchange, message, qos, received, subscribe};
 use super::*;
