@@ -109,7 +109,15 @@ impl Client {
         match action {
             Action::None => {}
             Action::Publish(incoming) => self.publish(incoming),
-            Action::Answer(ack) => self.outbox.reply(Position(0), Reply::Ack(ack)),
+            Action::Answer(ack) if ack.is_refusal() => {
+                self.outbox.reply(Position(0), Reply::Ack(ack));
+            }
+            Action::Answer(ack) => {
+                // What was taken in on an earlier connection may not be durable yet.
+                let position =
+                    self.remember(|session| Operation::Receive(session, ack.packet_id()));
+                self.outbox.reply(position, Reply::Ack(ack));
+            }
             Action::Released(ack) => {
                 let position =
                     self.remember(|session| Operation::Release(session, ack.packet_id()));

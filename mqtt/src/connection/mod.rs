@@ -106,6 +106,12 @@ impl PendingAck {
         self.packet_id
     }
 
+    /// True if it tells the client that its message is not taken.
+    #[must_use]
+    pub const fn is_refusal(self) -> bool {
+        self.reason.is_error()
+    }
+
     /// True for the PUBREC of a QoS 2 message, whose identifier a store remembers.
     #[must_use]
     pub const fn is_pubrec(self) -> bool {
