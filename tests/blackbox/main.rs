@@ -6,6 +6,7 @@
 )]
 
 mod configuration;
+mod conversation;
 mod crash;
 mod demo;
 mod downlink;
@@ -14,7 +15,6 @@ mod keep_alive;
 mod life;
 mod malformed;
 mod mosquitto_clients;
-mod paho;
 mod plant;
 mod retained;
 mod store;

@@ -1,4 +1,4 @@
-//! `mosquitto_pub` and `mosquitto_sub`, in both versions and with every QoS.
+//! `mosquitto_pub` and `mosquitto_sub`, in every version and with every QoS.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use tests::daemon::Daemon;
 use tests::process::Process;
 use tests::wait::until;
 
-const VERSIONS: [&str; 2] = ["mqttv311", "mqttv5"];
+const VERSIONS: [&str; 3] = ["mqttv31", "mqttv311", "mqttv5"];
 
 /// The clients of one version, and a daemon for them.
 struct Clients {

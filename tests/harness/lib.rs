@@ -1,5 +1,5 @@
 //! What the black-box tests start, speak and wait with: the daemon as a process, a mosquitto hub,
-//! peers in Python, and a raw MQTT client.
+//! peers in Python, MQTT client libraries, and a raw MQTT client.
 //!
 //! Everything listens on the loopback interface only, on ports and in DDS domains that no other
 //! test has, and ends with the value that stands for it.
@@ -10,6 +10,7 @@
     reason = "a harness fails its test, and says why"
 )]
 
+pub mod client;
 pub mod daemon;
 pub mod dialogue;
 pub mod hub;

@@ -1,4 +1,4 @@
-//! Peers in Python that are driven by lines; the scripts are in `peers/`.
+//! Peers in other languages that are driven by lines; the scripts are in `peers/`.
 
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, Write};
@@ -108,5 +108,24 @@ pub fn python(script: &str) -> Command {
     let mut command = Command::new(python);
     command.arg("-B").arg(root.join("tests/peers").join(script));
     command.env("CYCLONEDDS_URI", CYCLONE);
+    command
+}
+
+/// The command that runs a script of `peers/` with Node.js.
+///
+/// # Panics
+/// There is no Node.js.
+#[must_use]
+pub fn node(script: &str) -> Command {
+    let environment = crate::workspace().join(".venv");
+    let node = environment.join("bin/node");
+    let exists = node.exists();
+    assert!(
+        exists,
+        "there is no Node.js in .venv; run `sh etc/setup.sh test` first"
+    );
+    let mut command = Command::new(node);
+    command.arg(crate::workspace().join("tests/peers").join(script));
+    command.env("NODE_PATH", environment.join("lib/node_modules"));
     command
 }

@@ -4,16 +4,21 @@
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
+use serde::Serialize;
+
 use crate::wait::DEADLINE;
 
 /// A protocol version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Version {
     /// MQTT 3.1.
+    #[serde(rename = "3.1")]
     V31,
     /// MQTT 3.1.1.
+    #[serde(rename = "3.1.1")]
     V311,
     /// MQTT 5.
+    #[serde(rename = "5")]
     V5,
 }
 
