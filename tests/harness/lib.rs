@@ -20,7 +20,9 @@ pub mod process;
 pub mod property;
 pub mod reservation;
 pub mod sequence;
+pub mod strict;
 pub mod subscriber;
+pub mod subscription;
 pub mod wait;
 pub mod wire;
 
