@@ -44,7 +44,8 @@ pub enum RetainHandling {
 }
 
 impl SubscriptionOptions {
-    /// Reads the options byte; reserved bits must be zero [MQTT-3.8.3-5].
+    /// Reads the options byte; reserved bits must be zero [MQTT-3.8.3-5]. In MQTT 3 a QoS of 3 is
+    /// malformed too (3.1.1 [MQTT-3.8.3-4]).
     ///
     /// # Errors
     /// A reserved bit is set or a value does not exist.
@@ -58,7 +59,12 @@ impl SubscriptionOptions {
         if byte & reserved != 0 {
             return Err(malformed);
         }
-        let qos = QoS::from_u8(byte & 0b11).ok_or(malformed)?;
+        let too_high = if version.is_v5() {
+            ProtocolViolation::protocol("the QoS of a subscription is 3")
+        } else {
+            malformed
+        };
+        let qos = QoS::from_u8(byte & 0b11).ok_or(too_high)?;
         let retain_handling = match byte >> 4 & 0b11 {
             0 => RetainHandling::Send,
             1 => RetainHandling::SendIfNew,
