@@ -2,3 +2,5 @@
 
 mod connect;
 mod publish;
+mod subscribe;
+mod unsubscribe;

@@ -125,7 +125,7 @@ impl Client {
             }
             Action::Delivered(sequence) => self.link.forget(sequence, &self.exchange.store),
             Action::Subscribe(packet) => self.subscribe(&packet)?,
-            Action::Unsubscribe(packet) => self.unsubscribe(&packet),
+            Action::Unsubscribe(packet) => self.unsubscribe(&packet)?,
             Action::Disconnect {
                 with_will,
                 session_expiry,

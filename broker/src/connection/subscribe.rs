@@ -1,6 +1,5 @@
 //! SUBSCRIBE and UNSUBSCRIBE of one client.
 
-use mqtt::connection::SubscribeError;
 use mqtt::packet::{Subscribe, SubscriptionOptions, Unsubscribe};
 use mqtt::{ProtocolViolation, QoS, ReasonCode, TopicFilter};
 use persistence::Position;
@@ -10,15 +9,21 @@ use super::outbox::Reply;
 
 impl Client {
     pub(super) fn subscribe(&mut self, packet: &Subscribe<'_>) -> Result<(), ProtocolViolation> {
+        let rewrite = |text: &str| self.exchange.extensions.rewrites.filter(text, self.who());
+        let checked = self
+            .protocol
+            .check_subscribe(packet, &self.limits, rewrite)?;
         let (mut codes, mut position) = (Vec::new(), Position(0));
-        for (text, options) in packet.filters() {
-            let code = match self.subscribe_one(packet, text, options) {
+        for it in checked {
+            let made = it.and_then(|(filter, options)| {
+                self.subscribe_one(filter, options, packet.identifier())
+            });
+            let code = match made {
                 Ok((code, made)) => {
                     position = position.max(made);
                     code
                 }
-                Err(SubscribeError::Refused(code)) => code,
-                Err(SubscribeError::Violation(violation)) => return Err(violation),
+                Err(code) => code,
             };
             codes.push(code as u8);
         }
@@ -31,23 +36,17 @@ impl Client {
 
     fn subscribe_one(
         &self,
-        packet: &Subscribe<'_>,
-        text: &str,
+        filter: TopicFilter,
         options: SubscriptionOptions,
-    ) -> Result<(ReasonCode, Position), SubscribeError> {
-        let rewritten = self.exchange.extensions.rewrites.filter(text, self.who());
-        let text = rewritten.as_deref().unwrap_or(text);
-        let (filter, options) =
-            self.protocol
-                .check_subscription(packet, text, options, &self.limits)?;
-        let full = SubscribeError::Refused(ReasonCode::QuotaExceeded);
+        identifier: Option<u32>,
+    ) -> Result<(ReasonCode, Position), ReasonCode> {
+        let full = ReasonCode::QuotaExceeded;
         let state = self.link.lock();
         let is_new = !state.subscriptions.contains_key(&filter);
         if is_new && state.subscriptions.len() >= self.limits.subscriptions_max {
             return Err(full);
         }
         drop(state);
-        let identifier = packet.identifier();
         let made = self
             .exchange
             .subscribe(&self.link, filter, options, identifier);
@@ -56,15 +55,19 @@ impl Client {
             .ok_or(full)
     }
 
-    pub(super) fn unsubscribe(&mut self, packet: &Unsubscribe<'_>) {
+    pub(super) fn unsubscribe(
+        &mut self,
+        packet: &Unsubscribe<'_>,
+    ) -> Result<(), ProtocolViolation> {
+        let rewrite = |text: &str| self.exchange.extensions.rewrites.filter(text, self.who());
+        let checked = self.protocol.check_unsubscribe(packet, rewrite)?;
         let mut codes = Vec::new();
-        for text in packet.filters() {
-            let rewritten = self.exchange.extensions.rewrites.filter(text, self.who());
-            let text = rewritten.as_deref().unwrap_or(text);
-            let code = match TopicFilter::new(text) {
-                Ok(filter) if self.exchange.unsubscribe(&self.link, &filter) => ReasonCode::Success,
-                Ok(_) => ReasonCode::NoSubscriptionExisted,
-                Err(_) => ReasonCode::TopicFilterInvalid,
+        for filter in checked {
+            let ended = filter.map(|filter| self.exchange.unsubscribe(&self.link, &filter));
+            let code = match ended {
+                Ok(true) => ReasonCode::Success,
+                Ok(false) => ReasonCode::NoSubscriptionExisted,
+                Err(code) => code,
             };
             codes.push(code as u8);
         }
@@ -72,6 +75,7 @@ impl Client {
         self.protocol
             .encode_unsuback(packet.packet_id, &codes, &mut encoded);
         self.outbox.reply(Position(0), Reply::Encoded(encoded));
+        Ok(())
     }
 }
 

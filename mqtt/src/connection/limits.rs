@@ -30,7 +30,8 @@ pub struct Limits {
     /// Bytes of a Topic Name or Topic Filter. A longer Topic Name ends its connection with 0x90,
     /// a longer Topic Filter is refused with 0x8F.
     pub topic_bytes_max: usize,
-    /// Levels of a Topic Name or Topic Filter, with the same consequences.
+    /// Levels of a Topic Name, or of a Topic Filter behind `$share/{name}/` or `$exclusive/`, with
+    /// the same consequences.
     pub topic_levels_max: usize,
     /// User properties of one packet; more end its connection with 0x97 (Quota exceeded).
     pub user_properties_max: usize,
@@ -44,11 +45,14 @@ pub struct Limits {
     pub qos_max: QoS,
     /// Whether messages can be retained. If not, asking for it ends the connection with 0x9A.
     pub retain_available: bool,
-    /// Whether filters may have wildcards. If not, they are refused with 0xA2.
+    /// Whether filters may have wildcards. If not, the CONNACK says so and one that has them ends
+    /// its connection with 0xA2; an MQTT 3 client is refused it (0x80).
     pub wildcard_subscription_available: bool,
-    /// Whether there are Subscription Identifiers. If not, they are refused with 0xA1.
+    /// Whether there are Subscription Identifiers. If not, the CONNACK says so and one ends its
+    /// connection with 0xA1.
     pub subscription_identifier_available: bool,
-    /// Whether there are Shared Subscriptions. If not, they are refused with 0x9E.
+    /// Whether there are Shared Subscriptions. If not, the CONNACK says so and one ends its
+    /// connection with 0x9E; an MQTT 3 client is refused it (0x80).
     pub shared_subscription_available: bool,
     /// Whether there are exclusive subscriptions. If not, they are refused with 0x8F.
     pub exclusive_subscription_available: bool,

@@ -15,7 +15,7 @@ pub use authentication::{Authentication, Mechanism, Mechanisms, Progress, StartM
 pub use handshake::{Handshake, encode_refusal};
 pub use limits::Limits;
 pub use server::ServerConnection;
-pub use subscription::SubscribeError;
+pub use subscription::CheckedSubscription;
 pub use will::WillMessage;
 
 use std::time::Duration;

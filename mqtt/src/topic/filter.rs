@@ -42,7 +42,7 @@ pub enum TopicFilterError {
     /// [MQTT-4.7.3-3]
     #[error("a topic filter must not be longer than 65535 bytes")]
     TooLong,
-    /// More than [`TOPIC_LEVELS_MAX`] levels.
+    /// More than [`TOPIC_LEVELS_MAX`] levels behind the prefix.
     #[error("a topic filter must not have more than {TOPIC_LEVELS_MAX} levels")]
     TooManyLevels,
     /// [MQTT-4.8.2-1] [MQTT-4.8.2-2]
@@ -65,9 +65,6 @@ impl TopicFilter {
         if text.contains('\0') {
             return Err(TopicFilterError::Null);
         }
-        if level_count(text) > TOPIC_LEVELS_MAX {
-            return Err(TopicFilterError::TooManyLevels);
-        }
         if let Some(shared) = text.strip_prefix(SHARE) {
             match shared.split_once('/') {
                 Some(("", _)) | None => return Err(TopicFilterError::ShareName),
@@ -89,6 +86,9 @@ impl TopicFilter {
             if level.contains('+') && level != "+" {
                 return Err(TopicFilterError::SingleLevelWildcard);
             }
+        }
+        if level_count(pattern) > TOPIC_LEVELS_MAX {
+            return Err(TopicFilterError::TooManyLevels);
         }
         Ok(Self(Arc::from(text)))
     }
