@@ -2,7 +2,7 @@
 
 use tests::daemon::Daemon;
 use tests::strict::StrictClient;
-use tests::subscription::unsubscribe;
+use tests::subscription::{subscribe, unsubscribe};
 use tests::wire::{Version, packet};
 
 /// A User Property `a` = `b`.
@@ -224,5 +224,37 @@ fn properties_are_checked() {
         } else {
             client.expect_closed(reason);
         }
+    }
+}
+
+// Conforms: 5.0 [MQTT-3.10.4-2] [MQTT-3.10.4-4]; 3.1.1 [MQTT-3.10.4-2] [MQTT-3.10.4-4]
+#[test]
+fn what_is_acknowledged_survives_sigkill() {
+    let mut daemon = Daemon::start("");
+    let clients = Version::ALL.map(|version| {
+        let client_id = format!("{version:?}");
+        let (mut client, _) = StrictClient::resume(daemon.port(), version, &client_id);
+        client.subscribe("t", 1);
+        client
+    });
+    // Until the last UNSUBACK has come the others are acknowledged for certain.
+    for mut client in clients {
+        let version = client.version();
+        client.send(&subscribe(version, 9, &[], &[("u", 1)]));
+        client.answer(0x90);
+        client.unsubscribe(&["t"]);
+        if version == Version::V5 {
+            daemon.kill();
+        }
+    }
+    daemon.restart();
+    let mut publisher = StrictClient::start(daemon.port(), Version::V5, "p");
+    publisher.publish("t", "gone", 1);
+    publisher.publish("u", "there", 1);
+    for version in Version::ALL {
+        let client_id = format!("{version:?}");
+        let (mut client, _) = StrictClient::resume(daemon.port(), version, &client_id);
+        assert_eq!(client.payloads(1), ["there"]);
+        client.expect_silence();
     }
 }

@@ -61,12 +61,15 @@ impl Client {
     ) -> Result<(), ProtocolViolation> {
         let rewrite = |text: &str| self.exchange.extensions.rewrites.filter(text, self.who());
         let checked = self.protocol.check_unsubscribe(packet, rewrite)?;
-        let mut codes = Vec::new();
+        let (mut codes, mut position) = (Vec::new(), Position(0));
         for filter in checked {
             let ended = filter.map(|filter| self.exchange.unsubscribe(&self.link, &filter));
             let code = match ended {
-                Ok(true) => ReasonCode::Success,
-                Ok(false) => ReasonCode::NoSubscriptionExisted,
+                Ok(Some(ended)) => {
+                    position = position.max(ended);
+                    ReasonCode::Success
+                }
+                Ok(None) => ReasonCode::NoSubscriptionExisted,
                 Err(code) => code,
             };
             codes.push(code as u8);
@@ -74,7 +77,7 @@ impl Client {
         let mut encoded = Vec::new();
         self.protocol
             .encode_unsuback(packet.packet_id, &codes, &mut encoded);
-        self.outbox.reply(Position(0), Reply::Encoded(encoded));
+        self.outbox.reply(position, Reply::Encoded(encoded));
         Ok(())
     }
 }

@@ -63,19 +63,17 @@ impl Exchange {
         Some(stored.unwrap_or(Position(0)))
     }
 
-    /// Ends a subscription; false if there was none.
-    pub(crate) fn unsubscribe(&self, link: &Link, filter: &TopicFilter) -> bool {
+    /// Ends a subscription; at the position returned that is durable. None if there was none.
+    pub(crate) fn unsubscribe(&self, link: &Link, filter: &TopicFilter) -> Option<Position> {
         let mut state = link.lock();
         state.replays.retain(|replay| replay.filter != *filter);
         let existed = state.subscriptions.remove(filter).is_some();
         drop(state);
         self.router.unsubscribe(filter, link);
-        if let Some(session) = link.durable()
-            && existed
-        {
+        let ended = link.durable().filter(|_| existed).map(|session| {
             self.store
-                .submit(Operation::Unsubscribe(session, filter.clone()));
-        }
-        existed
+                .submit(Operation::Unsubscribe(session, filter.clone()))
+        });
+        existed.then_some(ended.unwrap_or(Position(0)))
     }
 }
