@@ -3,4 +3,6 @@
 mod connect;
 mod publish;
 mod subscribe;
+mod subscription_identifier;
+mod subscription_options;
 mod unsubscribe;
