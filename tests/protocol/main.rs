@@ -5,4 +5,5 @@ mod publish;
 mod subscribe;
 mod subscription_identifier;
 mod subscription_options;
+mod topics;
 mod unsubscribe;
