@@ -141,6 +141,39 @@ impl WireClient {
         message
     }
 
+    /// So many messages, each answered all the way that its QoS demands, and those that come
+    /// before the last of them is completed.
+    ///
+    /// # Panics
+    /// Something else comes.
+    #[track_caller]
+    pub fn take_many(&mut self, count: usize) -> Vec<Message> {
+        let mut messages = Vec::new();
+        let mut unreleased = 0;
+        while messages.len() < count || unreleased > 0 {
+            let packet = self.receive().expect("a packet").expect("a connection");
+            if let Some(message) = Message::decode(&packet, self.version()) {
+                match message.qos {
+                    0 => {}
+                    1 => self.reply(PUBACK, message.identifier),
+                    _ => {
+                        self.reply(PUBREC, message.identifier);
+                        unreleased += 1;
+                    }
+                }
+                messages.push(message);
+            } else {
+                assert_eq!(packet.head, PUBREL, "{packet:?}");
+                self.reply(
+                    PUBCOMP,
+                    u16::from_be_bytes([packet.body[0], packet.body[1]]),
+                );
+                unreleased -= 1;
+            }
+        }
+        messages
+    }
+
     /// Sends a PUBACK, PUBREC, PUBREL or PUBCOMP.
     ///
     /// # Panics

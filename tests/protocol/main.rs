@@ -1,9 +1,18 @@
 //! The protocol, chapter by chapter, over real sockets and byte by byte.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "these are tests, also outside their functions"
+)]
+
 mod connect;
+mod message_expiry;
+mod packet_size;
 mod publish;
+mod publish_properties;
 mod subscribe;
 mod subscription_identifier;
 mod subscription_options;
+mod topic_alias;
 mod topics;
 mod unsubscribe;
