@@ -128,6 +128,28 @@ fn a_retained_message_that_is_too_large_is_left_out() {
     assert_eq!(topics, ["t/1", "t/3"]);
 }
 
+// Conforms: 5.0 [MQTT-3.1.2-24] [MQTT-3.1.2-25] [MQTT-3.3.2-11]
+#[test]
+fn an_alias_makes_no_message_too_large() {
+    let daemon = Daemon::start("");
+    let aliases = Property::two_bytes(0x22, 10);
+    let (mut client, _) = resume_with(&daemon, "s", &[limited(), aliases]);
+    client.subscribe("long/topic", 1).unwrap();
+    let mut publisher = join(&daemon, Version::V5, "p");
+    // A new alias would take three bytes more.
+    for bytes in [SIZE + 1, SIZE, SIZE - 1, SIZE - 2, SIZE + 1, SIZE - 3, 50] {
+        let message = sized("long/topic", 1, bytes);
+        publisher.deliver(&message);
+        if bytes <= SIZE {
+            let found = client.take();
+            assert_eq!(found.payload, message.payload, "{bytes}");
+            assert!(found.encode(Version::V5).len() <= SIZE as usize);
+            let is_last = bytes == 50;
+            assert_eq!(found.topic.is_empty(), is_last, "{found:?}");
+        }
+    }
+}
+
 // Conforms: 5.0 [MQTT-3.1.2-24] [MQTT-3.4.2-2] [MQTT-3.4.2-3] [MQTT-3.5.2-2] [MQTT-3.5.2-3] [MQTT-3.6.2-2] [MQTT-3.6.2-3] [MQTT-3.7.2-2] [MQTT-3.7.2-3]
 #[test]
 fn acknowledgements_leave_out_what_makes_them_too_large() {

@@ -8,7 +8,7 @@ use crate::packet::{
     Ack, AckKind, Connect, Disconnect, Packet, Properties, Property, Publish, PublishHeader,
     encode_publish,
 };
-use crate::session::{Acknowledged, Outgoing, Session};
+use crate::session::{Acknowledged, Delivery, Outgoing, Session};
 use crate::{ProtocolVersion, ProtocolViolation, QoS, ReasonCode, Timestamp};
 
 /// The state of one accepted connection.
@@ -312,21 +312,42 @@ impl ServerConnection {
             }
         };
         let message = &*delivery.message;
-        let start = out.len();
-        let alias = self.outgoing_aliases.find(&message.topic);
-        let topic = match alias {
-            Some((_, true)) => "",
-            Some((_, false)) | None => message.topic.as_str(),
-        };
         let header = PublishHeader {
             dup,
             qos: delivery.qos,
             retain: delivery.retain,
-            topic,
+            topic: message.topic.as_str(),
             packet_id,
         };
+        let Some((alias, is_known)) = self.outgoing_aliases.find(&message.topic) else {
+            return self.encode_delivery(delivery, &header, None, now, out);
+        };
+        if is_known {
+            let topic = "";
+            let header = PublishHeader { topic, ..header };
+            return self.encode_delivery(delivery, &header, Some(alias), now, out);
+        }
+        if !self.encode_delivery(delivery, &header, Some(alias), now, out) {
+            // The alias may be what there is no room for.
+            return self.encode_delivery(delivery, &header, None, now, out);
+        }
+        self.outgoing_aliases.set(alias, &message.topic);
+        true
+    }
+
+    /// Appends a PUBLISH if the client accepts one of that size.
+    fn encode_delivery(
+        &self,
+        delivery: &Delivery,
+        header: &PublishHeader<'_>,
+        alias: Option<u16>,
+        now: Timestamp,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let message = &*delivery.message;
+        let start = out.len();
         let mut own = Vec::new();
-        if let Some((alias, _)) = alias {
+        if let Some(alias) = alias {
             Property::TopicAlias(alias).encode(&mut own);
         }
         if self.version.is_v5() {
@@ -338,12 +359,10 @@ impl ServerConnection {
             }
         }
         let properties = [own.as_slice(), message.properties.as_bytes()];
-        encode_publish(out, self.version, &header, &properties, &message.payload);
+        encode_publish(out, self.version, header, &properties, &message.payload);
         let fits = out.len() - start <= self.client_packet_bytes_max as usize;
         if !fits {
             out.truncate(start);
-        } else if let Some((alias, false)) = alias {
-            self.outgoing_aliases.set(alias, &message.topic);
         }
         fits
     }
