@@ -70,7 +70,8 @@ fn received(process: &Process) -> Vec<String> {
     lines.map(ToOwned::to_owned).collect()
 }
 
-// Conforms: 5.0 [MQTT-3.3.4-1] [MQTT-3.8.4-1]; 3.1.1 [MQTT-3.3.4-1] [MQTT-3.8.4-1]
+// Conforms: 5.0 [MQTT-3.3.4-1] [MQTT-3.8.4-1] [MQTT-4.2.0-1]
+// Conforms: 3.1.1 [MQTT-3.3.4-1] [MQTT-3.8.4-1] [MQTT-7.0.0-2] [MQTT-7.1.1-1]
 #[test]
 fn every_qos_passes_with_mosquitto_clients() {
     for version in VERSIONS {

@@ -36,6 +36,7 @@ fn set_retained(publisher: &mut WireClient) {
     }
 }
 
+// Conforms: 3.1.1 [MQTT-3.3.1-6]
 #[test]
 fn every_retained_message_comes_with_qos_0_to_a_client_that_sends_nothing() {
     let daemon = Daemon::start("");

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::statement::{List, Statement};
-use super::{Survey, UNTESTABLE};
+use super::{Claim, Survey, UNTESTABLE};
 
 const INTRODUCTION: &str = "\
 # Conformance
@@ -71,25 +71,30 @@ fn write_list(page: &mut String, survey: &Survey, list: &List) -> std::fmt::Resu
     Ok(())
 }
 
+/// Tests of one file that are shown; its `Conforms` lines have the others.
+const SHOWN_MAX: usize = 6;
+
 /// The tests, one file after the other; or why there is none.
 fn shown_by(survey: &Survey, statement: &Statement) -> String {
-    let mut text = String::new();
-    let mut file = "";
-    for claim in survey.claims_of(&statement.reference) {
-        if claim.file == file {
-            text += ", ";
-        } else {
-            let separator = if file.is_empty() { "" } else { "<br>" };
-            text += &format!("{separator}[{0}]({0}): ", claim.file);
-            file = &claim.file;
-        }
-        text += &claim.test;
-    }
     if let Some(reason) = survey.untestable.get(&statement.reference) {
         return format!("*{reason}*");
     }
-    if text.is_empty() && survey.pending.contains(&statement.reference) {
+    if survey.pending.contains(&statement.reference) {
         return "**pending**".to_owned();
     }
-    text
+    let claims: Vec<_> = survey.claims_of(&statement.reference).collect();
+    let files = claims.chunk_by(|one, other| one.file == other.file);
+    let cells: Vec<String> = files.map(tests_of_one_file).collect();
+    cells.join("<br>")
+}
+
+fn tests_of_one_file(claims: &[&Claim]) -> String {
+    let tests: Vec<_> = claims.iter().map(|it| it.test.as_str()).collect();
+    let shown = &tests[..tests.len().min(SHOWN_MAX)];
+    let more = match tests.len() - shown.len() {
+        0 => String::new(),
+        count => format!("; {count} more"),
+    };
+    let file = &claims[0].file;
+    format!("[{file}]({file}): {}{more}", shown.join("; "))
 }

@@ -134,6 +134,7 @@ fn what_a_member_leaves_behind_goes_to_the_others() {
     store.close();
 }
 
+// Conforms: 5.0 [MQTT-4.8.2-5]
 #[test]
 fn qos_2_is_never_given_to_a_second_member() {
     let exchange = exchange(Store::disabled());

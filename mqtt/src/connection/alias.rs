@@ -94,6 +94,7 @@ impl OutgoingAliases {
 mod tests {
     use super::*;
 
+    // Conforms: 5.0 [MQTT-3.2.2-17] [MQTT-3.3.2-8] [MQTT-3.3.2-9] [MQTT-3.3.2-12]
     #[test]
     fn an_alias_stands_for_the_topic_it_was_last_sent_with() {
         let mut aliases = IncomingAliases::default();
@@ -113,6 +114,7 @@ mod tests {
         assert_eq!(resolve("", Some(0)), Err(ReasonCode::TopicAliasInvalid));
     }
 
+    // Conforms: 5.0 [MQTT-3.1.2-26] [MQTT-3.1.2-27] [MQTT-3.3.2-11]
     #[test]
     fn the_client_is_told_an_alias_before_it_is_used() {
         let mut aliases = OutgoingAliases::new(3);

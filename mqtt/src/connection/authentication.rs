@@ -329,6 +329,7 @@ mod tests {
         authentication
     }
 
+    // Conforms: 5.0 [MQTT-4.12.0-2]
     #[test]
     fn a_connect_is_authenticated_by_the_method_it_names() {
         done();

@@ -103,22 +103,24 @@ proptest! {
     }
 
     #[test]
-    fn mutated_packets_never_panic(
-        seed in prop::sample::select(vec![
-            "101b00044d515454050e00000000016105180000000500017400 0170",
-            "340b0003612f6200070201 0178",
-            "82090001020b050001612d",
-            "f00718051500026161",
-        ]),
-        at in any::<prop::sample::Index>(),
-        value in any::<u8>(),
+    fn mutated_packets_are_refused_or_round_trip(
+        seed in any::<prop::sample::Index>(),
+        mutations in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..3),
     ) {
-        let mut input = bytes(seed);
-        let index = at.index(input.len());
-        input[index] = value;
-        if let Ok(Some((frame, _))) = Frame::split(&input, SIZE_MAX) {
-            let outcome = Packet::decode(frame, V5);
-            prop_assert!(outcome.is_ok() || outcome.is_err());
+        let vectors = vectors(include_str!("../../vectors/well_formed.txt"));
+        let (version, name, rest) = seed.get(&vectors);
+        let mut input = bytes(rest[0]);
+        for (at, value) in mutations {
+            let index = at.index(input.len());
+            input[index] = value;
+        }
+        if let Ok(Some((frame, _))) = Frame::split(&input, SIZE_MAX)
+            && let Ok(packet) = Packet::decode(frame, *version)
+        {
+            let version = if let Packet::Connect(connect) = packet { connect.version } else { *version };
+            let mut output = Vec::new();
+            packet.encode(version, &mut output);
+            prop_assert_eq!(decode(&output, version), Ok(packet), "{}", name);
         }
     }
 }

@@ -186,6 +186,7 @@ mod tests {
     use super::*;
 
     // Conforms: 5.0 [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.7.3-1] [MQTT-4.7.3-2] [MQTT-4.7.3-3]
+    // Conforms: 5.0 [MQTT-4.8.2-1] [MQTT-4.8.2-2]
     // Conforms: 3.1.1 [MQTT-4.7.1-2] [MQTT-4.7.1-3] [MQTT-4.7.3-1] [MQTT-4.7.3-2] [MQTT-4.7.3-3]
     #[test]
     fn filters_are_checked() {
