@@ -55,7 +55,7 @@ impl Translation {
         let forwards = config.forwards.iter().enumerate().map(|(index, it)| {
             let filter = &it.local_topic.0;
             let place = format!("forwards[{index}]");
-            if filter.as_str().starts_with('$') {
+            if filter.pattern().starts_with('$') {
                 // `$SYS` and the like describe this broker and mean nothing at another.
                 let problem = "topics that begin with `$` belong to this broker and stay here";
                 return Err(ConfigError::new(format!("{place}.local_topic"), problem));
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn topics_are_mapped_towards_the_hub() {
-        let table: [(&str, &str, &[&str]); 8] = [
+        let table: [(&str, &str, &[&str]); 9] = [
             (r#"forwards = [{ local_topic = "a/#" }]"#, "a/b", &["a/b"]),
             (
                 r#"forwards = [{ local_topic = "a/#", remote_topic = "" }]"#,
@@ -270,6 +270,11 @@ mod tests {
                 r##"forwards = [{ local_topic = "#" }]"##,
                 "$SYS/broker",
                 &[],
+            ),
+            (
+                r#"forwards = [{ local_topic = "$share/g/a/#", remote_topic = "$1" }]"#,
+                "a/b",
+                &["b"],
             ),
         ];
         for (rules, topic, expected) in table {

@@ -20,11 +20,6 @@ pub struct ConfiguredQoS(pub QoS);
 impl<'de> Deserialize<'de> for ConfiguredFilter {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        if text.starts_with("$share/") {
-            return Err(de::Error::custom(
-                "shared subscriptions are not supported here",
-            ));
-        }
         TopicFilter::new(&text).map(Self).map_err(de::Error::custom)
     }
 }
@@ -119,7 +114,7 @@ impl MqttRule {
     /// The text for a topic that the filter matches, with [`ANY_TEXT`] for each of its wildcards.
     #[must_use]
     pub fn example(&self) -> Option<String> {
-        let levels = self.subscription.filter.as_str().split('/');
+        let levels = self.subscription.filter.pattern().split('/');
         let levels = levels.map(|level| match level {
             "+" | "#" => ANY_TEXT,
             literal => literal,

@@ -109,12 +109,6 @@ mod tests {
                  a topic name must not contain the wildcards `+` and `#`",
             ),
             (
-                "gateways.nng.line {\n  pub { dial = [\"tcp://127.0.0.1:1\"] }\n  \
-                 from_mqtt = [{ filter = \"$share/g/a\" }]\n}",
-                "t.conf:3:27: `gateways.nng.line.from_mqtt[0].filter`: \
-                 shared subscriptions are not supported here",
-            ),
-            (
                 "bridges.mqtt.up { server = hub, proto_ver = 4 }",
                 "t.conf:1:45: `bridges.mqtt.up.proto_ver`: \
                  bridges speak MQTT 5 only, so this must be 5",
