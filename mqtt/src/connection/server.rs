@@ -17,7 +17,7 @@ pub struct ServerConnection {
     version: ProtocolVersion,
     pub(super) is_bridge: bool,
     /// Bytes of the largest packet that the client accepts.
-    client_packet_bytes_max: u32,
+    pub(super) client_packet_bytes_max: u32,
     /// Reason Strings may stand in any packet that allows them.
     problem_information: bool,
     /// QoS 1 and 2 messages of an MQTT 5 client that are not acknowledged to the end.
@@ -118,18 +118,6 @@ impl ServerConnection {
                 ProtocolViolation::protocol("a packet that only a server sends"),
             ),
         }
-    }
-
-    /// Refuses a SUBSCRIBE or UNSUBSCRIBE with so many filters that the client does not accept
-    /// the answer [MQTT-3.1.2-24].
-    fn check_answer(&self, filters: usize) -> Result<(), ProtocolViolation> {
-        let mut answer = Vec::new();
-        self.encode_suback(1, &vec![0; filters], &mut answer);
-        if answer.len() <= self.client_packet_bytes_max as usize {
-            return Ok(());
-        }
-        let detail = "the answer would be larger than the client accepts";
-        Err(ProtocolViolation::new(ReasonCode::PacketTooLarge, detail))
     }
 
     fn on_publish<'p>(
@@ -377,12 +365,13 @@ impl ServerConnection {
         if !self.version.is_v5() {
             return;
         }
+        let reason = Disconnect::reason(violation.reason);
         let mut raw = Vec::new();
         Property::ReasonString(violation.detail).encode(&mut raw);
-        encode_server_reference(violation.reason, limits, &mut raw);
+        encode_server_reference(reason, limits, &mut raw);
         let packet = |raw| {
             Packet::Disconnect(Disconnect {
-                reason: violation.reason,
+                reason,
                 properties: Properties::trusted(raw),
             })
         };

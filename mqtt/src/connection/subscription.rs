@@ -85,6 +85,18 @@ impl ServerConnection {
         Ok(Ok((filter, options)))
     }
 
+    /// Refuses a SUBSCRIBE or UNSUBSCRIBE with so many filters that the client does not accept
+    /// the answer [MQTT-3.1.2-24].
+    pub(super) fn check_answer(&self, filters: usize) -> Result<(), ProtocolViolation> {
+        let mut answer = Vec::new();
+        self.encode_suback(1, &vec![0; filters], &mut answer);
+        if answer.len() <= self.client_packet_bytes_max as usize {
+            return Ok(());
+        }
+        let detail = "the answer would be larger than the client accepts";
+        Err(ProtocolViolation::new(ReasonCode::PacketTooLarge, detail))
+    }
+
     /// Checks all filters of an UNSUBSCRIBE, in their order, as
     /// [`ServerConnection::check_subscribe`] does.
     ///

@@ -263,6 +263,32 @@ fn no_answer_is_larger_than_the_client_accepts() {
 }
 
 #[test]
+fn a_disconnect_has_a_code_of_its_own() {
+    let peer = Peer::new(ProtocolVersion::V5, Limits::default());
+    let table = [
+        (ReasonCode::PacketTooLarge, ReasonCode::PacketTooLarge),
+        (
+            ReasonCode::UnsupportedProtocolVersion,
+            ReasonCode::ProtocolError,
+        ),
+        (
+            ReasonCode::BadAuthenticationMethod,
+            ReasonCode::ProtocolError,
+        ),
+    ];
+    for (reason, expected) in table {
+        let mut out = Vec::new();
+        let violation = ProtocolViolation::new(reason, "why");
+        peer.connection
+            .encode_disconnect(&violation, &peer.limits, &mut out);
+        let Packet::Disconnect(disconnect) = packet(&out, ProtocolVersion::V5) else {
+            panic!("{out:?}");
+        };
+        assert_eq!(disconnect.reason, expected);
+    }
+}
+
+#[test]
 fn a_session_expiry_of_zero_cannot_be_raised_at_disconnect() {
     let mut peer = Peer::new(ProtocolVersion::V5, Limits::default());
     let error = peer

@@ -42,9 +42,7 @@ impl<'a> Auth<'a> {
             return Err(unknown);
         }
         packet.reason = reason;
-        if !reader.is_empty() {
-            packet.properties = Properties::read(&mut reader, PropertyOwner::Auth)?;
-        }
+        packet.properties = Properties::read(&mut reader, PropertyOwner::Auth)?;
         if !reader.is_empty() {
             return Err(ProtocolViolation::malformed(
                 "AUTH has bytes behind its end",

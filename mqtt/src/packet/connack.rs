@@ -25,18 +25,27 @@ impl<'a> Connack<'a> {
         let mut reader = Reader::new(frame.body());
         let flags = reader.u8()?;
         let code = reader.u8()?;
+        // MQTT 3.1 has no Session Present; the byte is reserved.
+        let session_present = version != ProtocolVersion::V31 && flags == 1;
         // [MQTT-3.2.2-1]
-        if flags > 1 {
+        if flags > 1 && version != ProtocolVersion::V31 {
             return Err(ProtocolViolation::malformed(
                 "reserved CONNACK flags are set",
             ));
         }
         let unknown = ProtocolViolation::malformed("the CONNACK code is unknown");
         let reason = if version.is_v5() {
-            ReasonCode::from_u8(code).filter(|&reason| is_allowed(reason))
+            ReasonCode::from_u8(code).filter(|&code| allows(code))
         } else {
             from_return_code(code)
         };
+        let reason = reason.ok_or(unknown)?;
+        // [MQTT-3.2.2-6], 3.1.1 [MQTT-3.2.2-4]
+        if session_present && reason != ReasonCode::Success {
+            return Err(ProtocolViolation::malformed(
+                "a CONNACK that refuses has a session",
+            ));
+        }
         let properties = read_properties(&mut reader, version, PropertyOwner::Connack)?;
         if !reader.is_empty() {
             return Err(ProtocolViolation::malformed(
@@ -44,8 +53,8 @@ impl<'a> Connack<'a> {
             ));
         }
         Ok(Self {
-            session_present: flags == 1,
-            reason: reason.ok_or(unknown)?,
+            session_present,
+            reason,
             properties,
         })
     }
@@ -65,6 +74,14 @@ impl<'a> Connack<'a> {
     }
 }
 
+/// The Reason Codes of table 3-1 [MQTT-3.2.2-8].
+const fn allows(reason: ReasonCode) -> bool {
+    matches!(
+        reason as u8,
+        0x00 | 0x80..=0x8A | 0x8C | 0x90 | 0x95 | 0x97 | 0x99..=0x9D | 0x9F
+    )
+}
+
 /// The Reason Code that a 3.1.1 Connect Return Code stands for (3.1.1 §3.2.2.3).
 const fn from_return_code(code: u8) -> Option<ReasonCode> {
     Some(match code {
@@ -76,12 +93,4 @@ const fn from_return_code(code: u8) -> Option<ReasonCode> {
         5 => ReasonCode::NotAuthorized,
         _ => return None,
     })
-}
-
-/// The Reason Codes of table 3-1 [MQTT-3.2.2-8].
-const fn is_allowed(reason: ReasonCode) -> bool {
-    matches!(
-        reason as u8,
-        0x00 | 0x80..=0x8A | 0x8C | 0x90 | 0x95 | 0x97 | 0x99..=0x9D | 0x9F
-    )
 }
