@@ -271,10 +271,6 @@ fn a_disconnect_has_a_code_of_its_own() {
             ReasonCode::UnsupportedProtocolVersion,
             ReasonCode::ProtocolError,
         ),
-        (
-            ReasonCode::BadAuthenticationMethod,
-            ReasonCode::ProtocolError,
-        ),
     ];
     for (reason, expected) in table {
         let mut out = Vec::new();

@@ -35,7 +35,7 @@ impl<'a> Connack<'a> {
         }
         let unknown = ProtocolViolation::malformed("the CONNACK code is unknown");
         let reason = if version.is_v5() {
-            ReasonCode::from_u8(code).filter(|&code| allows(code))
+            ReasonCode::from_u8(code).filter(|&reason| is_allowed(reason))
         } else {
             from_return_code(code)
         };
@@ -74,14 +74,6 @@ impl<'a> Connack<'a> {
     }
 }
 
-/// The Reason Codes of table 3-1 [MQTT-3.2.2-8].
-const fn allows(reason: ReasonCode) -> bool {
-    matches!(
-        reason as u8,
-        0x00 | 0x80..=0x8A | 0x8C | 0x90 | 0x95 | 0x97 | 0x99..=0x9D | 0x9F
-    )
-}
-
 /// The Reason Code that a 3.1.1 Connect Return Code stands for (3.1.1 §3.2.2.3).
 const fn from_return_code(code: u8) -> Option<ReasonCode> {
     Some(match code {
@@ -93,4 +85,12 @@ const fn from_return_code(code: u8) -> Option<ReasonCode> {
         5 => ReasonCode::NotAuthorized,
         _ => return None,
     })
+}
+
+/// The Reason Codes of table 3-1 [MQTT-3.2.2-8].
+const fn is_allowed(reason: ReasonCode) -> bool {
+    matches!(
+        reason as u8,
+        0x00 | 0x80..=0x8A | 0x8C | 0x90 | 0x95 | 0x97 | 0x99..=0x9D | 0x9F
+    )
 }

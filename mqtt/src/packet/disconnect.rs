@@ -15,6 +15,15 @@ pub struct Disconnect<'a> {
 }
 
 impl<'a> Disconnect<'a> {
+    /// The code for a reason to disconnect: some have a code for CONNACK only.
+    pub(crate) const fn reason(reason: ReasonCode) -> ReasonCode {
+        if is_allowed(reason) {
+            reason
+        } else {
+            ReasonCode::ProtocolError
+        }
+    }
+
     pub(super) fn decode(
         frame: Frame<'a>,
         version: ProtocolVersion,

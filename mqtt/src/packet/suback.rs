@@ -34,16 +34,13 @@ impl<'a> Suback<'a> {
         version: ProtocolVersion,
     ) -> Result<Self, ProtocolViolation> {
         let (packet_id, properties, codes) = decode_codes(frame, version)?;
-        let is_known = |code: &u8| match version {
-            // [MQTT-3.9.3-2], table 3-8
-            ProtocolVersion::V5 => matches!(
-                code,
-                0x00..=0x02 | 0x80 | 0x83 | 0x87 | 0x8F | 0x91 | 0x97 | 0x9E | 0xA1 | 0xA2
-            ),
-            // 3.1.1 [MQTT-3.9.3-2]
-            ProtocolVersion::V31 | ProtocolVersion::V311 => matches!(code, 0x00..=0x02 | 0x80),
+        // [MQTT-3.9.3-2]: table 3-8, and the four codes of 3.1.1.
+        let is_allowed = |code: &u8| {
+            matches!(code, 0..=2 | 0x80)
+                || version.is_v5()
+                    && matches!(code, 0x83 | 0x87 | 0x8F | 0x91 | 0x97 | 0x9E | 0xA1 | 0xA2)
         };
-        if codes.is_empty() || !codes.iter().all(is_known) {
+        if codes.is_empty() || !codes.iter().all(is_allowed) {
             return Err(ProtocolViolation::malformed(
                 "a SUBACK has no code or one that is reserved",
             ));
@@ -74,16 +71,16 @@ impl<'a> Unsuback<'a> {
         version: ProtocolVersion,
     ) -> Result<Self, ProtocolViolation> {
         let (packet_id, properties, codes) = decode_codes(frame, version)?;
-        // [MQTT-3.11.3-2], table 3-9
-        let is_known = |code: &u8| matches!(code, 0x00 | 0x11 | 0x80 | 0x83 | 0x87 | 0x8F | 0x91);
-        if version.is_v5() && (codes.is_empty() || !codes.iter().all(is_known)) {
-            return Err(ProtocolViolation::malformed(
-                "an UNSUBACK has no code or one that is reserved",
-            ));
-        }
         if !version.is_v5() && !codes.is_empty() {
             return Err(ProtocolViolation::malformed(
                 "UNSUBACK has bytes behind its end",
+            ));
+        }
+        // Table 3-9 [MQTT-3.11.3-2].
+        let is_allowed = |code: &u8| matches!(code, 0 | 0x11 | 0x80 | 0x83 | 0x87 | 0x8F | 0x91);
+        if version.is_v5() && codes.is_empty() || !codes.iter().all(is_allowed) {
+            return Err(ProtocolViolation::malformed(
+                "an UNSUBACK has no code or one that is unknown",
             ));
         }
         Ok(Self {
