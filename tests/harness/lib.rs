@@ -10,7 +10,11 @@
     reason = "a harness fails its test, and says why"
 )]
 
+mod expect;
+pub mod block;
+pub mod bytes;
 pub mod client;
+pub mod connect;
 pub mod daemon;
 pub mod dialogue;
 pub mod hub;
@@ -25,6 +29,7 @@ pub mod subscriber;
 pub mod subscription;
 pub mod wait;
 pub mod wire;
+
 
 use std::path::PathBuf;
 

@@ -174,6 +174,16 @@ impl WireClient {
         Ok(Some(Packet { head, body }))
     }
 
+    /// The next bytes, whatever packets they belong to.
+    ///
+    /// # Errors
+    /// The connection ended or broke, or nothing comes.
+    pub fn receive_bytes(&mut self, count: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        self.stream.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
     /// The next packet, which has to be of this type.
     ///
     /// # Errors

@@ -5,9 +5,14 @@
     reason = "these are tests, also outside their functions"
 )]
 
+mod client_id;
+mod connack;
 mod connect;
+mod data;
+mod fixed_header;
 mod message_expiry;
 mod packet_size;
+mod properties;
 mod publish;
 mod publish_properties;
 mod subscribe;
