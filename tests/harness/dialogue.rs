@@ -113,7 +113,6 @@ impl WireClient {
     ///
     /// # Panics
     /// Something else comes.
-    #[must_use]
     #[track_caller]
     pub fn hear(&mut self) -> Message {
         let packet = self.receive().expect("a packet").expect("a connection");

@@ -5,16 +5,20 @@
     reason = "these are tests, also outside their functions"
 )]
 
+mod acknowledgements;
 mod client_id;
 mod connack;
 mod connect;
 mod data;
 mod fixed_header;
+mod flow_control;
 mod message_expiry;
 mod packet_size;
 mod properties;
 mod publish;
 mod publish_properties;
+mod quality_of_service;
+mod redelivery;
 mod subscribe;
 mod subscription_identifier;
 mod subscription_options;
