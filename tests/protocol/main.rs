@@ -19,6 +19,8 @@ mod publish;
 mod publish_properties;
 mod quality_of_service;
 mod redelivery;
+mod share_strategies;
+mod shared;
 mod subscribe;
 mod subscription_identifier;
 mod subscription_options;
