@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use gateway::{ConfigError, ConfiguredFilter, ConfiguredQoS, ConfiguredTemplate};
 use serde::Deserialize;
 
-use crate::idl::Idl;
+use crate::idl::{Idl, IdlError};
 use crate::io::{DomainSettings, EndpointSettings, HISTORY_MAX};
 
 /// One DDS gateway.
@@ -171,25 +171,33 @@ impl Config {
 
     /// The types, from the configuration itself or from the file.
     pub(crate) fn types(&self) -> Result<Idl, ConfigError> {
-        let (key, text) = match (&self.idl, &self.idl_file) {
+        match (&self.idl, &self.idl_file) {
             (Some(_), Some(_)) => {
                 let problem = "`idl` and `idl_file` exclude each other";
-                return Err(ConfigError::new("idl_file", problem));
+                Err(ConfigError::new("idl_file", problem))
             }
-            (Some(text), None) => ("idl", text.clone()),
+            (Some(text), None) => Idl::parse(text).map_err(|error| {
+                ConfigError::within("idl", error.line, error.column, error.detail)
+            }),
             (None, Some(path)) => {
-                let text = std::fs::read_to_string(path).map_err(|error| {
-                    let problem = format!("{} cannot be read: {error}", path.display());
-                    ConfigError::new("idl_file", problem)
-                });
-                ("idl_file", text?)
+                let file = path.display();
+                let error = |problem| ConfigError::new("idl_file", problem);
+                let text = std::fs::read_to_string(path)
+                    .map_err(|cause| error(format!("{file} cannot be read: {cause}")))?;
+                Idl::parse(&text).map_err(|cause| {
+                    let IdlError {
+                        line,
+                        column,
+                        detail,
+                    } = cause;
+                    error(format!("{file}:{line}:{column}: {detail}"))
+                })
             }
             (None, None) => {
                 let problem = "`idl` or `idl_file` is missing: it describes the types";
-                return Err(ConfigError::new("idl", problem));
+                Err(ConfigError::new("idl", problem))
             }
-        };
-        Idl::parse(&text).map_err(|error| ConfigError::new(key, error))
+        }
     }
 }
 

@@ -8,6 +8,8 @@ pub struct ConfigError {
     pub key: String,
     /// What is wrong there.
     pub problem: String,
+    /// Where in the key's text, if that is of several lines: line and column, from 1.
+    pub position: Option<(usize, usize)>,
 }
 
 impl ConfigError {
@@ -16,6 +18,20 @@ impl ConfigError {
         Self {
             key: key.into(),
             problem: problem.to_string(),
+            position: None,
+        }
+    }
+
+    /// A problem at a line and column, both from 1, of the text that is the value of a key.
+    pub fn within(
+        key: impl Into<String>,
+        line: usize,
+        column: usize,
+        problem: impl ToString,
+    ) -> Self {
+        Self {
+            position: Some((line, column)),
+            ..Self::new(key, problem)
         }
     }
 }

@@ -77,9 +77,16 @@ fn problem(section: &[&str], error: &ConfigError) -> Problem {
             .filter_map(|it| it.trim_end_matches(']').parse().ok());
         path.extend(indices.map(Step::Index));
     }
-    let ConfigError { key, problem } = error;
-    let message = format!("`{}.{key}`: {problem}", section.join("."));
-    Problem { path, message }
+    let ConfigError {
+        key,
+        problem,
+        position,
+    } = error;
+    Problem {
+        path,
+        message: format!("`{}.{key}`: {problem}", section.join(".")),
+        position: *position,
+    }
 }
 
 #[cfg(test)]
@@ -96,6 +103,20 @@ mod tests {
                  to_mqtt = [{ dds_topic = A, type = T }]\n}",
                 "t.conf:3:38: `gateways.dds.robot.to_mqtt[0].type`: \
                  the IDL has no struct `T`; it has: S",
+            ),
+            (
+                "gateways.dds.robot {\n  idl = \"\"\"\n    struct S {\n      lung x;\n    };\n  \
+                 \"\"\"\n}",
+                "t.conf:4:7: `gateways.dds.robot.idl`: unknown type `lung`",
+            ),
+            (
+                "gateways.dds.robot { idl = \"\"\"struct S { lung x; };\"\"\" }",
+                "t.conf:1:42: `gateways.dds.robot.idl`: unknown type `lung`",
+            ),
+            (
+                "gateways.dds.robot { idl = \"struct S {\\n lung x; };\" }",
+                "t.conf:1:28: `gateways.dds.robot.idl`: \
+                 unknown type `lung`, at line 2, column 2 of the text",
             ),
             (
                 "gateways.zmq.plant.to_mqtt = [{}]",
@@ -117,6 +138,24 @@ mod tests {
         for (text, expected) in table {
             let error = load_text(Path::new("t.conf"), text, []).err().unwrap();
             assert_eq!(error.to_string(), expected);
+        }
+    }
+    #[test]
+    fn a_mistake_in_a_text_of_several_lines_has_its_own_line_in_toml_too() {
+        let table = [
+            ("'''\nstruct S {\n  lung x;\n};\n'''", "4:3: "),
+            ("\"\"\"struct S {\n  lung x;\n};\"\"\"", "3:3: "),
+            ("'''struct S { lung x; };'''", "2:21: "),
+            (
+                "\"\"\"\\tstruct S {\n lung x; };\"\"\"",
+                "2:7: `gateways.dds.robot.idl`: unknown type `lung`, at line 2, ",
+            ),
+        ];
+        for (idl, expected) in table {
+            let text = format!("[gateways.dds.robot]\nidl = {idl}\n");
+            let error = load_text(Path::new("t.toml"), &text, []).err().unwrap();
+            let error = error.to_string();
+            assert!(error.starts_with(&format!("t.toml:{expected}")), "{error}");
         }
     }
 }

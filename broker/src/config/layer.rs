@@ -81,6 +81,30 @@ impl<'l> Places<'l> {
 
     /// An error about what is at `path`, or else about the nearest thing around it.
     pub(super) fn error(&self, path: &[Step], part: Part, message: &str) -> ConfigError {
+        match self.best(path, part) {
+            Some(found) => Fault::new(found.place, message).locate(self.origins),
+            None => ConfigError::nowhere(message),
+        }
+    }
+
+    /// An error at a line and column of the text at `path`: there, if the file has it as it is.
+    pub(super) fn error_within(
+        &self,
+        path: &[Step],
+        (line, column): (usize, usize),
+        message: &str,
+    ) -> ConfigError {
+        let found = self.best(path, Part::Value);
+        match found.and_then(|found| found.text_start) {
+            Some(start) => Fault::new(start.within(line, column), message).locate(self.origins),
+            None => {
+                let message = format!("{message}, at line {line}, column {column} of the text");
+                self.error(path, Part::Value, &message)
+            }
+        }
+    }
+
+    fn best(&self, path: &[Step], part: Part) -> Option<Found> {
         let mut best: Option<Found> = None;
         for layer in self.layers {
             let found = find(&layer.0, path, part);
@@ -95,10 +119,7 @@ impl<'l> Places<'l> {
                 best = found;
             }
         }
-        match best {
-            Some(found) => Fault::new(found.place, message).locate(self.origins),
-            None => ConfigError::nowhere(message),
-        }
+        best
     }
 }
 
@@ -106,6 +127,7 @@ impl<'l> Places<'l> {
 struct Found {
     depth: usize,
     place: Place,
+    text_start: Option<Place>,
     is_table: bool,
 }
 
@@ -135,6 +157,7 @@ fn find(table: &Table, path: &[Step], part: Part) -> Option<Found> {
                 Part::Key => key,
                 Part::Value => node.place,
             },
+            text_start: node.text_start.filter(|_| depth == path.len()),
             is_table: node.as_table().is_some(),
         });
         parent = Some(node);

@@ -12,6 +12,8 @@ pub(super) const DEPTH_MAX: usize = 64;
 pub(super) struct Node {
     pub(super) value: NodeValue,
     pub(super) place: Place,
+    /// The place of the first character of a text that is in the file as it is, line by line.
+    pub(super) text_start: Option<Place>,
 }
 
 /// What a [`Node`] holds.
@@ -108,7 +110,11 @@ impl Table {
 
 impl Node {
     pub(super) fn new(value: NodeValue, place: Place) -> Self {
-        Self { value, place }
+        Self {
+            value,
+            place,
+            text_start: None,
+        }
     }
 
     /// Lays `above` over this value: tables are merged, anything else is replaced.
@@ -118,6 +124,7 @@ impl Node {
             (below, above) => *below = above,
         }
         self.place = above.place;
+        self.text_start = above.text_start;
     }
 
     pub(super) fn into_table(self) -> Option<Table> {

@@ -14,6 +14,26 @@ pub(super) enum Place {
 }
 
 impl Place {
+    /// The place of what is at a line and column, from 1, of a text that begins here.
+    pub(super) const fn within(self, line: usize, column: usize) -> Self {
+        match self {
+            Self::File {
+                file,
+                line: first,
+                column: indent,
+            } => Self::File {
+                file,
+                line: first + line - 1,
+                column: if line == 1 {
+                    indent + column - 1
+                } else {
+                    column
+                },
+            },
+            Self::Variable(variable) => Self::Variable(variable),
+        }
+    }
+
     /// Moves on from `character` to the next.
     pub(super) fn step(&mut self, character: char) {
         let Self::File { line, column, .. } = self else {

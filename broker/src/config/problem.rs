@@ -9,6 +9,8 @@ use super::node::Step;
 pub(super) struct Problem {
     pub(super) path: Vec<Step>,
     pub(super) message: String,
+    /// Where in the text at the path: line and column, from 1.
+    pub(super) position: Option<(usize, usize)>,
 }
 
 impl Problem {
@@ -20,6 +22,7 @@ impl Problem {
                 .map(|key| Step::Key((*key).to_owned()))
                 .collect(),
             message: format!("`{name}`: {message}"),
+            position: None,
         }
     }
 }
@@ -33,6 +36,7 @@ impl Problem {
         Self {
             path,
             message: format!("`{name}[{index}].{key}`: {message}"),
+            position: None,
         }
     }
 }

@@ -83,8 +83,15 @@ impl Sources {
     }
 
     pub(super) fn locate(&self, problem: &Problem) -> ConfigError {
-        self.places()
-            .error(&problem.path, Part::Value, &problem.message)
+        let Problem {
+            path,
+            message,
+            position,
+        } = problem;
+        match position {
+            Some(position) => self.places().error_within(path, *position, message),
+            None => self.places().error(path, Part::Value, message),
+        }
     }
 
     fn places(&self) -> Places<'_> {

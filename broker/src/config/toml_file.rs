@@ -26,6 +26,7 @@ pub(super) fn read(text: &str, start: Place) -> Result<Table, Fault> {
 /// Turns byte offsets into places.
 #[derive(Debug)]
 struct Lines<'t> {
+    text: &'t str,
     start: Place,
     /// Each line and the offset of its first byte.
     lines: Vec<(usize, &'t str)>,
@@ -40,6 +41,7 @@ impl<'t> Lines<'t> {
             (begin, line)
         });
         Self {
+            text,
             start,
             lines: lines.collect(),
         }
@@ -67,6 +69,23 @@ impl<'t> Lines<'t> {
         }
     }
 
+    /// Where a text between three quotes begins, if it has no escapes.
+    fn text_start(&self, span: &Range<usize>) -> Option<Place> {
+        let written = self.text.get(span.clone())?;
+        let text = written.strip_prefix("'''").or_else(|| {
+            written
+                .strip_prefix("\"\"\"")
+                .filter(|it| !it.contains('\\'))
+        })?;
+        // A line break behind the quotes does not belong to the text.
+        let text = text
+            .strip_prefix("\r\n")
+            .or_else(|| text.strip_prefix('\n'))
+            .unwrap_or(text);
+        let start = span.start + written.len() - text.len();
+        Some(self.place(&(start..span.end)))
+    }
+
     fn read_table(&self, table: DeTable<'_>) -> Result<Table, Fault> {
         let mut read = Table::default();
         for (key, value) in table {
@@ -80,9 +99,14 @@ impl<'t> Lines<'t> {
     }
 
     fn read_value(&self, value: Spanned<DeValue<'_>>) -> Result<Node, Fault> {
-        let place = self.place(&value.span());
+        let span = value.span();
+        let place = self.place(&span);
         let value = match value.into_inner() {
-            DeValue::String(text) => NodeValue::Text(text.into_owned()),
+            DeValue::String(text) => {
+                let mut node = Node::new(NodeValue::Text(text.into_owned()), place);
+                node.text_start = self.text_start(&span);
+                return Ok(node);
+            }
             DeValue::Boolean(value) => NodeValue::Bool(value),
             DeValue::Datetime(time) => NodeValue::Text(time.to_string()),
             DeValue::Integer(number) => {

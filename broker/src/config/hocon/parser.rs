@@ -196,7 +196,11 @@ impl<'t, 'i, 'o> Parser<'t, 'i, 'o> {
 
     fn parse_piece(&mut self) -> Result<Piece, Fault> {
         match self.cursor.peek() {
-            Some('"') => Ok(Piece::Quoted(read_quoted(&mut self.cursor)?)),
+            Some('"') => {
+                let mut inside = self.cursor.clone();
+                let text_start = inside.eat("\"\"\"").then(|| inside.place());
+                Ok(Piece::Quoted(read_quoted(&mut self.cursor)?, text_start))
+            }
             Some('{') => {
                 let mut tree = Tree::default();
                 self.parse_object(&mut tree)?;

@@ -125,7 +125,11 @@ impl<'t> Resolver<'t> {
                 concatenation.add(value)?;
             }
         }
-        Ok(concatenation.finish())
+        let mut node = concatenation.finish();
+        if let (Some(node), [Piece::Quoted(_, text_start)]) = (&mut node, &*expression.pieces) {
+            node.text_start = *text_start;
+        }
+        Ok(node)
     }
 
     fn resolve_piece(
@@ -135,7 +139,7 @@ impl<'t> Resolver<'t> {
         depth: usize,
     ) -> Result<Option<NodeValue>, Fault> {
         let value = match piece {
-            Piece::Quoted(text) | Piece::Space(text) => {
+            Piece::Quoted(text, _) | Piece::Space(text) => {
                 self.charge(text.len(), place, depth)?;
                 NodeValue::Text(text.clone())
             }

@@ -22,8 +22,9 @@ pub(super) struct Expression {
 /// A part of a value.
 #[derive(Debug)]
 pub(super) enum Piece {
-    /// Quoted text is never a number.
-    Quoted(String),
+    /// Quoted text is never a number. Between three quotes it is in the file as it is, from a
+    /// place on.
+    Quoted(String, Option<Place>),
     /// Text without quotes, which may turn out to be a number, a boolean or null.
     Unquoted(String),
     /// White space between two other pieces.

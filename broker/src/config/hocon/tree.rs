@@ -150,7 +150,7 @@ impl Layer {
         value.pieces.iter().all(|piece| {
             matches!(
                 piece,
-                Piece::Quoted(_) | Piece::Unquoted(_) | Piece::Space(_)
+                Piece::Quoted(..) | Piece::Unquoted(_) | Piece::Space(_)
             )
         })
     }
