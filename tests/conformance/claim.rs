@@ -2,6 +2,8 @@
 //!
 //! The one form is `// Conforms: 5.0 [MQTT-3.1.0-1] [MQTT-3.1.0-2]; 3.1.1 [MQTT-3.1.0-1]`, directly
 //! above `#[test]`; more such lines may follow each other. Above a vector it begins with `#`.
+//! A test that names a statement fails if it is violated; one that demands several things may be
+//! named by several tests that show them together.
 
 use super::statement::{self, Reference};
 
