@@ -10,13 +10,13 @@
     reason = "a harness fails its test, and says why"
 )]
 
-mod expect;
 pub mod block;
 pub mod bytes;
 pub mod client;
 pub mod connect;
 pub mod daemon;
 pub mod dialogue;
+mod expect;
 pub mod hub;
 pub mod message;
 pub mod peer;
@@ -29,7 +29,6 @@ pub mod subscriber;
 pub mod subscription;
 pub mod wait;
 pub mod wire;
-
 
 use std::path::PathBuf;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use mqtt::connection::{
     Action, Authentication, Handshake, IncomingPublish, Limits, Mechanism, Mechanisms, PendingAck,
-    Progress, ServerConnection, Step, SubscribeError, encode_refusal,
+    Progress, ServerConnection, Step, encode_refusal,
 };
 use mqtt::packet::{Connect, Frame, Packet, Property, Subscribe};
 use mqtt::session::{Delivery, Outgoing, QueueLimits, Session};
@@ -245,14 +245,15 @@ impl<'p> Server<'p> {
         let limits = self.limits.clone();
         let connection = self.connection();
         let mut codes = Vec::new();
-        for (text, options) in packet.filters() {
-            match connection.check_subscription(packet, text, options, &limits) {
+        let checked = connection.check_subscribe(packet, &limits, |_| None)?;
+        assert_eq!(checked.len(), packet.filters().count());
+        for (checked, (text, _)) in checked.into_iter().zip(packet.filters()) {
+            match checked {
                 Ok((filter, options)) => {
                     assert_eq!(filter.as_str(), text);
                     codes.push(options.qos as u8);
                 }
-                Err(SubscribeError::Refused(reason)) => codes.push(reason as u8),
-                Err(SubscribeError::Violation(violation)) => return Err(violation),
+                Err(reason) => codes.push(reason as u8),
             }
         }
         let mut out = Vec::new();
