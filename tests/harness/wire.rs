@@ -156,8 +156,10 @@ impl WireClient {
     /// The connection broke, or nothing comes.
     pub fn receive(&mut self) -> io::Result<Option<Packet>> {
         let mut head = [0];
-        if self.stream.read(&mut head)? == 0 {
-            return Ok(None);
+        match self.stream.read_exact(&mut head) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            // Not one that a signal interrupts: `read_exact` goes on then.
+            read => read?,
         }
         let mut length = 0;
         for shift in [0, 7, 14, 21] {
