@@ -84,6 +84,7 @@ impl<'a> Connect<'a> {
     pub(super) fn decode(frame: Frame<'a>) -> Result<Self, ProtocolViolation> {
         let mut reader = Reader::new(frame.body());
         let (version, is_bridge) = decode_version(&mut reader)?;
+        frame.check_length(version)?;
         let flags = reader.u8()?;
         check_flags(flags, version)?;
         let keep_alive = reader.u16()?;

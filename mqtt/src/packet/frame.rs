@@ -11,6 +11,8 @@ const DUP: u8 = 0b1000;
 pub struct Frame<'a> {
     packet_type: PacketType,
     flags: u8,
+    /// The length has more bytes than it needs.
+    is_padded: bool,
     body: &'a [u8],
 }
 
@@ -97,6 +99,7 @@ impl<'a> Frame<'a> {
         let Some((length, header_len)) = remaining_length(rest)? else {
             return Ok(None);
         };
+        let is_padded = header_len > 1 && rest.get(header_len - 1) == Some(&0);
         let packet_len = 1 + header_len + length;
         if packet_len > packet_bytes_max {
             let detail = "the packet is larger than this server accepts";
@@ -109,6 +112,7 @@ impl<'a> Frame<'a> {
             Self {
                 packet_type,
                 flags: first & 0x0F,
+                is_padded,
                 body,
             },
             packet_len,
@@ -144,6 +148,15 @@ impl<'a> Frame<'a> {
         }
     }
 
+    /// MQTT 5 forbids a length with needless bytes [MQTT-1.5.5-1]; MQTT 3 does not.
+    pub(super) fn check_length(self, version: ProtocolVersion) -> Result<(), ProtocolViolation> {
+        if self.is_padded && version.is_v5() {
+            let detail = "the length has needless bytes";
+            return Err(ProtocolViolation::malformed(detail));
+        }
+        Ok(())
+    }
+
     pub(super) const fn check_empty(self) -> Result<(), ProtocolViolation> {
         if self.body.is_empty() {
             return Ok(());
@@ -160,12 +173,6 @@ fn remaining_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, ProtocolViol
     for (index, &byte) in bytes.iter().take(4).enumerate() {
         value |= usize::from(byte & 0x7F) << (7 * index);
         if byte & 0x80 == 0 {
-            // [MQTT-1.5.5-1]
-            if index > 0 && byte == 0 {
-                return Err(ProtocolViolation::malformed(
-                    "the length has needless bytes",
-                ));
-            }
             return Ok(Some((value, index + 1)));
         }
     }

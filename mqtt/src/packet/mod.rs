@@ -69,6 +69,10 @@ impl<'a> Packet<'a> {
     /// The rule that the packet breaks; its sender's connection must be closed.
     pub fn decode(frame: Frame<'a>, version: ProtocolVersion) -> Result<Self, ProtocolViolation> {
         frame.check_flags(version)?;
+        // CONNECT states its version itself.
+        if frame.packet_type() != PacketType::Connect {
+            frame.check_length(version)?;
+        }
         match frame.packet_type() {
             PacketType::Connect => Connect::decode(frame).map(Self::Connect),
             PacketType::Connack => Connack::decode(frame, version).map(Self::Connack),

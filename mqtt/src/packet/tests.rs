@@ -67,6 +67,14 @@ fn malformed_packets_are_refused() {
 }
 
 #[test]
+fn needless_bytes_of_a_length_are_malformed_in_mqtt_5_only() {
+    let decode = |version| decode(&[0xC0, 0x80, 0x00], version).map_err(|it| it.reason);
+    assert_eq!(decode(V3), Ok(Packet::Pingreq));
+    assert_eq!(decode(ProtocolVersion::V31), Ok(Packet::Pingreq));
+    assert_eq!(decode(V5), Err(ReasonCode::MalformedPacket));
+}
+
+#[test]
 fn frames_are_cut_and_limited_by_the_header_alone() {
     assert_eq!(Frame::split(&[], 10), Ok(None));
     assert_eq!(Frame::split(&[0x30], 10), Ok(None));
@@ -77,7 +85,6 @@ fn frames_are_cut_and_limited_by_the_header_alone() {
         reason(&[0x30, 0x80, 0x80, 0x80, 0x80]),
         ReasonCode::MalformedPacket
     );
-    assert_eq!(reason(&[0x30, 0x81, 0x00]), ReasonCode::MalformedPacket);
     assert_eq!(reason(&[0x00]), ReasonCode::MalformedPacket);
     assert_eq!(reason(&[0x30, 9]), ReasonCode::PacketTooLarge);
 }
