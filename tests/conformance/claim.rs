@@ -26,10 +26,13 @@ pub(super) fn in_rust(file: &str, text: &str) -> Found {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     collect(file, &lines, "// ", |below| {
         let mut below = below.iter().skip_while(|line| is_claim(line, "// "));
-        if below.next() != Some(&"#[test]") {
+        if !matches!(below.next(), Some(&("#[test]" | "#[tokio::test]"))) {
             return Err("stands above no #[test]".to_owned());
         }
-        let name = below.find_map(|line| line.strip_prefix("fn ")?.split('(').next());
+        let name = below.find_map(|line| {
+            let line = line.strip_prefix("async ").unwrap_or(line);
+            line.strip_prefix("fn ")?.split('(').next()
+        });
         let name = name.ok_or("stands above a #[test] without a function")?;
         Ok((name.to_owned(), None))
     })

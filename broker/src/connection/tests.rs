@@ -34,7 +34,7 @@ const WRONG: &[u8] = b"\xf0\x0d\x18\x0b\x15\0\x01P\x16\0\x04nope";
 /// Serves one connection while `client` is on its other end.
 async fn with_server<F: Future<Output = ()>>(client: impl FnOnce(TcpStream) -> F) {
     let exchange = Arc::new(exchange::tests::exchange(Store::disabled()));
-    let mut access = Access::new(Limits::default(), false, Duration::from_secs(10), 10);
+    let mut access = Access::new(Limits::default(), true, Duration::from_secs(10), 10);
     let mut mechanisms = Mechanisms::default();
     mechanisms.insert("P", Arc::new(|| Box::new(Password)));
     access.mechanisms = mechanisms;
@@ -66,6 +66,7 @@ async fn packet(stream: &mut TcpStream) -> (u8, Vec<u8>) {
     (header[0], body)
 }
 
+// Conforms: 5.0 [MQTT-4.12.0-5] [MQTT-4.12.1-1] [MQTT-4.12.1-2]
 #[tokio::test]
 async fn a_client_is_let_in_when_it_has_answered_and_may_authenticate_again() {
     with_server(async |mut stream| {
@@ -95,6 +96,27 @@ async fn a_client_is_let_in_when_it_has_answered_and_may_authenticate_again() {
     .await;
 }
 
+// Conforms: 5.0 [MQTT-4.12.0-6] [MQTT-4.12.0-7]
+#[tokio::test]
+async fn a_client_that_names_no_method_gets_no_auth_and_may_send_none() {
+    with_server(async |mut stream| {
+        let connect = b"\x10\x0e\0\x04MQTT\x05\x02\0\0\0\0\x01c";
+        stream.write_all(connect).await.unwrap();
+        let (head, body) = packet(&mut stream).await;
+        assert_eq!((head, body[1]), (0x20, 0));
+        // Authentication Method: its identifier would stand before a text that nothing else has.
+        assert!(!body.windows(4).any(|it| it == b"\x15\0\x01P"));
+        stream
+            .write_all(b"\xf0\x06\x19\x04\x15\0\x01P")
+            .await
+            .unwrap();
+        let (head, body) = packet(&mut stream).await;
+        assert_eq!((head, body[0]), (0xE0, 0x82));
+    })
+    .await;
+}
+
+// Conforms: 5.0 [MQTT-4.12.0-4]
 #[tokio::test]
 async fn a_client_that_does_not_answer_rightly_is_refused() {
     for (answer, reason) in [(WRONG, 0x87), (b"\xf0\0", 0x82), (b"\xc0\0", 0)] {

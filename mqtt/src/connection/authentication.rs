@@ -330,6 +330,7 @@ mod tests {
     }
 
     // Conforms: 5.0 [MQTT-4.12.0-2]
+    // Conforms: 5.0 [MQTT-4.12.0-1]
     #[test]
     fn a_connect_is_authenticated_by_the_method_it_names() {
         done();
