@@ -12,7 +12,7 @@ use mqtt::connection::{
     Action, Authentication, Handshake, IncomingPublish, Limits, Mechanism, Mechanisms, PendingAck,
     Progress, ServerConnection, Step, encode_refusal,
 };
-use mqtt::packet::{Connect, Frame, Packet, Property, Subscribe};
+use mqtt::packet::{Connect, Frame, Packet, Property, Subscribe, Unsubscribe};
 use mqtt::session::{Delivery, Outgoing, QueueLimits, Session};
 use mqtt::{Message, ProtocolVersion, ProtocolViolation, QoS, ReasonCode, Timestamp};
 
@@ -218,14 +218,7 @@ impl<'p> Server<'p> {
             Action::Answer(ack) | Action::Released(ack) => self.pending.push_back(ack),
             Action::Delivered(sequence) => self.client.forget(sequence),
             Action::Subscribe(packet) => return self.subscribe(&packet),
-            Action::Unsubscribe(packet) => {
-                let success = ReasonCode::Success as u8;
-                let codes: Vec<u8> = packet.filters().map(|_| success).collect();
-                let connection = self.connection();
-                let mut out = Vec::new();
-                connection.encode_unsuback(packet.packet_id, &codes, &mut out);
-                self.out.extend(out);
-            }
+            Action::Unsubscribe(packet) => return self.unsubscribe(&packet),
             Action::Disconnect { session_expiry, .. } => {
                 assert!(session_expiry.is_none_or(|it| it <= self.limits.session_expiry_max));
                 self.close();
@@ -244,20 +237,37 @@ impl<'p> Server<'p> {
     fn subscribe(&mut self, packet: &Subscribe<'_>) -> Result<(), ProtocolViolation> {
         let limits = self.limits.clone();
         let connection = self.connection();
-        let mut codes = Vec::new();
         let checked = connection.check_subscribe(packet, &limits, |_| None)?;
-        assert_eq!(checked.len(), packet.filters().count());
-        for (checked, (text, _)) in checked.into_iter().zip(packet.filters()) {
-            match checked {
+        let texts = packet.filters().map(|(text, _)| text);
+        let codes = checked
+            .iter()
+            .zip(texts)
+            .map(|(outcome, text)| match outcome {
                 Ok((filter, options)) => {
                     assert_eq!(filter.as_str(), text);
-                    codes.push(options.qos as u8);
+                    options.qos as u8
                 }
-                Err(reason) => codes.push(reason as u8),
-            }
-        }
+                Err(reason) => *reason as u8,
+            });
+        let codes: Vec<u8> = codes.collect();
+        assert_eq!(codes.len(), packet.filters().count(), "a code for each");
         let mut out = Vec::new();
         connection.encode_suback(packet.packet_id, &codes, &mut out);
+        self.out.extend(out);
+        Ok(())
+    }
+
+    fn unsubscribe(&mut self, packet: &Unsubscribe<'_>) -> Result<(), ProtocolViolation> {
+        let connection = self.connection();
+        let checked = connection.check_unsubscribe(packet, |_| None)?;
+        let codes = checked.iter().map(|outcome| match outcome {
+            Ok(_) => ReasonCode::Success as u8,
+            Err(reason) => *reason as u8,
+        });
+        let codes: Vec<u8> = codes.collect();
+        assert_eq!(codes.len(), packet.filters().count(), "a code for each");
+        let mut out = Vec::new();
+        connection.encode_unsuback(packet.packet_id, &codes, &mut out);
         self.out.extend(out);
         Ok(())
     }
