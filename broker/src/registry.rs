@@ -104,6 +104,9 @@ impl Exchange {
         let Claim {
             client_id, expiry, ..
         } = claim;
+        // What was due before the client came back does not wait for the next sweep.
+        let known = self.registry.lock().get(client_id).cloned();
+        known.iter().for_each(|it| self.settle(it, self.now()));
         let mut links = self.registry.lock();
         let existing = links.get(client_id).cloned();
         let resumed = existing.filter(|link| {
@@ -327,25 +330,33 @@ impl Exchange {
         let departed = std::mem::take(&mut *self.registry.departed());
         departed.into_iter().for_each(|it| self.depart(it));
         for link in self.registry.links() {
-            let mut state = link.lock();
-            if state.owner.is_some() {
-                let silent = now.since(link.last_packet()).as_millis();
-                let dead = state
-                    .keep_alive_millis
-                    .is_some_and(|it| silent > u128::from(it));
+            let state = link.lock();
+            if state.owner.is_none() {
                 drop(state);
-                if dead {
-                    link.order(ReasonCode::KeepAliveTimeout);
-                }
+                self.settle(&link, now);
                 continue;
             }
-            let will = state.delayed_will.take_if(|(at, _)| *at <= now);
-            let expired = state.expires_at.is_some_and(|at| at <= now);
+            let silent = now.since(link.last_packet()).as_millis();
+            let dead = state
+                .keep_alive_millis
+                .is_some_and(|it| silent > u128::from(it));
             drop(state);
-            self.publish_will(&link, will.map(|(_, will)| will));
-            if expired {
-                self.expire(&link, now);
+            if dead {
+                link.order(ReasonCode::KeepAliveTimeout);
             }
+        }
+    }
+
+    /// Publishes the delayed will of a client that is away, and ends its session, if that is due
+    /// [MQTT-4.1.0-2].
+    fn settle(&self, link: &Arc<Link>, now: Timestamp) {
+        let mut state = link.lock();
+        let will = state.delayed_will.take_if(|(at, _)| *at <= now);
+        let expired = state.expires_at.is_some_and(|at| at <= now);
+        drop(state);
+        self.publish_will(link, will.map(|(_, will)| will));
+        if expired {
+            self.expire(link, now);
         }
     }
 

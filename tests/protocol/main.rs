@@ -19,6 +19,7 @@ mod publish;
 mod publish_properties;
 mod quality_of_service;
 mod redelivery;
+mod session;
 mod share_strategies;
 mod shared;
 mod subscribe;
