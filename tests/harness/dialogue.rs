@@ -226,6 +226,22 @@ impl WireClient {
         }
     }
 
+    /// Waits until what this client has sent before is handled, and ignores what comes meanwhile.
+    ///
+    /// # Panics
+    /// The connection ends.
+    #[track_caller]
+    pub fn skip(&mut self) {
+        self.send(&[0xc0, 0]).expect("a connection");
+        while self
+            .receive()
+            .expect("a packet")
+            .expect("a connection")
+            .head
+            != 0xd0
+        {}
+    }
+
     /// The connection is closed by the daemon, to MQTT 5 with a DISCONNECT of this reason, and
     /// nothing else comes before.
     ///

@@ -22,6 +22,7 @@ pub mod message;
 pub mod peer;
 pub mod process;
 pub mod property;
+pub mod random;
 pub mod reservation;
 pub mod sequence;
 pub mod strict;

@@ -13,6 +13,8 @@ mod data;
 mod fixed_header;
 mod flow_control;
 mod message_expiry;
+mod order;
+mod order_property;
 mod packet_size;
 mod properties;
 mod publish;
