@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gateway::{
     ConfigError, ConfiguredDuration, ConfiguredFilter, ConfiguredQoS, ConfiguredTemplate,
+    check_host,
 };
 use mqtt::QoS;
 use serde::Deserialize;
@@ -15,7 +16,8 @@ pub struct Config {
     /// False leaves the bridge out; its outbox stays.
     #[serde(default = "enabled")]
     pub enable: bool,
-    /// The hub: `mqtt-tcp://host:port`, `mqtt://host`, `tcp://host` or `host:port`.
+    /// The hub: `mqtt-tcp://host:port`, `mqtt://host`, `tcp://host` or `host:port`; the port is
+    /// 1883 if absent.
     pub server: String,
     /// The protocol version, 5.
     #[serde(default = "protocol_version")]
@@ -101,6 +103,9 @@ pub struct Subscription {
     pub retain: u8,
 }
 
+/// MQTT over TCP.
+const DEFAULT_PORT: u16 = 1883;
+
 const fn enabled() -> bool {
     true
 }
@@ -175,31 +180,31 @@ impl Config {
     /// Host and port of the hub.
     pub(crate) fn address(&self) -> Result<(String, u16), ConfigError> {
         const SCHEMES: [&str; 4] = ["mqtt-tcp://", "mqtt+tcp://", "mqtt://", "tcp://"];
-        let error = |problem: String| ConfigError::new("server", problem);
         let text = self.server.as_str();
+        let error = |problem: &str| {
+            let problem = format!("`{text}`: {problem}; write mqtt-tcp://host:port");
+            ConfigError::new("server", problem)
+        };
         let plain = SCHEMES
             .iter()
             .find_map(|scheme| text.strip_prefix(scheme))
             .unwrap_or(text);
         if plain.contains("://") {
-            let problem = format!("`{text}` is not supported; write mqtt-tcp://host:port");
-            return Err(error(problem));
+            return Err(error("bridges speak MQTT over TCP only, without TLS"));
+        }
+        if plain.contains('@') {
+            return Err(error("credentials go into `username` and `password`"));
         }
         let (host, port) = match plain.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => {
-                let port = port
-                    .parse()
-                    .map_err(|_| error(format!("`{port}` is no port")))?;
-                (host, port)
-            }
-            Some(_) | None => (plain, 1883),
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse()),
+            Some(_) | None => (plain, Ok(DEFAULT_PORT)),
         };
+        check_host(host).map_err(error)?;
+        let port = port
+            .ok()
+            .filter(|&port: &u16| port > 0)
+            .ok_or_else(|| error("the port is no number from 1 to 65535"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        if host.is_empty() {
-            return Err(error(
-                "the host is missing; write mqtt-tcp://host:port".to_owned(),
-            ));
-        }
         Ok((host.to_owned(), port))
     }
 }
@@ -232,7 +237,18 @@ mod tests {
             ("mqtt-tcp://[::1]:1883", Some(("::1", 1883))),
             ("mqtt-tcp://[::1]", Some(("::1", 1883))),
             ("mqtt-quic://hub:14567", None),
+            ("hub.example", Some(("hub.example", 1883))),
+            ("ssl://hub:8883", None),
             ("hub:port", None),
+            ("hub:", None),
+            ("hub:0", None),
+            ("hub:65536", None),
+            ("hub:1883/path", None),
+            ("user:secret@hub:1883", None),
+            ("hub example:1883", None),
+            ("10.0.0.256:1883", None),
+            ("::1:1883", None),
+            ("[::1:1883", None),
             (":1883", None),
         ];
         for (server, expected) in table {

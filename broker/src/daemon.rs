@@ -85,7 +85,12 @@ impl Daemon {
                 .local_addr()
                 .map(|it| it.to_string())
                 .unwrap_or_default();
-            tracing::info!(listener = listener.name, address, "listening");
+            let name = &listener.name;
+            if listener.is_any {
+                tracing::info!(listener = name, address, "listening on every address");
+            } else {
+                tracing::info!(listener = name, address, "listening");
+            }
             listeners.push(Listener {
                 name: listener.name,
                 socket,

@@ -9,6 +9,7 @@ use mqtt::session::QueueLimits;
 
 use crate::config::{
     self, Config, ConfigError, ConfiguredExtensions, Loaded, LogColor, LogLevel, NamedGateway,
+    Notice,
 };
 use crate::connection::Access;
 use crate::exchange::ExchangeLimits;
@@ -24,6 +25,7 @@ pub(crate) struct Settings {
     config: Config,
     gateways: Vec<NamedGateway>,
     extensions: ConfiguredExtensions,
+    notices: Vec<Notice>,
 }
 
 /// One listener.
@@ -31,6 +33,8 @@ pub(crate) struct Settings {
 pub(crate) struct ListenerSettings {
     pub(crate) name: String,
     pub(crate) bind: String,
+    /// Whether it listens on every address of the machine.
+    pub(crate) is_any: bool,
     pub(crate) access: Access,
 }
 
@@ -47,12 +51,19 @@ impl Settings {
             config,
             gateways,
             extensions,
+            notices,
         } = config::load(path, environment)?;
         Ok(Self {
             config,
             gateways,
             extensions,
+            notices,
         })
+    }
+
+    /// What the configuration leaves out.
+    pub(crate) fn notices(&self) -> &[Notice] {
+        &self.notices
     }
 
     /// What `tidegate check` says of a configuration that is fine.
@@ -60,7 +71,10 @@ impl Settings {
         let listeners = self
             .listeners()
             .into_iter()
-            .map(|it| it.bind)
+            .map(|it| match it.is_any {
+                true => format!("{} (every address)", it.bind),
+                false => it.bind,
+            })
             .collect::<Vec<_>>();
         let gateways = self
             .gateways
@@ -123,6 +137,7 @@ impl Settings {
         let listeners = enabled.map(|(name, listener)| ListenerSettings {
             name: name.clone(),
             bind: listener.bind.to_string(),
+            is_any: listener.bind.is_any(),
             access: self.access(listener),
         });
         listeners.collect()

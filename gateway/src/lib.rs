@@ -26,6 +26,7 @@ mod client;
 mod config_error;
 mod duration;
 mod gateway;
+mod host;
 mod mapping;
 mod status;
 mod template;
@@ -39,6 +40,7 @@ pub use client::{
 pub use config_error::ConfigError;
 pub use duration::ConfiguredDuration;
 pub use gateway::{Fault, Gateway, RunFuture};
+pub use host::check_host;
 pub use mapping::{ConfiguredFilter, ConfiguredQoS, ConfiguredTemplate, MqttRule};
 pub use status::{Counters, DropReason, LinkState, Status};
 pub use template::{ANY_TEXT, Template, TemplateError, Values};

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use tests::daemon::tidegate;
 use tests::process::Process;
+use tests::wait::until;
 
 /// Wrong configuration, as in sysexits.
 const EXIT_CONFIG: i32 = 78;
@@ -134,4 +135,40 @@ fn a_variable_that_is_not_text_is_refused_if_it_is_a_setting_and_ignored_otherwi
     let mut command = tidegate(["check"]);
     command.env(OsStr::from_bytes(b"\xff"), not_text);
     assert!(command.output().unwrap().status.success());
+}
+
+#[test]
+fn what_is_ignored_or_open_to_all_is_said_by_check_and_by_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("any.conf");
+    let data = folder.path().join("data");
+    let text = format!(
+        "include \"site\"\nlisteners.tcp.default.bind = 0\nstore.path = \"{}\"\n",
+        data.display()
+    );
+    fs::write(&path, text).unwrap();
+    let run = |command: &str| {
+        let mut command = tidegate([command, "--conf", path.to_str().unwrap()]);
+        command.env("TIDEGATE_LOG_LEVEL", "debug");
+        Process::start(&mut command, folder.path(), "any")
+    };
+    let mut check = run("check");
+    assert_eq!(check.wait().code(), Some(0));
+    for part in [
+        "environment variable TIDEGATE_LOG_LEVEL is ignored",
+        "any.conf:1:1: the included file does not exist",
+        "listeners: 0.0.0.0:0 (every address)",
+    ] {
+        assert!(check.log().contains(part), "{part}: {}", check.log());
+    }
+    let start = run("start");
+    until("the daemon listens", || {
+        start.log().contains("listening on every address")
+    });
+    for part in [
+        "WARN an environment variable is ignored",
+        "INFO an included file does not exist",
+    ] {
+        assert!(start.log().contains(part), "{part}: {}", start.log());
+    }
 }

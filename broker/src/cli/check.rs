@@ -10,6 +10,9 @@ use crate::terminal::Terminal;
 pub(super) fn run(conf: Option<&Path>) -> ExitCode {
     match Settings::load(conf, environment()) {
         Ok(settings) => {
+            for notice in settings.notices() {
+                Terminal.error(notice);
+            }
             Terminal.line(settings.summary());
             ExitCode::SUCCESS
         }

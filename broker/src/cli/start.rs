@@ -53,6 +53,9 @@ fn start_log(settings: &Settings) {
         .with_target(false)
         .with_writer(io::stderr);
     log.init();
+    for notice in settings.notices() {
+        notice.log();
+    }
 }
 
 async fn serve(settings: Settings, while_stdin: bool) -> Result<(), String> {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use gateway::check_host;
 use serde::Deserialize;
 
 /// `host:port`, `[ipv6]:port`, or only `:port` or `port` for all IPv4 addresses of the machine.
@@ -26,10 +27,11 @@ impl BindAddress {
         }
     }
 
-    /// The TCP port; 0 if the system shall choose.
+    /// Whether it is all addresses of the machine, of one kind or of both.
     #[must_use]
-    pub(crate) const fn port(&self) -> u16 {
-        self.port
+    pub(crate) fn is_any(&self) -> bool {
+        let address = self.host.parse::<IpAddr>();
+        address.is_ok_and(|address| address.is_unspecified())
     }
 
     /// Whether only programs on this machine can connect.
@@ -41,27 +43,25 @@ impl BindAddress {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Result<Self, &'static str> {
         let text = text.trim();
-        let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
-        let host = match host.strip_prefix('[') {
-            Some(rest) => rest.strip_suffix(']').filter(|host| host.contains(':'))?,
-            None if host.is_empty() => ANY_HOST,
-            None => host,
-        };
-        let is_address = host.parse::<IpAddr>().is_ok();
-        let is_bracketed = text.starts_with('[');
-        let is_name = host
-            .chars()
-            .all(|character| character.is_ascii_alphanumeric() || "-._".contains(character));
-        let is_digits = port.chars().all(|character| character.is_ascii_digit());
-        if !(is_digits && if is_bracketed { is_address } else { is_name }) {
-            return None;
+        if text.contains("://") {
+            return Err("there is no scheme here");
         }
-        Some(Self {
-            host: host.to_owned(),
-            port: port.parse().ok()?,
-        })
+        let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+        let host = if host.is_empty() { ANY_HOST } else { host };
+        if host == "*" {
+            return Err("all addresses are 0.0.0.0");
+        }
+        let port = Some(port).filter(|it| it.bytes().all(|byte| byte.is_ascii_digit()));
+        let port = port.and_then(|it| it.parse().ok());
+        let port = port.ok_or("the port is no number from 0 to 65535")?;
+        check_host(host)?;
+        let host = host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
+        Ok(Self { host, port })
     }
 }
 
@@ -69,8 +69,9 @@ impl TryFrom<String> for BindAddress {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        Self::parse(&text)
-            .ok_or_else(|| format!("expected `host:port` such as `127.0.0.1:1883`, found {text:?}"))
+        Self::parse(&text).map_err(|reason| {
+            format!("expected `host:port` such as `127.0.0.1:1883`, found {text:?}: {reason}")
+        })
     }
 }
 

@@ -5,7 +5,7 @@
 
 use ::config::{Map, Value, ValueKind};
 use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqDeserializer, StrDeserializer};
-use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, Expected, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 use serde_path_to_error::Segment;
 
@@ -160,12 +160,20 @@ fn whole_of(number: f64) -> Option<i128> {
     is_whole.then_some(number as i128)
 }
 
+/// Whether the visitor is that of `NonZeroU16` or the like. Those of signed ones, which take
+/// negative numbers, do not occur.
+fn is_nonzero(visitor: &impl Expected) -> bool {
+    let expected: &dyn Expected = visitor;
+    expected.to_string().starts_with("a nonzero u")
+}
+
 macro_rules! deserialize_whole {
     ($($method:ident $visit:ident $number:ty,)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+            let low = if is_nonzero(&visitor) { 1 } else { <$number>::MIN };
             let whole = self.to_whole().and_then(|number| <$number>::try_from(number).ok());
-            let Some(number) = whole else {
-                let (low, high) = (<$number>::MIN, <$number>::MAX);
+            let Some(number) = whole.filter(|number| *number >= low) else {
+                let high = <$number>::MAX;
                 return Err(self.unexpected(&format!("a whole number from {low} to {high}")));
             };
             visitor.$visit(number)

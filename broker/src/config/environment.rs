@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::error::Fault;
 use super::layer::Layer;
 use super::node::{DEPTH_MAX, Node, NodeValue, Table};
+use super::notice::Notice;
 use super::place::Origins;
 
 /// Every setting's variable begins with this.
@@ -22,8 +23,7 @@ const NOT_TEXT: char = char::REPLACEMENT_CHARACTER;
 /// Keys are in lower case, unless `below`, which the settings will override, has a key that only
 /// differs in case.
 ///
-/// Variables without a separator are no settings: Kubernetes makes `TIDEGATE_PORT` and the like
-/// for a service named `tidegate`.
+/// Variables without a separator are no settings.
 pub(super) fn read(
     variables: &BTreeMap<String, String>,
     below: &[Layer],
@@ -35,6 +35,10 @@ pub(super) fn read(
             continue;
         };
         if !keys.contains(SEPARATOR) {
+            if !is_service_link(keys, value) {
+                let variable = name.clone();
+                origins.notices.push(Notice::IgnoredVariable { variable });
+            }
             continue;
         }
         let place = origins.add_variable(name.clone());
@@ -58,6 +62,18 @@ pub(super) fn read(
         }
     }
     Ok(settings)
+}
+
+/// Whether a variable, whose prefix is left out, is one of those that Kubernetes makes for a
+/// service whose name begins with `tidegate`, such as `TIDEGATE_PORT=tcp://10.0.0.1:1883`.
+fn is_service_link(name: &str, value: &str) -> bool {
+    let name = format!("_{name}");
+    let (_, after_port) = name.rsplit_once("_PORT_").unwrap_or_default();
+    name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_SERVICE_PORT")
+        || name.contains("_SERVICE_PORT_")
+        || after_port.starts_with(|first: char| first.is_ascii_digit())
+        || name.ends_with("_PORT") && value.contains("://")
 }
 
 fn spell(keys: &[&str], below: &[Layer]) -> Vec<String> {

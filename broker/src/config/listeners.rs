@@ -67,20 +67,8 @@ impl Default for TcpListener {
 
 impl Listeners {
     pub(super) fn validate(&self) -> Result<(), Problem> {
-        let mut bound: Vec<(&str, &BindAddress)> = Vec::new();
-        for (name, listener) in self.tcp.iter().filter(|(_, listener)| listener.enable) {
-            let bind = &listener.bind;
-            let twin = bound
-                .iter()
-                .find(|(_, other)| bind.port() != 0 && *other == bind);
-            if let Some((twin, _)) = twin {
-                let message = format!("`listeners.tcp.{twin}` listens on {bind} already");
-                return Err(Problem::at(&["listeners", "tcp", name, "bind"], &message));
-            }
-            bound.push((name, bind));
-            listener.validate(name)?;
-        }
-        Ok(())
+        let mut enabled = self.tcp.iter().filter(|(_, listener)| listener.enable);
+        enabled.try_for_each(|(name, listener)| listener.validate(name))
     }
 }
 

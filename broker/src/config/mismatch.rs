@@ -150,7 +150,8 @@ fn describe(object: &[Step]) -> String {
     format!("in `{}`", join(object))
 }
 
-fn join(path: &[Step]) -> String {
+/// A path as users write it.
+pub(super) fn join(path: &[Step]) -> String {
     let mut joined = String::new();
     for step in path {
         match step {

@@ -6,6 +6,7 @@
 mod bind_address;
 mod byte_size;
 mod deserializer;
+mod endpoints;
 mod environment;
 mod error;
 mod extensions;
@@ -17,6 +18,7 @@ mod log;
 mod mismatch;
 mod mqtt;
 mod node;
+mod notice;
 mod place;
 mod problem;
 mod retain;
@@ -37,6 +39,7 @@ pub(crate) use self::gateways::NamedGateway;
 pub(crate) use self::listeners::{Listeners, TcpListener};
 pub(crate) use self::log::{Log, LogColor, LogLevel};
 pub(crate) use self::mqtt::Mqtt;
+pub(crate) use self::notice::Notice;
 pub(crate) use self::retain::Retain;
 pub(crate) use self::runtime::Runtime;
 pub(crate) use self::store::Store;
@@ -83,6 +86,7 @@ pub(crate) struct Loaded {
     pub(crate) config: Config,
     pub(crate) gateways: Vec<NamedGateway>,
     pub(crate) extensions: ConfiguredExtensions,
+    pub(crate) notices: Vec<Notice>,
 }
 
 /// What goes beyond MQTT.
@@ -136,6 +140,7 @@ fn finish(mut sources: Sources) -> Result<Loaded, ConfigError> {
         config,
         gateways,
         extensions,
+        notices: sources.into_notices(),
     })
 }
 
@@ -143,6 +148,7 @@ impl Config {
     /// Checks what a single value cannot tell: ranges, and values that contradict each other.
     fn validate(&self) -> Result<(), Problem> {
         self.listeners.validate()?;
+        endpoints::check(self)?;
         self.mqtt.validate()?;
         self.delayed.validate()?;
         self.store.validate()?;

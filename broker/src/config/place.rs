@@ -1,5 +1,7 @@
 //! Where a piece of configuration was written.
 
+use super::notice::Notice;
+
 /// Points at a key or a value. The order of places is the order of reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
@@ -53,6 +55,8 @@ impl Place {
 pub(super) struct Origins {
     files: Vec<String>,
     variables: Vec<String>,
+    /// What was left out while reading.
+    pub(super) notices: Vec<Notice>,
 }
 
 impl Origins {
@@ -69,6 +73,16 @@ impl Origins {
     pub(super) fn add_variable(&mut self, name: String) -> Place {
         self.variables.push(name);
         Place::Variable(self.variables.len() - 1)
+    }
+
+    /// A place in a file as it is written in messages.
+    pub(super) fn describe(&self, place: Place) -> String {
+        match place {
+            Place::File { file, line, column } => {
+                format!("{}:{line}:{column}", self.file_name(file))
+            }
+            Place::Variable(variable) => self.variable_name(variable).to_owned(),
+        }
     }
 
     pub(super) fn file_name(&self, file: usize) -> &str {

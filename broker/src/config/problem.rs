@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use super::mismatch::join;
 use super::node::Step;
 
 /// What is wrong with the value at a path.
@@ -15,27 +16,21 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn at(path: &[&str], message: &str) -> Self {
-        let name = path.join(".");
-        Self {
-            path: path
-                .iter()
-                .map(|key| Step::Key((*key).to_owned()))
-                .collect(),
-            message: format!("`{name}`: {message}"),
-            position: None,
-        }
+        let path = path.iter().map(|key| Step::Key((*key).to_owned()));
+        Self::at_path(path.collect(), message)
     }
-}
 
-impl Problem {
     /// A problem with a key of an element of a list.
     pub(super) fn within(list: &[&str], index: usize, key: &str, message: &str) -> Self {
-        let name = list.join(".");
         let mut path: Vec<Step> = list.iter().map(|it| Step::Key((*it).to_owned())).collect();
         path.extend([Step::Index(index), Step::Key(key.to_owned())]);
+        Self::at_path(path, message)
+    }
+
+    pub(super) fn at_path(path: Vec<Step>, message: &str) -> Self {
         Self {
+            message: format!("`{}`: {message}", join(&path)),
             path,
-            message: format!("`{name}[{index}].{key}`: {message}"),
             position: None,
         }
     }

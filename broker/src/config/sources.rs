@@ -9,6 +9,7 @@ use super::error::{ConfigError, Fault};
 use super::layer::{Layer, Part, Places, merge};
 use super::listeners::name_listeners;
 use super::node::Table;
+use super::notice::Notice;
 use super::place::{Origins, Place};
 use super::problem::Problem;
 use super::source_file::{ReadError, read_text};
@@ -92,6 +93,11 @@ impl Sources {
             Some(position) => self.places().error_within(path, *position, message),
             None => self.places().error(path, Part::Value, message),
         }
+    }
+
+    /// What was left out.
+    pub(super) fn into_notices(self) -> Vec<Notice> {
+        self.origins.notices
     }
 
     fn places(&self) -> Places<'_> {

@@ -47,6 +47,14 @@ impl Default for Store {
 
 impl Store {
     pub(super) fn validate(&self) -> Result<(), Problem> {
+        if self
+            .path
+            .as_ref()
+            .is_some_and(|it| it.as_os_str().is_empty())
+        {
+            let message = "expected a folder, found an empty text; leave it out for the default";
+            return Err(Problem::at(&["store", "path"], message));
+        }
         let interval = self.commit_interval.0.as_millis();
         let interval_max = COMMIT_INTERVAL_MAX.0.as_millis();
         if interval > interval_max {

@@ -161,13 +161,31 @@ fn listeners() {
         "listeners.tcp { a { bind = 0 }, b { bind = 0 } }",
         &[("a", "0.0.0.0:0"), ("b", "0.0.0.0:0")],
     );
-    for bad in [
-        "h", "h:", "h:70000", "::1:1883", "[h]:1", "[::1", "a b:1", "h:+1", "h:1/mqtt", "",
+    let port = "the port is no number from 0 to 65535";
+    let host = "the host is neither a name nor an address";
+    for (bad, reason) in [
+        ("h", port),
+        ("h:", port),
+        ("h:70000", port),
+        ("h:+1", port),
+        ("h:1/mqtt", port),
+        ("", port),
+        ("a b:1", host),
+        ("1.2.3:1", "the host is no IPv4 address"),
+        ("*:1", "all addresses are 0.0.0.0"),
+        ("nmq-tcp://0.0.0.0:1", "there is no scheme here"),
+        (
+            "::1:1883",
+            "an IPv6 address must be in brackets, as in [::1]",
+        ),
+        ("[h]:1", "between brackets there must be an IPv6 address"),
+        ("[::1", "between brackets there must be an IPv6 address"),
     ] {
         check_error(
             &format!("listeners.tcp {{ bind = \"{bad}\" }}"),
             &format!(
-                "1:24: `listeners.tcp.default.bind`: expected `host:port` such as `127.0.0.1:1883`, found {bad:?}"
+                "1:24: `listeners.tcp.default.bind`: expected `host:port` such as \
+                 `127.0.0.1:1883`, found {bad:?}: {reason}"
             ),
         );
     }
@@ -318,7 +336,7 @@ fn values_out_of_range() {
     );
     check_error(
         "listeners.tcp { a { bind = 1883 }\n b { bind = \"0.0.0.0:1883\" } }",
-        "2:13: `listeners.tcp.b.bind`: `listeners.tcp.a` listens on 0.0.0.0:1883 already",
+        "2:13: `listeners.tcp.b.bind`: `listeners.tcp.a.bind` listens on 0.0.0.0:1883 already",
     );
     let most = parse("t.conf", "mqtt.max_packet_size = 256MB", &[]).unwrap();
     assert_eq!(most.mqtt.max_packet_size.bytes(), 268_435_456);
@@ -368,15 +386,20 @@ fn the_environment_overrides_files() {
         let config = parse(name, text, &variables).unwrap();
         assert_eq!(config.mqtt.receive_maximum, 7);
         assert_eq!(config.mqtt.connect_timeout.0.as_secs(), 90);
-        let binds: BTreeMap<_, _> = config
+        let binds: Vec<_> = config
             .listeners
             .tcp
             .iter()
-            .map(|(name, tcp)| (name.as_str(), tcp.bind.port()))
+            .map(|(name, tcp)| (name.as_str(), tcp.bind.to_string()))
             .collect();
         assert_eq!(
             binds,
-            BTreeMap::from([("Main", 2), ("extra", 3), ("default", 4)])
+            [
+                ("Main", "127.0.0.1:2"),
+                ("default", "0.0.0.0:4"),
+                ("extra", "0.0.0.0:3")
+            ]
+            .map(|(name, bind)| (name, bind.to_owned()))
         );
         assert!(!config.store.enable);
         assert_eq!(config.store.path.as_deref(), Some(Path::new("007")));
@@ -407,6 +430,11 @@ fn mistakes_in_the_environment_name_the_variable() {
         "TIDEGATE_MQTT__MAX_PAKCET_SIZE",
         "1",
         "unknown key `max_pakcet_size` in `mqtt`; did you mean `max_packet_size`?",
+    );
+    check(
+        "TIDEGATE_STORE__PATH",
+        "",
+        "`store.path`: expected a folder, found an empty text; leave it out for the default",
     );
     check(
         "TIDEGATE_MQTT__",
@@ -647,5 +675,81 @@ proptest! {
         if let Err(error) = parse("t.conf", "mqtt.max_mqueue_len = 1", &variables) {
             prop_assert_eq!(error.lines().count(), 1);
         }
+    }
+}
+
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+struct Numbers {
+    count: Option<std::num::NonZeroU16>,
+    small: u8,
+}
+
+#[test]
+fn the_range_of_a_number_is_that_of_its_type() {
+    let read = |text: &str| {
+        let mut sources = Sources::new([]);
+        sources.add_text(Path::new("t.conf"), text).unwrap();
+        let read = sources.deserialize::<Numbers>();
+        read.map_err(|error| error.to_string())
+    };
+    let expected = "t.conf:1:9: `count`: expected a whole number from 1 to 65535, found";
+    for (value, found) in [
+        ("0", "0"),
+        ("-1", "-1"),
+        ("70000", "70000"),
+        ("x", "the text \"x\""),
+    ] {
+        let result = read(&format!("count = {value}"));
+        assert_eq!(result, Err(format!("{expected} {found}")));
+    }
+    assert_eq!(read("count = 7").unwrap().count.unwrap().get(), 7);
+    let expected = "t.conf:1:9: `small`: expected a whole number from 0 to 255, found 256";
+    assert_eq!(read("small = 256"), Err(expected.to_owned()));
+    assert_eq!(read("small = 0").unwrap().small, 0);
+}
+
+#[test]
+fn what_is_left_out_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.conf");
+    let text = "log.level = info\n  include \"site\"\ninclude \"there.conf\"\n";
+    fs::write(&path, text).unwrap();
+    fs::write(folder.path().join("there.conf"), "").unwrap();
+    let links = [
+        ("TIDEGATE_SERVICE_HOST", "10.0.0.1"),
+        ("TIDEGATE_SERVICE_PORT", "1883"),
+        ("TIDEGATE_SERVICE_PORT_MQTT", "1883"),
+        ("TIDEGATE_PORT", "tcp://10.0.0.1:1883"),
+        ("TIDEGATE_PORT_1883_TCP", "tcp://10.0.0.1:1883"),
+        ("TIDEGATE_PORT_1883_TCP_ADDR", "10.0.0.1"),
+        ("TIDEGATE_LAB_SERVICE_HOST", "10.0.0.2"),
+        ("TIDEGATE_LAB_PORT", "tcp://10.0.0.2:1883"),
+        ("TIDEGATE_LAB_PORT_1883_TCP_PORT", "1883"),
+    ];
+    let ignored = [
+        ("TIDEGATE_", "1"),
+        ("TIDEGATE_LOG_LEVEL", "info"),
+        ("TIDEGATE_MQTT", "1"),
+        ("TIDEGATE_NOPE", "1"),
+        ("TIDEGATE_PORT", "1884"),
+    ];
+    let load = |variables: Variables<'_>| {
+        let loaded = load(Some(&path), owned(variables)).map_err(|error| error.to_string());
+        let notices = loaded.unwrap().notices.into_iter();
+        notices.map(|it| it.to_string()).collect::<Vec<_>>()
+    };
+    let missing = format!(
+        "{}:2:3: the included file does not exist: {}",
+        path.display(),
+        folder.path().join("site.conf").display()
+    );
+    assert_eq!(load(&links), [missing.as_str()]);
+    let notices = load(&ignored);
+    assert_eq!(notices.len(), 1 + ignored.len());
+    assert_eq!(notices[0], missing);
+    for ((name, _), notice) in ignored.iter().zip(&notices[1..]) {
+        let expected = format!("environment variable {name} is ignored: it is no setting, ");
+        assert!(notice.starts_with(&expected), "{notice}");
     }
 }

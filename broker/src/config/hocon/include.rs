@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::super::error::Fault;
+use super::super::notice::Notice;
 use super::super::place::{Origins, Place};
 use super::super::source_file::{ReadError, read_text};
 use super::cursor::Cursor;
@@ -129,7 +130,13 @@ impl<'o> Includes<'o> {
         }
         let text = match read_text(&path) {
             Ok(text) => text,
-            Err(ReadError::Missing) if !include.required => return Ok(None),
+            Err(ReadError::Missing) if !include.required => {
+                let place = self.origins.describe(include.place);
+                let file = path.display().to_string();
+                let notice = Notice::MissingInclude { place, file };
+                self.origins.notices.push(notice);
+                return Ok(None);
+            }
             Err(error) => return Err(fault(&error.message())),
         };
         let Some(bytes_left) = self.bytes_left.checked_sub(text.len()) else {
