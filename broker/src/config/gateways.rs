@@ -39,6 +39,7 @@ pub(crate) type NamedGateway = (String, Arc<dyn Gateway>);
 /// Makes everything that is configured and enabled; touches no socket.
 pub(super) fn build(gateways: &Gateways, bridges: &Bridges) -> Result<Vec<NamedGateway>, Problem> {
     let enabled = bridges.mqtt.iter().filter(|(_, config)| config.enable);
+    check_client_ids(enabled.clone())?;
     let kinds = [
         build_kind(["gateways", "zmq"], "zmq", &gateways.zmq, ZmqGateway::new)?,
         build_kind(["gateways", "nng"], "nng", &gateways.nng, NngGateway::new)?,
@@ -46,6 +47,27 @@ pub(super) fn build(gateways: &Gateways, bridges: &Bridges) -> Result<Vec<NamedG
         build_kind(["bridges", "mqtt"], "bridge", enabled, Bridge::new)?,
     ];
     Ok(kinds.into_iter().flatten().collect())
+}
+
+/// Refuses a Client Identifier that another bridge to the same hub has: each connection would end
+/// the other.
+fn check_client_ids<'c>(
+    bridges: impl Iterator<Item = (&'c String, &'c bridges::Config)>,
+) -> Result<(), Problem> {
+    let mut known = BTreeMap::new();
+    for (name, config) in bridges {
+        let Some(client_id) = &config.clientid else {
+            continue;
+        };
+        if let Some(first) = known.insert((&config.server, client_id), name) {
+            let message = format!("`bridges.mqtt.{first}` has this identifier at the same hub");
+            return Err(Problem::at(
+                &["bridges", "mqtt", name, "clientid"],
+                &message,
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn build_kind<'c, C: Clone + 'c, G: Gateway>(
@@ -128,6 +150,12 @@ mod tests {
                  to_mqtt = [{ prefix = a, topic = \"a/+\" }]\n}",
                 "t.conf:3:36: `gateways.zmq.plant.to_mqtt[0].topic`: \
                  a topic name must not contain the wildcards `+` and `#`",
+            ),
+            (
+                "bridges.mqtt { a { server = hub, clientid = x, forwards = [{ local_topic = a }] }\n\
+                 b { server = hub, clientid = x, forwards = [{ local_topic = b }] } }",
+                "t.conf:2:30: `bridges.mqtt.b.clientid`: \
+                 `bridges.mqtt.a` has this identifier at the same hub",
             ),
             (
                 "bridges.mqtt.up { server = hub, proto_ver = 4 }",
