@@ -12,6 +12,7 @@ use mqtt::session::{Delivery, PageRequest};
 use mqtt::{Message, QoS, Timestamp, TopicName};
 use rusqlite::{Connection, Error, Statement, params};
 
+use crate::damage::is_damage;
 use crate::{Operation, PageReply, SessionId, StoredMessage, row};
 
 /// Bytes of message bodies in one page of a queue; a page has at least one entry.
@@ -120,9 +121,18 @@ impl Batch {
             && self.delayed.is_empty()
     }
 
-    /// Writes everything in one transaction. After an error nothing of it is written.
-    pub(crate) fn commit(&self, connection: &mut Connection) -> Result<(), Error> {
+    /// Writes everything, and the epoch if there is a new one, in one transaction. After an error
+    /// nothing of it is written.
+    pub(crate) fn commit(
+        &self,
+        connection: &mut Connection,
+        epoch: Option<u64>,
+    ) -> Result<(), Error> {
         let transaction = connection.transaction()?;
+        if let Some(epoch) = epoch {
+            let mut update = transaction.prepare_cached("UPDATE store SET epoch = ?1")?;
+            update.execute([epoch])?;
+        }
         for operation in &self.sessions {
             apply_session(&transaction, operation)?;
         }
@@ -352,30 +362,52 @@ pub(crate) fn delete_session(connection: &Connection, session: SessionId) -> Res
     Ok(())
 }
 
-/// Reads a page of a queue; true if nothing is left in the requested range.
+/// Reads a page of a queue; true if nothing is left in the requested range that can be read.
+/// Damaged entries are left out, and logged.
 pub(crate) fn load_page(
     connection: &Connection,
     session: SessionId,
     request: PageRequest,
 ) -> Result<(Vec<Delivery>, bool), Error> {
+    // An entry whose message is missing is damaged too.
     let mut statement = connection.prepare_cached(
         "SELECT q.sequence, q.qos, q.retain, q.subscription_ids,
                 m.topic, m.payload, m.properties, m.qos, m.retain, m.expires_at
-         FROM queue q JOIN message m ON m.id = q.message_id
+         FROM queue q LEFT JOIN message m ON m.id = q.message_id
          WHERE q.session_id = ?1 AND q.sequence >= ?2 AND q.sequence < ?3
-         ORDER BY q.sequence LIMIT ?4",
+         ORDER BY q.sequence",
     )?;
-    let count = u64::try_from(request.count).unwrap_or(u64::MAX);
-    let mut rows = statement.query(params![session.0, request.from, request.to, count])?;
-    let (mut page, mut bytes) = (Vec::new(), 0);
-    while let Some(row) = rows.next()? {
-        let delivery = row::delivery(row)?;
+    let mut rows = statement.query(params![session.0, request.from, request.to])?;
+    let (mut page, mut bytes, mut damaged) = (Vec::new(), 0, false);
+    let mut complete = true;
+    loop {
+        let found = match rows.next() {
+            Ok(None) => break,
+            Ok(Some(row)) => row::delivery(row),
+            Err(error) if is_damage(&error) => {
+                // Nothing behind it can be reached either.
+                damaged = true;
+                break;
+            }
+            Err(error) => return Err(error),
+        };
+        let Ok(delivery) = found else {
+            damaged = true;
+            continue;
+        };
         bytes += delivery.message.byte_count();
         page.push(delivery);
-        if bytes >= PAGE_BYTES_MAX {
-            return Ok((page, false));
+        if bytes >= PAGE_BYTES_MAX || page.len() >= request.count {
+            complete = false;
+            break;
         }
     }
-    let complete = page.len() < request.count;
+    if damaged {
+        let session = session.0;
+        tracing::error!(
+            session,
+            "damaged entries of a queue are left out, they stay in the file"
+        );
+    }
     Ok((page, complete))
 }

@@ -1,5 +1,9 @@
 //! The open database: how it is opened, and how it stays where a restart will look for it.
 //!
+//! SQLite finds what is wrong with the structure of the database, and leaves out silently what
+//! follows the first damaged frame of its log. So the commits that are synced are counted, in the
+//! database and in a file beside it: a database with a lower count than the file has lost some.
+//!
 //! A file that is deleted or replaced while it is open lives on unseen, and all that is written
 //! to it is lost with the process. So every commit is preceded and followed by a look at the
 //! paths. When they do not lead to the open files any more, everything is still readable through
@@ -7,17 +11,21 @@
 //! truncated is gone; then nothing is written any more.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, Error};
 
+use crate::batch::Batch;
+use crate::damage::{self, is_damage};
 use crate::error::WriteError;
 use crate::files::{Files, Lock, Look};
+use crate::recovery::{self, Numbers};
 use crate::throttle::Throttle;
-use crate::{OpenStoreError, schema};
+use crate::{Damage, OpenStoreError, Recovered, schema};
 
 /// Bytes of the log before its first frame, and of a frame beside its page.
 const LOG_HEADER_BYTES: u64 = 32;
@@ -31,29 +39,71 @@ pub(crate) struct Database {
     /// The open files after the last commit.
     seen: Look,
     truncated: bool,
+    /// The commits that were synced.
+    epoch: u64,
     restores: Throttle,
     lock: Lock,
 }
 
 impl Database {
-    /// Opens or makes the database in `directory`.
-    pub(crate) fn open(directory: &Path) -> Result<Self, OpenStoreError> {
+    /// Opens or makes the database in `directory`, and reads what it knows.
+    pub(crate) fn open(directory: &Path) -> Result<(Self, Recovered, Numbers), OpenStoreError> {
         let files = Files::new(directory);
         let lock = Lock::take(&files)?;
         let file = files.database();
         if file.is_symlink() {
             return Err(OpenStoreError::Link(file));
         }
-        let connection = connect(&file)?;
-        let seen = look(&files)?;
-        Ok(Self {
-            connection,
+        let unusable = |source| unusable(&files, source);
+        let epoch = files.epoch();
+        let mut damage = None;
+        if files.is_emptied(epoch) {
+            damage = Some(match files.set_aside().map_err(unusable)? {
+                Some(kept) => Damage::Unreadable {
+                    kept,
+                    reason: "the database is empty".to_owned(),
+                },
+                None => Damage::Missing { file: file.clone() },
+            });
+        }
+        let expected = if damage.is_none() { epoch } else { 0 };
+        let mut loaded = load(&files, expected);
+        if let Err(OpenStoreError::Database { source, .. }) = &loaded
+            && is_damage(source)
+        {
+            let reason = source.to_string();
+            let kept = files.set_aside().map_err(unusable)?.unwrap_or(file);
+            damage = Some(Damage::Unreadable { kept, reason });
+            loaded = load(&files, 0);
+        }
+        let (found, mut recovered, last) = loaded?;
+        recovered.damage = damage.or(found.damage);
+        let database = Self {
+            connection: found.connection,
+            seen: look(&files)?,
             files,
-            seen,
             truncated: false,
+            epoch: epoch.max(found.epoch),
             restores: Throttle::default(),
             lock,
-        })
+        };
+        Ok((database, recovered, last))
+    }
+
+    /// Writes a batch, and with it whatever the last commits left unsynced if `sync` is true.
+    pub(crate) fn commit(&mut self, batch: &Batch, sync: bool) -> Result<(), WriteError> {
+        self.prepare()?;
+        let level = if sync { "FULL" } else { "NORMAL" };
+        self.connection.pragma_update(None, "synchronous", level)?;
+        let epoch = sync.then_some(self.epoch + 1);
+        batch.commit(&mut self.connection, epoch)?;
+        if let Some(epoch) = epoch {
+            self.epoch = epoch;
+            // Without the note a loss that nobody expects would not be noticed; that is no reason
+            // to have one.
+            self.files.note_epoch(epoch).ok();
+        }
+        Ok(())
     }
 
     /// Before a commit: makes sure that what it writes to is what a restart will read.
@@ -73,7 +123,7 @@ impl Database {
             && now.database.bytes < self.database_bytes()?
             || now.log.bytes < self.seen.log.bytes && now.log.bytes < self.log_bytes()?;
         if self.truncated {
-            leave_alone(&self.connection)?;
+            set_checkpoint_on_close(&self.connection, false)?;
             return Err(WriteError::Truncated);
         }
         Ok(())
@@ -111,8 +161,8 @@ impl Database {
         }
         let kept = kept?;
         self.files.sync().map_err(WriteError::Restore)?;
-        leave_alone(&self.connection)?;
-        self.connection = connect(&self.files.database())?;
+        set_checkpoint_on_close(&self.connection, false)?;
+        self.connection = connect(&self.files, 0)?.connection;
         self.seen = look(&self.files)?;
         if self.restores.lets_through() {
             let directory = self.files.directory().display().to_string();
@@ -136,12 +186,12 @@ impl Database {
     }
 
     /// The bytes of the database, with those that are in the log only.
-    fn database_bytes(&self) -> Result<u64, rusqlite::Error> {
+    fn database_bytes(&self) -> Result<u64, Error> {
         Ok(self.number("PRAGMA page_count", 0)? * self.number("PRAGMA page_size", 0)?)
     }
 
     /// The bytes of the log that are in use.
-    fn log_bytes(&self) -> Result<u64, rusqlite::Error> {
+    fn log_bytes(&self) -> Result<u64, Error> {
         let frame_bytes = FRAME_HEADER_BYTES + self.number("PRAGMA page_size", 0)?;
         Ok(match self.number("PRAGMA wal_checkpoint(NOOP)", 1)? {
             0 => 0,
@@ -149,51 +199,92 @@ impl Database {
         })
     }
 
-    fn number(&self, sql: &str, column: usize) -> Result<u64, rusqlite::Error> {
+    fn number(&self, sql: &str, column: usize) -> Result<u64, Error> {
         self.connection.query_row(sql, [], |row| row.get(column))
     }
 }
 
-fn look(files: &Files) -> Result<Look, OpenStoreError> {
-    files.look().map_err(|source| OpenStoreError::Directory {
-        directory: files.directory().to_owned(),
+/// A database as it was found.
+struct Found {
+    connection: Connection,
+    epoch: u64,
+    damage: Option<Damage>,
+}
+
+/// Opens the database and brings it to the current version. A newer or damaged one is left as it
+/// is. `expected` is the epoch that it has at least if nothing of it is lost.
+fn connect(files: &Files, expected: u64) -> Result<Found, OpenStoreError> {
+    let file = files.database();
+    let failed = |source| OpenStoreError::Database {
+        file: file.clone(),
         source,
+    };
+    let mut connection = Connection::open(&file).map_err(failed)?;
+    set_checkpoint_on_close(&connection, false).map_err(failed)?;
+    let version = schema::version(&connection).map_err(failed)?;
+    if version > schema::SCHEMA_VERSION {
+        let found = version;
+        return Err(OpenStoreError::Newer { file, found });
+    }
+    damage::check(&connection, version).map_err(failed)?;
+    let epoch = schema::epoch(&connection, version).map_err(failed)?;
+    let mut damage = None;
+    if epoch < expected {
+        let kept = files.keep_log().map_err(|source| unusable(files, source))?;
+        let file = file.clone();
+        damage = Some(Damage::Older { file, kept });
+    }
+    configure(&connection)
+        .and_then(|()| schema::migrate(&mut connection, version))
+        // The first read makes the log and its index.
+        .and_then(|()| schema::version(&connection))
+        .and_then(|_| set_checkpoint_on_close(&connection, true))
+        .map_err(failed)?;
+    Ok(Found {
+        connection,
+        epoch,
+        damage,
     })
 }
 
-/// Opens the file and brings it to the current version; a newer one is left alone.
-fn connect(file: &Path) -> Result<Connection, OpenStoreError> {
-    let failed = |source| OpenStoreError::Database {
-        file: file.to_owned(),
-        source,
-    };
-    let mut connection = Connection::open(file).map_err(failed)?;
-    let found = schema::version(&connection).map_err(failed)?;
-    if found > schema::SCHEMA_VERSION {
-        leave_alone(&connection).map_err(failed)?;
-        let file = file.to_owned();
-        return Err(OpenStoreError::Newer { file, found });
+/// Opens the database and reads it.
+fn load(files: &Files, expected: u64) -> Result<(Found, Recovered, Numbers), OpenStoreError> {
+    let mut found = connect(files, expected)?;
+    match recovery::recover(&mut found.connection) {
+        Ok((recovered, last)) => Ok((found, recovered, last)),
+        Err(source) => {
+            set_checkpoint_on_close(&found.connection, false).ok();
+            let file = files.database();
+            Err(OpenStoreError::Database { file, source })
+        }
     }
-    configure(&connection)
-        .and_then(|()| schema::migrate(&mut connection, found))
-        // The first read makes the log and its index.
-        .and_then(|()| schema::version(&connection))
-        .map_err(failed)?;
-    Ok(connection)
 }
 
-/// Closing makes no checkpoint then: it changes no file, and does not delete the log at the path,
-/// which may be that of another database.
-fn leave_alone(connection: &Connection) -> Result<(), rusqlite::Error> {
-    let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-    connection.set_db_config(no_checkpoint, true).map(|_| ())
-}
-
-fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
+fn configure(connection: &Connection) -> Result<(), Error> {
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     // In KiB when negative. Bounded: memory must not grow with the database.
     connection.pragma_update(None, "cache_size", -8192)?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)
+}
+
+/// Without a checkpoint closing changes no file, and does not delete the log at the path, which
+/// may be that of another database.
+fn set_checkpoint_on_close(connection: &Connection, is_made: bool) -> Result<(), Error> {
+    let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    connection
+        .set_db_config(no_checkpoint, !is_made)
+        .map(|_| ())
+}
+
+fn look(files: &Files) -> Result<Look, OpenStoreError> {
+    files.look().map_err(|source| unusable(files, source))
+}
+
+fn unusable(files: &Files, source: io::Error) -> OpenStoreError {
+    OpenStoreError::Directory {
+        directory: files.directory().to_owned(),
+        source,
+    }
 }

@@ -3,13 +3,14 @@
 
 use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::OpenStoreError;
 
 const DATABASE_FILE: &str = "tidegate.db";
 const LOCK_FILE: &str = "tidegate.lock";
+const EPOCH_FILE: &str = "tidegate.epoch";
 /// What follows the name of the database file in the names of those that SQLite keeps beside it.
 const SUFFIXES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 /// The files that an open database has at any time.
@@ -65,6 +66,48 @@ impl Files {
             }
         }
         Ok(found.then_some(kept))
+    }
+
+    /// True if there was a database, with an epoch or a log, and there is nothing of it.
+    pub(crate) fn is_emptied(&self, epoch: u64) -> bool {
+        let bytes = |suffix| {
+            let metadata = fs::metadata(with_suffix(&self.database(), suffix));
+            metadata.map_or(0, |it| it.len())
+        };
+        bytes("") == 0 && (epoch > 0 || bytes("-wal") > 0)
+    }
+
+    /// Copies the log as it is, if there is one, to where [`Files::set_aside`] would move it.
+    pub(crate) fn keep_log(&self) -> io::Result<Option<PathBuf>> {
+        let log = with_suffix(&self.database(), "-wal");
+        if fs::metadata(&log).map_or(0, |it| it.len()) == 0 {
+            return Ok(None);
+        }
+        let kept = with_suffix(&self.unused("damaged"), "-wal");
+        fs::copy(log, &kept).map(|_| Some(kept))
+    }
+
+    /// The epoch that the database had reached when it was last open; 0 if nobody says.
+    pub(crate) fn epoch(&self) -> u64 {
+        let text = fs::read_to_string(self.directory.join(EPOCH_FILE));
+        let text = text.unwrap_or_default();
+        match text.split_whitespace().collect::<Vec<_>>()[..] {
+            [first, second] if first == second => first.parse().unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    /// Notes the epoch that the database has reached: in place and always as long, so that it is
+    /// never half written, and twice, so that it is not believed when it is damaged.
+    pub(crate) fn note_epoch(&self, epoch: u64) -> io::Result<()> {
+        let path = self.directory.join(EPOCH_FILE);
+        let options = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .clone();
+        let text = format!("{epoch:020} {epoch:020}\n");
+        options.open(path)?.write_all_at(text.as_bytes(), 0)
     }
 
     /// Makes what was renamed and made in the directory durable.

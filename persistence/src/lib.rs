@@ -8,7 +8,7 @@
 //!
 //! | durability | reached when | kill -9 | power cut |
 //! |---|---|---|---|
-//! | `normal` | committed to the WAL; one commit in every second is synced | nothing lost | at most the last second, a prefix is kept |
+//! | `normal` | committed to the WAL; synced within a second | nothing lost | at most the last second, a prefix is kept |
 //! | `full` | committed and synced | nothing lost | nothing lost |
 //!
 //! Commit elision: a queue entry that is removed before its transaction begins is never written,
@@ -21,6 +21,7 @@
 //! database; a lock file keeps a second process away.
 
 mod batch;
+mod damage;
 mod database;
 mod error;
 mod files;
@@ -32,6 +33,7 @@ mod store;
 mod throttle;
 mod writer;
 
+pub use damage::Damage;
 pub use error::OpenStoreError;
 pub use operation::{Operation, PageReply, SessionId, StoredMessage};
 pub use recovery::{DelayedMessage, Recovered, RecoveredSession};

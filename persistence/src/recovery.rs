@@ -6,8 +6,8 @@ use std::sync::Arc;
 use mqtt::{Message, Timestamp};
 use rusqlite::{Connection, Error};
 
-use crate::{SessionId, StoredSubscription};
-use crate::{batch, row};
+use crate::damage::is_damage;
+use crate::{Damage, SessionId, StoredSubscription, batch, row};
 
 /// Everything that is loaded at start. The queues themselves stay on disk.
 #[derive(Debug, Default)]
@@ -18,6 +18,8 @@ pub struct Recovered {
     pub retained: Vec<Arc<Message>>,
     /// The delayed messages, the one that is due first in front.
     pub delayed: Vec<DelayedMessage>,
+    /// What was wrong with the files, and was logged.
+    pub damage: Option<Damage>,
 }
 
 /// A message that is still to be published.
@@ -73,13 +75,22 @@ pub struct RecoveredSession {
 }
 
 /// Reads everything but the queues.
-pub(crate) fn recover(connection: &Connection) -> Result<(Recovered, Numbers), Error> {
-    delete_orphans(connection)?;
-    settle_sent(connection)?;
+pub(crate) fn recover(connection: &mut Connection) -> Result<(Recovered, Numbers), Error> {
+    match tidy_up(connection) {
+        Err(error) if !is_damage(&error) => {
+            // A full disk is no reason not to start: it may be what waits here that fills it.
+            tracing::warn!(%error, "the store cannot be tidied up");
+        }
+        result => result?,
+    }
     let mut sessions = sessions(connection)?;
     subscriptions(connection, &mut sessions)?;
     queues(connection, &mut sessions)?;
     inbound(connection, &mut sessions)?;
+    for session in sessions.values_mut() {
+        // As it is written down, or would have been.
+        session.sent_sequence = session.sent_sequence.min(session.next_sequence - 1);
+    }
     let last = |sql| connection.query_row(sql, [], |row| row.get(0));
     let numbers = Numbers {
         session: sessions.keys().next_back().map_or(0, |id| id.0),
@@ -90,8 +101,17 @@ pub(crate) fn recover(connection: &Connection) -> Result<(Recovered, Numbers), E
         sessions: sessions.into_values().collect(),
         retained: retained(connection)?,
         delayed: delayed(connection)?,
+        damage: None,
     };
     Ok((recovered, numbers))
+}
+
+/// Writes down what is decided at a start.
+fn tidy_up(connection: &mut Connection) -> Result<(), Error> {
+    let transaction = connection.transaction()?;
+    delete_orphans(&transaction)?;
+    settle_sent(&transaction)?;
+    transaction.commit()
 }
 
 /// Removes what belongs to no session: queues that sessions that do not survive a restart had
@@ -142,7 +162,7 @@ fn sessions(connection: &Connection) -> Result<Sessions, Error> {
             waiting: 0,
             first_sequence: 1,
             next_sequence: 1,
-            sent_sequence: row.get(4)?,
+            sent_sequence: row.get::<_, Option<u64>>(4)?.unwrap_or(u64::MAX),
             received: Vec::new(),
         })
     })?;

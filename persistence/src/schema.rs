@@ -31,8 +31,11 @@ CREATE TABLE retained(
     topic TEXT PRIMARY KEY, payload BLOB NOT NULL, properties BLOB NOT NULL,
     qos INTEGER NOT NULL, retain INTEGER NOT NULL, expires_at INTEGER) WITHOUT ROWID;
 ";
-/// `sent_sequence` is null while a connection may be sending.
+/// `sent_sequence` is null while a connection may be sending; `epoch` counts the commits that were
+/// synced.
 const VERSION_2: &str = "
+CREATE TABLE store(epoch INTEGER NOT NULL);
+INSERT INTO store VALUES(0);
 CREATE TABLE delayed(
     id INTEGER PRIMARY KEY, due INTEGER NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL,
     properties BLOB NOT NULL, qos INTEGER NOT NULL, retain INTEGER NOT NULL,
@@ -43,6 +46,15 @@ ALTER TABLE session ADD COLUMN sent_sequence INTEGER;
 /// The version of the tables in a file, 0 if it has none.
 pub(crate) fn version(connection: &Connection) -> Result<usize, Error> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+/// The commits that were synced, as far as the database knows.
+pub(crate) fn epoch(connection: &Connection, version: usize) -> Result<u64, Error> {
+    // The first version does not count them.
+    if version < 2 {
+        return Ok(0);
+    }
+    connection.query_row("SELECT epoch FROM store", [], |row| row.get(0))
 }
 
 /// Takes the steps from a version to the current one, each wholly or not at all.

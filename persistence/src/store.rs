@@ -8,12 +8,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::database::Database;
-use crate::{OpenStoreError, Operation, Recovered, SessionId, recovery, writer};
+use crate::{OpenStoreError, Operation, Recovered, SessionId, writer};
 
 /// What "durable" means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// Committed; one commit in every second is synced to the disk.
+    /// Committed; what is committed is synced to the disk within a second.
     #[default]
     Normal,
     /// Every commit is synced to the disk.
@@ -87,16 +87,26 @@ struct Waiters {
 impl Store {
     /// Opens the store in `directory`, which is made if need be, and loads what it knew.
     ///
+    /// Damaged files do not keep a gateway from its work, and are never deleted: what cannot be
+    /// read is renamed to `tidegate.db.damaged-1` or the next free number, with `-wal` and `-shm`
+    /// beside it so that SQLite's own tools can open it, and the store begins empty. What has
+    /// only lost its end goes on with what is left, and a copy of its log is kept. Both are said
+    /// in [`Recovered::damage`] and in one line of the log. They are found by reading the whole
+    /// database once, and by comparing the number of synced commits with the one in the file
+    /// `tidegate.epoch`.
+    ///
+    /// Not found are: changed bytes inside a value, such as a payload, since SQLite has no
+    /// checksums outside its log; and damage to that part of the log that was not synced yet,
+    /// which with [`Durability::Normal`] is at most the last second before a crash.
+    ///
     /// # Errors
-    /// The directory or the database cannot be used, or another process uses it.
+    /// The directory or the database cannot be used, for a reason that may pass; another process
+    /// uses it; or a newer version wrote it.
     pub fn open(directory: &Path, options: Options) -> Result<(Self, Recovered), OpenStoreError> {
-        let database = Database::open(directory)?;
-        let file = database.files.database();
-        let failed = |source| OpenStoreError::Database {
-            file: file.clone(),
-            source,
-        };
-        let (recovered, last) = recovery::recover(&database.connection).map_err(failed)?;
+        let (database, recovered, last) = Database::open(directory)?;
+        if let Some(damage) = &recovered.damage {
+            tracing::error!(%damage, "the store is damaged");
+        }
         let shared = Arc::new(Shared {
             options,
             submitted: Mutex::default(),
@@ -107,7 +117,7 @@ impl Store {
             next_session: AtomicU64::new(last.session + 1),
             next_delayed: AtomicU64::new(last.delayed + 1),
             writer: Mutex::default(),
-            file: file.clone(),
+            file: database.files.database(),
         });
         let handle = writer::start(database, Arc::clone(&shared)).map_err(|source| {
             OpenStoreError::Directory {
@@ -246,17 +256,33 @@ impl Store {
 
 impl Shared {
     /// Waits until a batch is due: something was submitted, and either `pause` is over or enough
-    /// came together. None once the store is closing and nothing is left.
-    pub(crate) fn take(&self, pause: Duration) -> Option<(Vec<Operation>, u64)> {
+    /// came together. It is empty if nothing comes for the time of `idle`. None once the store is
+    /// closing and nothing is left.
+    pub(crate) fn take(
+        &self,
+        pause: Duration,
+        idle: Option<Duration>,
+    ) -> Option<(Vec<Operation>, u64)> {
         let mut submitted = lock(&self.submitted);
         while submitted.operations.is_empty() {
             if submitted.closing {
                 return None;
             }
-            submitted = self
-                .arrived
-                .wait(submitted)
-                .unwrap_or_else(PoisonError::into_inner);
+            let Some(idle) = idle else {
+                submitted = self
+                    .arrived
+                    .wait(submitted)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let waited = self.arrived.wait_timeout_while(submitted, idle, |it| {
+                it.operations.is_empty() && !it.closing
+            });
+            let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            if timeout.timed_out() {
+                return Some((Vec::new(), guard.position));
+            }
+            submitted = guard;
         }
         let enough = self.options.commit_operations;
         let (mut submitted, _) = self

@@ -12,7 +12,7 @@ use crate::error::WriteError;
 use crate::store::{Durability, Shared};
 use crate::throttle::Throttle;
 
-/// With `normal` durability, the longest time between two commits that are synced.
+/// With `normal` durability, the longest time that a commit is not synced.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// The pause before a failed commit is tried again; it doubles with each failure.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
@@ -28,7 +28,8 @@ pub(crate) fn start(database: Database, shared: Arc<Shared>) -> io::Result<JoinH
                 shared,
                 complaints: Throttle::default(),
                 last_commit: None,
-                last_sync: Instant::now(),
+                last_sync: None,
+                unsynced: true,
             }
             .run();
         })
@@ -39,26 +40,39 @@ struct Writer {
     shared: Arc<Shared>,
     complaints: Throttle,
     last_commit: Option<Instant>,
-    last_sync: Instant,
+    last_sync: Option<Instant>,
+    /// There may be commits that are not synced.
+    unsynced: bool,
 }
 
 impl Writer {
     fn run(mut self) {
-        while let Some((operations, position)) = self.shared.take(self.pause()) {
+        while let Some((operations, position)) = self.shared.take(self.pause(), self.sync_due()) {
             if let Err(error) = self.apply(operations) {
                 tracing::error!(%error, "the store is closed with operations that are not written");
                 return;
             }
             self.shared.advance(position);
         }
-        if let Err(error) = self.insist(|it| it.database.prepare()) {
+        if let Err(error) = self.finish() {
             tracing::error!(%error, "the store's files are gone");
         }
-        // What is committed but not synced is synced by the checkpoint that closing makes.
+    }
+
+    /// Leaves the database as a restart will find it.
+    fn finish(mut self) -> Result<(), WriteError> {
+        // The files may have gone since the last commit.
+        self.insist(|it| it.database.prepare())?;
+        if self.unsynced
+            && let Err(error) = self.sync(&Batch::default())
+        {
+            tracing::warn!(%error, "the last changes are written to the store, but not synced");
+        }
         let file = self.database.files.database().display().to_string();
         if let Err((_, error)) = self.database.connection.close() {
             tracing::error!(%error, file, "the store could not be closed in order");
         }
+        Ok(())
     }
 
     /// How long to collect more operations: nothing after a quiet time, so that a lone message
@@ -83,7 +97,8 @@ impl Writer {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), WriteError> {
-        if batch.is_empty() {
+        // An empty one is worth a commit if it syncs those before it.
+        if batch.is_empty() && self.sync_due() != Some(Duration::ZERO) {
             return Ok(());
         }
         self.insist(|it| it.try_commit(batch))?;
@@ -119,25 +134,42 @@ impl Writer {
     }
 
     fn try_commit(&mut self, batch: &Batch) -> Result<(), WriteError> {
-        self.database.prepare()?;
         let sync = self.shared.options.durability == Durability::Full
-            || self.last_sync.elapsed() >= SYNC_INTERVAL;
-        let level = if sync { "FULL" } else { "NORMAL" };
-        let connection = &mut self.database.connection;
-        connection.pragma_update(None, "synchronous", level)?;
-        batch.commit(connection)?;
+            || self
+                .last_sync
+                .is_none_or(|it| it.elapsed() >= SYNC_INTERVAL);
         if sync {
-            self.last_sync = Instant::now();
+            return self.sync(batch);
         }
+        self.database.commit(batch, false)?;
+        self.unsynced = true;
         Ok(())
     }
 
-    fn answer(&self, page: Page) {
+    /// Commits a batch and syncs it and all before it.
+    fn sync(&mut self, batch: &Batch) -> Result<(), WriteError> {
+        self.database.commit(batch, true)?;
+        self.unsynced = false;
+        self.last_sync = Some(Instant::now());
+        Ok(())
+    }
+
+    /// How long commits that are not synced may stay so; none if there are none.
+    fn sync_due(&self) -> Option<Duration> {
+        let synced = self.last_sync.map_or(SYNC_INTERVAL, |it| it.elapsed());
+        self.unsynced.then(|| SYNC_INTERVAL.saturating_sub(synced))
+    }
+
+    fn answer(&mut self, page: Page) {
         match load_page(&self.database.connection, page.session, page.request) {
             Ok((deliveries, complete)) => (page.reply)(deliveries, complete),
             Err(error) => {
-                tracing::error!(%error, "a queue cannot be read from the store");
-                // Not complete: the session asks again with its next delivery.
+                if self.complaints.lets_through() {
+                    let session = page.session.0;
+                    tracing::error!(session, %error, "a queue cannot be read from the store");
+                }
+                // Not complete: the session asks again, which it would do at once.
+                self.shared.wait_closing(RETRY_PAUSE);
                 (page.reply)(Vec::new(), false);
             }
         }

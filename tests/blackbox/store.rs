@@ -90,3 +90,35 @@ fn a_store_without_a_directory_acknowledges_nothing_and_goes_on() {
     daemon.restart();
     assert_waiting(&daemon, 1..=20);
 }
+
+#[test]
+fn a_damaged_database_is_kept_and_the_daemon_comes_up_empty() {
+    let mut daemon = start();
+    publish(&mut client(&daemon, "publisher"), 1..=10);
+    daemon.kill();
+    daemon.restart();
+    assert_waiting(&daemon, 1..=10);
+    let log = daemon.process().log();
+    assert!(!log.contains("ERROR"), "a crash is no damage: {log}");
+
+    // Closing leaves nothing in the log that would make good for it.
+    assert!(daemon.stop().0.success());
+    let file = daemon.data().join("tidegate.db");
+    fs::write(&file, "damaged").unwrap();
+    daemon.restart();
+    let (mut reader, is_resumed) =
+        WireClient::connect(daemon.port(), Version::V5, "reader", Kept::Session).unwrap();
+    assert!(!is_resumed);
+    reader.subscribe("t/#", 1).unwrap();
+    reader.disconnect().unwrap();
+    let kept = daemon.data().join("tidegate.db.damaged-1");
+    assert_eq!(fs::read(&kept).unwrap(), b"damaged");
+    let log = daemon.process().log();
+    let lines: Vec<_> = log.lines().filter(|it| it.contains("ERROR")).collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    assert!(lines[0].contains(kept.to_str().unwrap()), "{log}");
+    publish(&mut client(&daemon, "publisher"), 11..=20);
+    daemon.kill();
+    daemon.restart();
+    assert_waiting(&daemon, 11..=20);
+}

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod damage;
 mod delayed;
 mod migration;
 mod sent;
@@ -19,8 +20,8 @@ use std::time::Duration;
 use mqtt::session::{Delivery, PageRequest};
 use mqtt::{Message, QoS, Timestamp, TopicFilter, TopicName};
 use persistence::{
-    OpenStoreError, Operation, Options, Position, SessionId, Store, StoredMessage,
-    StoredSubscription,
+    Damage, Durability, OpenStoreError, Operation, Options, Position, SessionId, Store,
+    StoredMessage, StoredSubscription,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -85,14 +86,24 @@ fn put_session_until(
     })
 }
 
-/// What a crash at this moment would leave: the files as they are while the store is open.
+/// A directory in memory, where syncing takes no time; on the disk if there is no such place.
+fn memory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
+}
+
+/// What a crash at this moment would leave: the files as they are while the store is open. The
+/// epoch comes first, since it is never ahead of the database.
 fn crash(directory: &Path) -> tempfile::TempDir {
-    let left = tempfile::tempdir().unwrap();
+    let left = memory();
+    let epoch = directory.join("tidegate.epoch");
+    let mut files = vec![epoch.clone()];
     for entry in std::fs::read_dir(directory).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_file() {
-            std::fs::copy(entry.path(), left.path().join(entry.file_name())).unwrap();
-        }
+        files.extend(Some(entry.unwrap().path()).filter(|it| it.is_file() && *it != epoch));
+    }
+    for file in files.into_iter().filter(|it| it.exists()) {
+        std::fs::copy(&file, left.path().join(file.file_name().unwrap())).unwrap();
     }
     left
 }
@@ -103,10 +114,12 @@ fn log_length(directory: &Path) -> u64 {
     std::fs::metadata(log).unwrap().len()
 }
 
-/// Waits long between two commits, so that what is submitted after the first is one batch.
+/// Waits long between two commits, so that what is submitted after the first is one batch, and
+/// syncs all of them, so that there are no others.
 fn patient() -> Options {
     Options {
         commit_interval: Duration::from_millis(300),
+        durability: Durability::Full,
         ..Options::default()
     }
 }

@@ -72,7 +72,7 @@ impl Opened {
 #[track_caller]
 fn assert_content(directory: &Path, session: SessionId, last: u64) {
     let (store, recovered) = Store::open(directory, Options::default()).unwrap();
-    assert_eq!(recovered.sessions.len(), 1);
+    assert_eq!((recovered.sessions.len(), recovered.damage), (1, None));
     let (found, complete) = page(&store, session, 1, 1_000);
     assert_eq!(numbers(&found), (1..=last).collect::<Vec<_>>());
     assert!(complete);
@@ -108,6 +108,26 @@ fn a_deleted_directory_is_made_again() {
     }
     let second = Store::open(&opened.data(), Options::default());
     assert!(matches!(second, Err(OpenStoreError::InUse(_))), "locked");
+    opened.assert_kept();
+}
+
+#[test]
+fn what_runs_goes_on_when_its_files_are_written_anew() {
+    let mut opened = Opened::new();
+    let store = opened.store.clone();
+    // A client that is connected, and a session without a record, as those that only spill are.
+    put_session_until(&store, opened.session, "c", None);
+    let spilling = store.next_session_id();
+    let own = stored(&store, 7);
+    wait_durable(&store, enqueue(&store, spilling, 1, &own));
+    fs::remove_dir_all(opened.data()).unwrap();
+    opened.add();
+    opened.add();
+    assert_eq!(numbers(&page(&store, spilling, 1, 10).0), [7]);
+    let left = crash(&opened.data());
+    let (second, recovered) = Store::open(left.path(), Options::default()).unwrap();
+    assert_eq!(recovered.sessions[0].sent_sequence, opened.sequence);
+    second.close();
     opened.assert_kept();
 }
 
