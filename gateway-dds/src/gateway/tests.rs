@@ -63,11 +63,7 @@ fn wrong_configurations_are_named() {
             "\"Readings\", history_depth = 0,",
             "to_mqtt[0].history_depth: must be from 1 to 16384",
         ),
-        (
-            "double value",
-            "doubel value",
-            "idl: line 1, column 60: unknown type `doubel`",
-        ),
+        ("double value", "doubel value", "idl: unknown type `doubel`"),
         (
             "idl =",
             "domain = 233\nidl =",
@@ -92,6 +88,9 @@ fn wrong_configurations_are_named() {
             .to_string();
         assert!(error.starts_with(expected), "{error}");
     }
+    let misspelt = GATEWAY.replacen("double value", "doubel value", 1);
+    let error = DdsGateway::new("robot", config(&misspelt)).unwrap_err();
+    assert_eq!(error.position, Some((1, 60)));
     assert!(toml::from_str::<Config>("unknown = 1").is_err());
 }
 
