@@ -210,16 +210,18 @@ impl Exchange {
             }
         }
         drop(state);
+        if !expiry.is_zero() {
+            // Before another connection can begin, which may throw the session away.
+            if let Some(session) = link.durable() {
+                self.store.submit(Operation::Sent(session, sent));
+            }
+            self.put_session(link, expiry, Some(now.after(expiry)));
+        }
         drop(links);
         self.registry.online.fetch_sub(1, Ordering::Relaxed);
         self.publish_will(link, due);
         if expiry.is_zero() {
             self.end_session(link);
-        } else {
-            if let Some(session) = link.durable() {
-                self.store.submit(Operation::Sent(session, sent));
-            }
-            self.put_session(link, expiry, Some(now.after(expiry)));
         }
     }
 

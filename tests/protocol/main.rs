@@ -31,6 +31,7 @@ mod subscription_identifier;
 mod subscription_limits;
 mod subscription_options;
 mod subscription_restart;
+mod takeover;
 mod topic_alias;
 mod topics;
 mod unsubscribe;
