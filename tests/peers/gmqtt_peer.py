@@ -5,6 +5,7 @@ Both are JSON lines; they are described in `harness/client/command.rs`.
 
 import asyncio
 import json
+import logging
 import sys
 
 import gmqtt
@@ -140,6 +141,8 @@ class Peer:
 
 
 async def main():
+    # It complains of every end of a connection.
+    logging.getLogger("gmqtt").setLevel(logging.CRITICAL)
     peer = Peer()
     read = asyncio.get_running_loop().run_in_executor
     while line := await read(None, sys.stdin.readline):

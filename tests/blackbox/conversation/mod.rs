@@ -45,16 +45,17 @@ macro_rules! conversation {
                 play(&Version::ALL, delivery::wildcards_match_as_specified);
             }
 
-            // Conforms: 5.0 [MQTT-3.10.4-1] [MQTT-3.10.4-2] [MQTT-3.10.4-4]
-            // Conforms: 3.1.1 [MQTT-3.10.4-1] [MQTT-3.10.4-2]
+            // Conforms: 5.0 [MQTT-3.10.4-1] [MQTT-3.10.4-2] [MQTT-3.10.4-4] [MQTT-3.10.4-5]
+            // Conforms: 3.1.1 [MQTT-3.10.4-1] [MQTT-3.10.4-2] [MQTT-3.10.4-5]
             #[test]
             fn unsubscribe_ends_a_subscription() {
                 play(&Version::ALL, delivery::unsubscribe_ends_a_subscription);
             }
 
-            // Conforms: 5.0 [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7] [MQTT-3.3.1-9] [MQTT-3.3.1-12]
+            // Conforms: 5.0 [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7] [MQTT-3.3.1-8] [MQTT-3.3.1-9]
+            // Conforms: 5.0 [MQTT-3.3.1-12]
             // Conforms: 3.1.1 [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-8] [MQTT-3.3.1-9]
-            // Conforms: 3.1.1 [MQTT-3.3.1-10] [MQTT-3.3.1-11]
+            // Conforms: 3.1.1 [MQTT-3.3.1-10] [MQTT-3.3.1-11] [MQTT-3.3.1-12]
             #[test]
             fn the_last_message_is_kept_until_it_is_cleared() {
                 play(
@@ -63,8 +64,8 @@ macro_rules! conversation {
                 );
             }
 
-            // Conforms: 5.0 [MQTT-3.1.2-7] [MQTT-3.1.2-8] [MQTT-3.14.4-3]
-            // Conforms: 3.1.1 [MQTT-3.1.2-8] [MQTT-3.14.4-3]
+            // Conforms: 5.0 [MQTT-3.1.2-7] [MQTT-3.1.2-8] [MQTT-3.1.2-14] [MQTT-3.1.2-15] [MQTT-3.14.4-3]
+            // Conforms: 3.1.1 [MQTT-3.1.2-8] [MQTT-3.1.2-16] [MQTT-3.1.2-17] [MQTT-3.14.4-3]
             #[test]
             fn a_will_follows_an_unclean_end_only() {
                 play(&Version::ALL, sessions::a_will_follows_an_unclean_end_only);
@@ -86,7 +87,7 @@ macro_rules! conversation {
                 play(&Version::ALL, sessions::a_clean_start_ends_a_session);
             }
 
-            // Conforms: 3.1.1 [MQTT-3.1.4-2]
+            // Conforms: 5.0 [MQTT-3.1.4-3]; 3.1.1 [MQTT-3.1.4-2]
             #[test]
             fn a_second_connection_takes_the_session_over() {
                 play(
@@ -95,6 +96,8 @@ macro_rules! conversation {
                 );
             }
 
+            // Conforms: 5.0 [MQTT-3.8.4-5] [MQTT-3.8.4-6] [MQTT-3.8.4-7] [MQTT-3.9.3-1]
+            // Conforms: 3.1.1 [MQTT-3.8.4-4] [MQTT-3.8.4-5] [MQTT-3.9.3-1]
             #[test]
             fn a_filter_with_too_many_levels_is_refused() {
                 // MQTT 3.1 has no code for it.
@@ -122,11 +125,13 @@ macro_rules! conversation {
                 play(&[V5], properties::properties_pass_unchanged);
             }
 
+            // Conforms: 5.0 [MQTT-3.1.3-10]
             #[test]
             fn a_will_has_properties() {
                 play(&[V5], properties::a_will_has_properties);
             }
 
+            // Conforms: 5.0 [MQTT-3.3.2-6]
             #[test]
             fn the_expiry_interval_is_counted_down() {
                 play(&[V5], properties::the_expiry_interval_is_counted_down);
@@ -137,21 +142,25 @@ macro_rules! conversation {
                 play(&[V5], properties::topic_aliases_stand_for_topics);
             }
 
+            // Conforms: 5.0 [MQTT-3.3.4-3] [MQTT-3.3.4-4] [MQTT-3.8.4-3]
             #[test]
             fn subscription_identifiers_come_with_messages() {
                 play(&[V5], options::subscription_identifiers_come_with_messages);
             }
 
+            // Conforms: 5.0 [MQTT-3.8.3-3]
             #[test]
             fn no_local_keeps_own_messages_away() {
                 play(&[V5], options::no_local_keeps_own_messages_away);
             }
 
+            // Conforms: 5.0 [MQTT-3.3.1-12] [MQTT-3.3.1-13]
             #[test]
             fn retain_as_published_keeps_the_flag() {
                 play(&[V5], options::retain_as_published_keeps_the_flag);
             }
 
+            // Conforms: 5.0 [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
             #[test]
             fn retain_handling_decides_on_retained_messages() {
                 play(&[V5], options::retain_handling_decides_on_retained_messages);

@@ -20,6 +20,10 @@ pub(super) fn the_last_message_is_kept_until_it_is_cleared(stage: &Stage) {
         // Live messages do not carry the flag.
         early.expect(&message.clone().retain(false));
     }
+    // What is not retained changes nothing.
+    let passing = Message::new("r/0", "passing");
+    publisher.publish(&passing);
+    early.expect(&passing);
     for filter in ["r/#", "r/+"] {
         let mut late = stage.connect("late");
         late.subscribe(filter, 1);

@@ -17,7 +17,8 @@ pub(super) fn a_will_follows_an_unclean_end_only(stage: &Stage) {
     drop(stage.connect_with_will("lost", will.clone()));
     heir.expect(&will.clone().retain(false));
     let mut late = stage.connect("late");
-    late.subscribe("will/kept", 1);
+    // Those before were not to be retained.
+    late.subscribe("will/#", 1);
     late.expect(&will);
     late.leave();
     heir.leave();

@@ -9,6 +9,7 @@ mod script;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 pub use command::{Command, Connect, Event, Message, Payload, Properties, Subscribe, Subscription};
@@ -22,12 +23,13 @@ use crate::wire::Version;
 const EVENTS_MAX: usize = 10_000;
 
 /// A client library.
-#[derive(Debug)]
 pub struct Library {
     name: &'static str,
     versions: &'static [Version],
-    start: fn(SyncSender<Event>) -> Box<dyn Driver>,
+    start: fn(SyncSender<Event>) -> Box<dyn Driver + Send>,
     lacks: &'static [Ability],
+    /// Clients that are not connected and can be again; starting one takes its time.
+    idle: Mutex<Vec<Actor>>,
 }
 
 /// What some client libraries cannot say or do not show.
@@ -46,43 +48,48 @@ pub enum Ability {
 }
 
 /// paho-mqtt for Python.
-pub const PAHO: Library = Library {
+pub static PAHO: Library = Library {
     name: "paho",
     versions: &Version::ALL,
-    start: |events| script::start(python("paho_peer.py"), "paho", events),
+    start: |events| script::start(python("paho_peer.py"), events),
     lacks: &[Ability::PubrecReason],
+    idle: Mutex::new(Vec::new()),
 };
 
 /// gmqtt for Python.
-pub const GMQTT: Library = Library {
+pub static GMQTT: Library = Library {
     name: "gmqtt",
     versions: &[Version::V311, Version::V5],
-    start: |events| script::start(python("gmqtt_peer.py"), "gmqtt", events),
+    start: |events| script::start(python("gmqtt_peer.py"), events),
     lacks: &[Ability::PubackReason, Ability::PubrecReason],
+    idle: Mutex::new(Vec::new()),
 };
 
 /// libmosquitto, the library of mosquitto's own clients.
-pub const MOSQUITTO: Library = Library {
+pub static MOSQUITTO: Library = Library {
     name: "mosquitto",
     versions: &Version::ALL,
-    start: |events| script::start(python("mosquitto_peer.py"), "mosquitto", events),
+    start: |events| script::start(python("mosquitto_peer.py"), events),
     lacks: &[Ability::UnsubackReason, Ability::SubscriptionIdentifiers],
+    idle: Mutex::new(Vec::new()),
 };
 
 /// MQTT.js for Node.js.
-pub const MQTT_JS: Library = Library {
+pub static MQTT_JS: Library = Library {
     name: "mqtt.js",
     versions: &Version::ALL,
-    start: |events| script::start(node("mqttjs_peer.js"), "mqttjs", events),
+    start: |events| script::start(node("mqttjs_peer.js"), events),
     lacks: &[Ability::UserPropertyOrder],
+    idle: Mutex::new(Vec::new()),
 };
 
 /// rumqttc, for MQTT 3.1.1 and for MQTT 5.
-pub const RUMQTTC: Library = Library {
+pub static RUMQTTC: Library = Library {
     name: "rumqttc",
     versions: &[Version::V311, Version::V5],
     start: rumqttc::start,
     lacks: &[],
+    idle: Mutex::new(Vec::new()),
 };
 
 /// Does what it is told. Dropping it ends its connection without a DISCONNECT.
@@ -95,12 +102,10 @@ pub struct Stage {
     library: &'static Library,
     version: Version,
     daemon: RefCell<Daemon>,
-    /// Clients that are not connected and can be again.
-    idle: RefCell<Vec<Actor>>,
 }
 
 struct Actor {
-    driver: Box<dyn Driver>,
+    driver: Box<dyn Driver + Send>,
     events: Receiver<Event>,
 }
 
@@ -128,18 +133,14 @@ impl Stage {
     #[track_caller]
     pub fn play(library: &'static Library, versions: &[Version], chapter: impl Fn(&Self)) {
         let spoken = versions.iter().filter(|it| library.versions.contains(it));
-        let mut idle = None;
-        for version in spoken {
-            let stage = Self {
+        let count = spoken.map(|version| {
+            chapter(&Self {
                 library,
                 version: *version,
                 daemon: RefCell::new(Daemon::start("")),
-                idle: idle.take().unwrap_or_default(),
-            };
-            chapter(&stage);
-            idle = Some(stage.idle);
-        }
-        assert!(idle.is_some(), "nothing was said");
+            });
+        });
+        assert_ne!(count.count(), 0, "nothing was said");
     }
 
     /// Stops the daemon.
@@ -186,7 +187,7 @@ impl Stage {
 
     #[track_caller]
     fn connect_with(&self, client_id: &str, clean: bool, will: Option<Message>) -> Client<'_> {
-        let idle = self.idle.borrow_mut().pop();
+        let idle = self.library.idle.lock().expect("no panic").pop();
         let mut client = Client {
             stage: self,
             actor: idle.unwrap_or_else(|| self.actor()),
@@ -327,6 +328,8 @@ impl Client<'_> {
     /// Disconnects; all messages must have been received before.
     #[track_caller]
     pub fn leave(mut self) {
+        // What is under way on either side comes before the answer.
+        self.unsubscribe("nothing");
         self.actor.driver.tell(&Command::Disconnect);
         self.ended();
     }
@@ -339,7 +342,8 @@ impl Client<'_> {
             panic!("{}: not disconnected: {answer:?}", self.name);
         };
         assert_eq!(self.messages, [], "{}: nobody asked for this", self.name);
-        self.stage.idle.borrow_mut().push(self.actor);
+        let mut idle = self.stage.library.idle.lock().expect("no panic");
+        idle.push(self.actor);
         code
     }
 

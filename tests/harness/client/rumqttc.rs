@@ -14,10 +14,10 @@ use crate::wire::Version;
 /// Its connection is with one of the two.
 struct Rumqttc {
     events: SyncSender<Event>,
-    connection: Option<Box<dyn Driver>>,
+    connection: Option<Box<dyn Driver + Send>>,
 }
 
-pub(super) fn start(events: SyncSender<Event>) -> Box<dyn Driver> {
+pub(super) fn start(events: SyncSender<Event>) -> Box<dyn Driver + Send> {
     let connection = None;
     Box::new(Rumqttc { events, connection })
 }

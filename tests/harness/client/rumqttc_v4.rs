@@ -19,7 +19,7 @@ struct Connection {
     _stop: oneshot::Sender<()>,
 }
 
-pub(super) fn connect(connect: &Connect, events: SyncSender<Event>) -> Box<dyn Driver> {
+pub(super) fn connect(connect: &Connect, events: SyncSender<Event>) -> Box<dyn Driver + Send> {
     let builder = AsyncClient::builder(options(connect)).capacity(REQUESTS);
     let (client, mut polled) = builder.build();
     let stop = poll(events.clone(), async move || step(&mut polled).await);

@@ -1,33 +1,27 @@
 //! Client libraries of other languages; their scripts are in `peers/`.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{self, ChildStdin};
+use std::process::{self, Child, ChildStdin, Stdio};
 use std::sync::mpsc::SyncSender;
 use std::thread;
 
-use tempfile::TempDir;
-
 use super::{Command, Driver, Event};
-use crate::process::Process;
 
-/// A script that runs.
+/// A script that runs. It also ends when this process does, because its input does.
 struct Script {
+    child: Child,
     input: ChildStdin,
-    // Before the folder, so that it has ended when its log goes.
-    _process: Process,
-    _folder: TempDir,
 }
 
 /// Starts a script.
 pub(super) fn start(
     mut command: process::Command,
-    name: &str,
     events: SyncSender<Event>,
-) -> Box<dyn Driver> {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut process = Process::start_piped(&mut command, folder.path(), name);
-    let input = process.take_input();
-    let output = BufReader::new(process.take_output());
+) -> Box<dyn Driver + Send> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("a running script");
+    let input = child.stdin.take().expect("a piped input");
+    let output = BufReader::new(child.stdout.take().expect("a piped output"));
     // It ends with the process, whose output then ends.
     thread::spawn(move || {
         for line in output.lines().map_while(Result::ok) {
@@ -39,16 +33,20 @@ pub(super) fn start(
             }
         }
     });
-    Box::new(Script {
-        input,
-        _process: process,
-        _folder: folder,
-    })
+    Box::new(Script { child, input })
 }
 
 impl Driver for Script {
     fn tell(&mut self, command: &Command) {
         let line = serde_json::to_string(command).expect("plain data");
         writeln!(self.input, "{line}").expect("a running script");
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        // It may have ended; what matters is that it has.
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }
