@@ -40,7 +40,10 @@ pub(crate) enum Untranslated {
     /// The message begins with no rule's prefix, or the topic matches no rule's filter.
     #[error("no rule applies")]
     NoRule,
-    /// The rule's delimiter is not where it must be.
+    /// The message goes on behind the rule's prefix with something else than the delimiter.
+    #[error("the rule's prefix is not followed by the rule's delimiter")]
+    NotDelimited,
+    /// The delimiter, which ends the subject, is nowhere behind the rule's prefix.
     #[error("the message does not contain the rule's delimiter")]
     NoDelimiter,
     /// Text was expected because it becomes part of a topic.
@@ -56,7 +59,9 @@ impl Untranslated {
     pub(crate) const fn reason(self) -> DropReason {
         match self {
             Self::NoRule => DropReason::Unmapped,
-            Self::NoDelimiter | Self::NotText | Self::Topic(_) => DropReason::Malformed,
+            Self::NotDelimited | Self::NoDelimiter | Self::NotText | Self::Topic(_) => {
+                DropReason::Malformed
+            }
         }
     }
 }
@@ -152,7 +157,7 @@ impl Received {
                 return Ok((&self.prefix, after_prefix));
             }
             if !after_prefix.starts_with(delimiter) {
-                return Err(Untranslated::NoDelimiter);
+                return Err(Untranslated::NotDelimited);
             }
             return Ok((&self.prefix, after_prefix.slice(delimiter.len()..)));
         }
@@ -344,13 +349,13 @@ mod tests {
             (
                 "prefix = \"nng/pub\"",
                 b"nng/public/1",
-                Untranslated::NoDelimiter,
+                Untranslated::NotDelimited,
                 DropReason::Malformed,
             ),
             (
                 "prefix = \"a\"",
                 b"a",
-                Untranslated::NoDelimiter,
+                Untranslated::NotDelimited,
                 DropReason::Malformed,
             ),
             (
