@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use gateway::Status;
-use persistence::{OpenStoreError, Recovered, Store};
+use persistence::{CloseStoreError, OpenStoreError, Recovered, Store};
 use tokio::net::TcpListener;
 
 use crate::clock::Clock;
@@ -40,6 +40,17 @@ pub(crate) enum StartError {
     /// There is no directory for the store.
     #[error("no data directory: neither HOME nor XDG_STATE_HOME is set; set `store.path`")]
     NoDirectory,
+}
+
+/// Why the daemon did not end in order.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StopError {
+    /// The store has lost something.
+    #[error(transparent)]
+    Store(#[from] CloseStoreError),
+    /// Closing the store panicked.
+    #[error("the store could not be closed: {0}")]
+    Panicked(#[from] tokio::task::JoinError),
 }
 
 impl Daemon {
@@ -105,16 +116,15 @@ impl Daemon {
     }
 
     /// Says farewell to every client, stops everything, and writes what the store holds.
-    pub(crate) async fn stop(self) {
+    ///
+    /// # Errors
+    /// Something is not on the disk that should be.
+    pub(crate) async fn stop(self) -> Result<(), StopError> {
         self.supervisor.stop().await;
         let store = self.store;
         // Closing waits for the disk, which must not hold up a worker.
-        if tokio::task::spawn_blocking(move || store.close())
-            .await
-            .is_err()
-        {
-            tracing::error!("the store could not be closed in order");
-        }
+        tokio::task::spawn_blocking(move || store.close()).await??;
+        Ok(())
     }
 }
 

@@ -40,6 +40,25 @@ pub enum OpenStoreError {
     },
 }
 
+/// What is not on the disk although the store was closed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CloseStoreError {
+    /// Operations could not be written; none of them was reported durable.
+    #[error("{operations} operations were not written to the store: {reason}")]
+    Unwritten {
+        /// How many.
+        operations: u64,
+        /// Why not.
+        reason: String,
+    },
+    /// The files are gone, with all that was reported durable.
+    #[error("the store was written and is not on the disk: {0}")]
+    Gone(String),
+    /// A bug.
+    #[error("the store's writer thread panicked, {0} operations were not written")]
+    Panicked(u64),
+}
+
 /// Why something could not be written; it is tried again.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WriteError {

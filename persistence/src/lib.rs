@@ -34,7 +34,7 @@ mod throttle;
 mod writer;
 
 pub use damage::Damage;
-pub use error::OpenStoreError;
+pub use error::{CloseStoreError, OpenStoreError};
 pub use operation::{Operation, PageReply, SessionId, StoredMessage};
 pub use recovery::{DelayedMessage, Recovered, RecoveredSession};
 pub use row::StoredSubscription;

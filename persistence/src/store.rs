@@ -8,7 +8,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::database::Database;
-use crate::{OpenStoreError, Operation, Recovered, SessionId, writer};
+use crate::error::WriteError;
+use crate::{CloseStoreError, OpenStoreError, Operation, Recovered, SessionId, writer};
 
 /// What "durable" means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,7 +67,7 @@ pub(crate) struct Shared {
     next_message: AtomicU64,
     next_session: AtomicU64,
     next_delayed: AtomicU64,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    writer: Mutex<Option<JoinHandle<Result<(), WriteError>>>>,
     file: PathBuf,
 }
 
@@ -240,16 +241,30 @@ impl Store {
         Poll::Pending
     }
 
-    /// Writes everything that was submitted and closes the database. Blocks until done.
-    pub fn close(&self) {
-        let Some(shared) = &self.shared else { return };
+    /// Writes everything that was submitted and closes the database. Blocks until done, which
+    /// does not wait for a disk that cannot be written. Only the first call has something to do.
+    ///
+    /// # Errors
+    /// Something is not on the disk that was submitted.
+    pub fn close(&self) -> Result<(), CloseStoreError> {
+        let Some(shared) = &self.shared else {
+            return Ok(());
+        };
         lock(&shared.submitted).closing = true;
         shared.arrived.notify_one();
-        let writer = lock(&shared.writer).take();
-        if let Some(writer) = writer
-            && writer.join().is_err()
-        {
-            tracing::error!("the store's writer thread panicked");
+        let Some(writer) = lock(&shared.writer).take() else {
+            return Ok(());
+        };
+        let end = writer.join();
+        let operations = lock(&shared.submitted).position - self.durable().0;
+        match end {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) if operations == 0 => Err(CloseStoreError::Gone(error.to_string())),
+            Ok(Err(error)) => Err(CloseStoreError::Unwritten {
+                operations,
+                reason: error.to_string(),
+            }),
+            Err(_) => Err(CloseStoreError::Panicked(operations)),
         }
     }
 }

@@ -19,7 +19,10 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// The longest such pause.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
-pub(crate) fn start(database: Database, shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
+pub(crate) fn start(
+    database: Database,
+    shared: Arc<Shared>,
+) -> io::Result<JoinHandle<Result<(), WriteError>>> {
     std::thread::Builder::new()
         .name("store".to_owned())
         .spawn(move || {
@@ -31,7 +34,7 @@ pub(crate) fn start(database: Database, shared: Arc<Shared>) -> io::Result<JoinH
                 last_sync: None,
                 unsynced: true,
             }
-            .run();
+            .run()
         })
 }
 
@@ -46,17 +49,12 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self) {
+    fn run(mut self) -> Result<(), WriteError> {
         while let Some((operations, position)) = self.shared.take(self.pause(), self.sync_due()) {
-            if let Err(error) = self.apply(operations) {
-                tracing::error!(%error, "the store is closed with operations that are not written");
-                return;
-            }
+            self.apply(operations)?;
             self.shared.advance(position);
         }
-        if let Err(error) = self.finish() {
-            tracing::error!(%error, "the store's files are gone");
-        }
+        self.finish()
     }
 
     /// Leaves the database as a restart will find it.

@@ -76,9 +76,9 @@ async fn serve(settings: Settings, while_stdin: bool) -> Result<(), String> {
         _ = interrupt.recv() => tracing::info!("stopping on SIGINT"),
         () = ended(parent) => tracing::info!("stopping because standard input ended"),
     }
-    daemon.stop().await;
+    let stopped = daemon.stop().await;
     tracing::info!("stopped");
-    Ok(())
+    stopped.map_err(|error| error.to_string())
 }
 
 fn input_pipe() -> io::Result<pipe::Receiver> {

@@ -131,7 +131,7 @@ fn what_a_member_leaves_behind_goes_to_the_others() {
         assert_eq!(inherited[..2], ["1", "2"]);
         exchange.detach(&heir.link, heir.owner, ENDING);
     }
-    store.close();
+    store.close().unwrap();
 }
 
 // Conforms: 5.0 [MQTT-4.8.2-5]

@@ -409,7 +409,7 @@ fn a_full_session_spills_to_the_store_and_gets_it_back_in_order() {
             0
         );
     }
-    store.close();
+    store.close().unwrap();
 }
 
 #[test]

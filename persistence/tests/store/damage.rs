@@ -42,7 +42,7 @@ impl Content {
             .iter()
             .map(|it| number(&it.message))
             .collect();
-        store.close();
+        store.close().unwrap();
         (content, recovered.damage)
     }
 
@@ -114,11 +114,11 @@ impl Victim {
         };
         store.submit(Operation::Subscribe(session, subscription));
         (1..=20).for_each(|number| add(&store, session, number));
-        store.close();
+        store.close().unwrap();
         let (store, _) = Store::open(directory.path(), synced()).unwrap();
         (21..=40).for_each(|number| add(&store, session, number));
         let folder = crash(directory.path());
-        store.close();
+        store.close().unwrap();
         let (content, damage) = Content::read(crash(folder.path()).path());
         assert_eq!(damage, None);
         assert_eq!(content.queue, (1..=40).collect::<Vec<_>>());
@@ -244,11 +244,11 @@ fn an_older_database_in_its_place_is_said() {
     let directory = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(directory.path(), synced()).unwrap();
     add(&store, SessionId(1), 1);
-    store.close();
+    store.close().unwrap();
     let backup = fs::read(directory.path().join(DATABASE)).unwrap();
     let (store, _) = Store::open(directory.path(), synced()).unwrap();
     add(&store, SessionId(1), 2);
-    store.close();
+    store.close().unwrap();
     let file = directory.path().join(DATABASE);
     fs::write(&file, backup).unwrap();
     let (content, damage) = Content::read(directory.path());
@@ -321,7 +321,7 @@ fn a_queue_that_cannot_be_read_does_not_hold_up_what_comes() {
     fs::write(&file, bytes).unwrap();
     let (_, complete) = page(&store, session, 1, 100);
     assert!(complete);
-    store.close();
+    store.close().unwrap();
 }
 
 #[test]
@@ -343,5 +343,5 @@ fn commits_are_synced_when_nothing_follows_them() {
         assert!(start.elapsed() < PATIENCE, "never synced");
         std::thread::sleep(Duration::from_millis(5));
     }
-    store.close();
+    store.close().unwrap();
 }

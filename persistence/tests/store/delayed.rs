@@ -23,7 +23,7 @@ fn delayed_messages_come_back_in_the_order_they_are_due() {
     assert_eq!(ids, [1, 2, 3, 4]);
     wait_durable(&store, store.submit(Operation::Undelay(99)));
     wait_durable(&store, store.submit(Operation::Undelay(3)));
-    store.close();
+    store.close().unwrap();
     let (store, recovered) = Store::open(directory.path(), Options::default()).unwrap();
     let found = recovered.delayed.iter().map(|it| {
         assert_eq!(it.message, message("t", it.due.as_millis() + it.id));
@@ -31,7 +31,7 @@ fn delayed_messages_come_back_in_the_order_they_are_due() {
     });
     assert_eq!(found.collect::<Vec<_>>(), [(10, 2), (10, 4), (30, 1)]);
     assert_eq!(store.next_delayed_id(), 5);
-    store.close();
+    store.close().unwrap();
 }
 
 #[test]
@@ -46,8 +46,8 @@ fn a_message_published_before_its_commit_is_not_written() {
     let after = log_length(directory.path());
     assert_eq!(after, before, "nothing was written");
     wait_durable(&store, store.submit(Operation::Undelay(1)));
-    store.close();
+    store.close().unwrap();
     let (store, recovered) = Store::open(directory.path(), Options::default()).unwrap();
     assert!(recovered.delayed.is_empty());
-    store.close();
+    store.close().unwrap();
 }

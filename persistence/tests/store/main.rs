@@ -20,8 +20,8 @@ use std::time::Duration;
 use mqtt::session::{Delivery, PageRequest};
 use mqtt::{Message, QoS, Timestamp, TopicFilter, TopicName};
 use persistence::{
-    Damage, Durability, OpenStoreError, Operation, Options, Position, SessionId, Store,
-    StoredMessage, StoredSubscription,
+    CloseStoreError, Damage, Durability, OpenStoreError, Operation, Options, Position, SessionId,
+    Store, StoredMessage, StoredSubscription,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -174,7 +174,7 @@ fn a_durable_session_comes_back_with_its_queue() {
     let topic = TopicName::new("r").unwrap();
     let last = store.submit(Operation::Retain(topic, Some(message("r", 1))));
     wait_durable(&store, last);
-    store.close();
+    store.close().unwrap();
 
     let (store, recovered) = Store::open(directory.path(), Options::default()).unwrap();
     assert_eq!(recovered.retained, [message("r", 1)]);
@@ -199,7 +199,7 @@ fn a_durable_session_comes_back_with_its_queue() {
     assert_eq!(first[0].subscription_ids, [7, 300_000]);
     let (rest, complete) = page(&store, session, 5, 3);
     assert_eq!((numbers(&rest), complete), (vec![5], true));
-    store.close();
+    store.close().unwrap();
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn a_page_sees_everything_that_was_submitted_before_it() {
         let (found, _) = page(&store, session, number, 10);
         assert_eq!(numbers(&found), [number]);
     }
-    store.close();
+    store.close().unwrap();
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn a_body_is_stored_once_and_goes_with_its_last_reference() {
     assert_eq!(numbers(&found), [1]);
     wait_durable(&store, store.submit(Operation::Dequeue(sessions[2], 1)));
     count(0);
-    store.close();
+    store.close().unwrap();
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn an_entry_acknowledged_before_its_commit_is_not_written() {
     wait_durable(&store, last);
     let after = log_length(directory.path());
     assert_eq!(after, before, "nothing was written");
-    store.close();
+    store.close().unwrap();
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn a_second_process_and_a_newer_file_are_refused() {
     let (store, _) = Store::open(directory.path(), Options::default()).unwrap();
     let second = Store::open(directory.path(), Options::default());
     assert!(matches!(second, Err(OpenStoreError::InUse(_))));
-    store.close();
+    store.close().unwrap();
     let file = directory.path().join("tidegate.db");
     let connection = rusqlite::Connection::open(&file).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
@@ -312,7 +312,7 @@ fn publishers_wait_when_too_much_is_pending() {
         .recv_timeout(PATIENCE)
         .expect("woken when there is room");
     assert_eq!(store.poll_room(&mut context), Poll::Ready(()));
-    store.close();
+    store.close().unwrap();
 }
 
 #[test]
@@ -325,13 +325,13 @@ fn what_a_session_without_a_record_spilled_is_gone_after_a_restart() {
     enqueue(&store, kept, 1, &shared);
     enqueue(&store, spilled, 1, &shared);
     enqueue(&store, spilled, 2, &own);
-    store.close();
+    store.close().unwrap();
     drop(store);
     let (store, recovered) = Store::open(directory.path(), Options::default()).unwrap();
     assert_eq!(recovered.sessions.len(), 1);
     assert!(page(&store, spilled, 1, 10).0.is_empty());
     assert_eq!(numbers(&page(&store, kept, 1, 10).0), [1]);
-    store.close();
+    store.close().unwrap();
 }
 
 #[test]
@@ -345,14 +345,14 @@ fn a_session_without_end_is_kept() {
         expires_at: Some(Timestamp::from_millis(u64::MAX)),
     });
     wait_durable(&store, position);
-    store.close();
+    store.close().unwrap();
     let (store, recovered) = Store::open(directory.path(), Options::default()).unwrap();
     let [session] = &recovered.sessions[..] else {
         panic!("{recovered:?}")
     };
     assert!(session.expiry_seconds > u64::MAX / 4);
     assert!(session.expires_at > Some(Timestamp::from_millis(u64::MAX / 4)));
-    store.close();
+    store.close().unwrap();
 }
 
 #[test]
@@ -367,11 +367,11 @@ fn a_session_may_begin_before_the_one_of_the_same_name_is_deleted() {
     enqueue(&store, new, 1, &second);
     wait_durable(&store, enqueue(&store, old, 2, &second));
     wait_durable(&store, store.submit(Operation::DeleteSession(old)));
-    store.close();
+    store.close().unwrap();
     let (store, recovered) = Store::open(directory.path(), Options::default()).unwrap();
     let found: Vec<_> = recovered.sessions.iter().map(|it| it.id).collect();
     assert_eq!(found, [new]);
     assert_eq!(numbers(&page(&store, new, 1, 10).0), [2]);
     assert!(page(&store, old, 1, 10).0.is_empty());
-    store.close();
+    store.close().unwrap();
 }

@@ -40,8 +40,8 @@ fn a_file_of_version_1_is_opened_with_its_content() {
         message: message("t", 4),
     });
     wait_durable(&store, delayed);
-    store.close();
+    store.close().unwrap();
     let (store, recovered) = Store::open(directory.path(), Options::default()).unwrap();
     assert_eq!((recovered.sessions.len(), recovered.delayed.len()), (1, 1));
-    store.close();
+    store.close().unwrap();
 }

@@ -38,16 +38,16 @@ fn all_that_a_crash_leaves_to_a_connected_client_may_have_been_sent() {
     let (store, _) = Store::open(directory.path(), Options::default()).unwrap();
     let session = connected(&store, 5);
     let left = crash(directory.path());
-    store.close();
+    store.close().unwrap();
     let (store, sent, next) = open(left.path());
     assert_eq!((sent, next), (5, 6));
     // What comes while the client is away was not sent, whatever happens then.
     fill(&store, session, 6..=8);
     let left = crash(left.path());
-    store.close();
+    store.close().unwrap();
     let (store, sent, next) = open(left.path());
     assert_eq!((sent, next), (5, 9));
-    store.close();
+    store.close().unwrap();
 }
 
 #[test]
@@ -60,14 +60,14 @@ fn a_connection_that_ended_says_how_far_it_came() {
     let left = crash(directory.path());
     let (second, sent, next) = open(left.path());
     assert_eq!((sent, next), (3, 8));
-    second.close();
+    second.close().unwrap();
     // The next connection may send everything.
     wait_durable(&store, put_session_until(&store, session, "c", None));
     let left = crash(directory.path());
-    store.close();
+    store.close().unwrap();
     let (second, sent, next) = open(left.path());
     assert_eq!((sent, next), (7, 8));
-    second.close();
+    second.close().unwrap();
 }
 
 #[test]
@@ -79,13 +79,13 @@ fn what_was_sent_and_acknowledged_does_not_count() {
         store.submit(Operation::Dequeue(session, sequence));
     }
     leave(&store, session, 5);
-    store.close();
+    store.close().unwrap();
     // Sequences begin again, and so must what is known of them.
     let (store, sent, next) = open(directory.path());
     assert_eq!((sent, next), (0, 1));
     fill(&store, session, 1..=3);
-    store.close();
+    store.close().unwrap();
     let (store, sent, next) = open(directory.path());
     assert_eq!((sent, next), (0, 4));
-    store.close();
+    store.close().unwrap();
 }

@@ -54,7 +54,7 @@ impl Opened {
     fn assert_kept(self) {
         let left = crash(&self.data());
         assert_content(left.path(), self.session, self.sequence);
-        self.store.close();
+        self.store.close().unwrap();
         assert_content(&self.data(), self.session, self.sequence);
     }
 
@@ -76,7 +76,16 @@ fn assert_content(directory: &Path, session: SessionId, last: u64) {
     let (found, complete) = page(&store, session, 1, 1_000);
     assert_eq!(numbers(&found), (1..=last).collect::<Vec<_>>());
     assert!(complete);
-    store.close();
+    store.close().unwrap();
+}
+
+/// Closes the store, which says that this many operations are not written.
+#[track_caller]
+fn assert_unwritten(store: &Store, expected: u64) {
+    match store.close() {
+        Err(CloseStoreError::Unwritten { operations, .. }) => assert_eq!(operations, expected),
+        closed => panic!("{closed:?}"),
+    }
 }
 
 #[test]
@@ -127,7 +136,7 @@ fn what_runs_goes_on_when_its_files_are_written_anew() {
     let left = crash(&opened.data());
     let (second, recovered) = Store::open(left.path(), Options::default()).unwrap();
     assert_eq!(recovered.sessions[0].sent_sequence, opened.sequence);
-    second.close();
+    second.close().unwrap();
     opened.assert_kept();
 }
 
@@ -169,7 +178,7 @@ fn what_replaces_the_database_is_kept_beside_it() {
 fn another_database_does_not_take_the_place() {
     let mut other = Opened::new();
     other.add();
-    other.store.close();
+    other.store.close().unwrap();
     let mut opened = Opened::new();
     fs::rename(other.file(""), opened.file("")).unwrap();
     opened.add();
@@ -199,15 +208,28 @@ fn nothing_is_durable_in_vain_when_the_store_is_closed() {
     fs::remove_dir_all(opened.data()).unwrap();
     fs::write(opened.data(), "in the way").unwrap();
     opened.submit();
-    opened.store.close();
+    opened.submit();
+    assert_unwritten(&opened.store, 2);
     assert_eq!(opened.store.durable(), before);
+}
+
+#[test]
+fn what_is_gone_when_the_store_is_closed_is_said() {
+    let opened = Opened::new();
+    fs::remove_dir_all(opened.data()).unwrap();
+    fs::write(opened.data(), "in the way").unwrap();
+    let closed = opened.store.close();
+    assert!(
+        matches!(closed, Err(CloseStoreError::Gone(_))),
+        "{closed:?}"
+    );
 }
 
 #[test]
 fn what_is_deleted_while_nothing_is_written_is_there_when_the_store_is_closed() {
     let opened = Opened::new();
     fs::remove_dir_all(opened.data()).unwrap();
-    opened.store.close();
+    opened.store.close().unwrap();
     assert_content(&opened.data(), opened.session, 1);
 }
 
@@ -219,7 +241,7 @@ fn nothing_is_durable_after_the_files_were_truncated() {
         let file = fs::OpenOptions::new().write(true).open(opened.file(suffix));
         file.unwrap().set_len(0).unwrap();
         opened.submit();
-        opened.store.close();
+        assert_unwritten(&opened.store, 1);
         assert_eq!(opened.store.durable(), before, "{suffix}");
         assert!(opened.names().iter().all(|it| !it.contains("damaged")));
     }
