@@ -1,7 +1,7 @@
 //! The handle that the rest of the daemon holds: submit, wait, close.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
@@ -63,6 +63,7 @@ pub(crate) struct Shared {
     /// Wakes the writer.
     arrived: Condvar,
     durable: AtomicU64,
+    failing: AtomicBool,
     waiters: Mutex<Waiters>,
     next_message: AtomicU64,
     next_session: AtomicU64,
@@ -113,6 +114,7 @@ impl Store {
             submitted: Mutex::default(),
             arrived: Condvar::new(),
             durable: AtomicU64::new(0),
+            failing: AtomicBool::new(false),
             waiters: Mutex::default(),
             next_message: AtomicU64::new(last.message + 1),
             next_session: AtomicU64::new(last.session + 1),
@@ -206,6 +208,13 @@ impl Store {
                 .as_ref()
                 .map_or(u64::MAX, |it| it.durable.load(Ordering::Acquire)),
         )
+    }
+
+    /// True while the database cannot be written: nothing becomes durable until it can.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        let shared = self.shared.as_ref();
+        shared.is_some_and(|it| it.failing.load(Ordering::Relaxed))
     }
 
     /// Ready once everything up to `position` is durable.
@@ -316,6 +325,15 @@ impl Shared {
     }
 
     /// Everything up to `position` is durable: tells those who wait for it.
+    /// The database cannot be written, or can again. Who waits looks what that means for it.
+    pub(crate) fn set_failing(&self, failing: bool) {
+        if self.failing.swap(failing, Ordering::Relaxed) != failing {
+            // They go on waiting.
+            let waiting = lock(&self.waiters).durable.clone();
+            waiting.into_iter().for_each(|(_, waker)| waker.wake());
+        }
+    }
+
     pub(crate) fn advance(&self, position: u64) {
         self.durable.store(position, Ordering::Release);
         let mut waiters = lock(&self.waiters);

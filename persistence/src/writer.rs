@@ -115,6 +115,7 @@ impl Writer {
         let mut was_said = false;
         let mut is_last = false;
         while let Err(error) = attempt(self) {
+            self.shared.set_failing(true);
             if is_last {
                 return Err(error);
             }
@@ -125,6 +126,7 @@ impl Writer {
             is_last = self.shared.wait_closing(pause);
             pause = RETRY_PAUSE_MAX.min(pause * 2);
         }
+        self.shared.set_failing(false);
         if was_said {
             tracing::info!("the store can be written again");
         }

@@ -81,6 +81,11 @@ fn a_store_without_a_directory_acknowledges_nothing_and_goes_on() {
     live.subscribe("live", 0).unwrap();
     live.send(&packet(0x30, b"\0\x04live\0hello")).unwrap();
     assert_eq!(live.receive_publish().unwrap().payload, b"hello");
+    // Neither are deliveries held up that cannot be noted as sent.
+    let resumed = WireClient::connect(daemon.port(), Version::V5, "reader", Kept::Session);
+    let (mut reader, _) = resumed.unwrap();
+    assert_eq!(reader.receive_publish().unwrap().number(), Some(1));
+    drop(reader);
     // PINGRESP comes, and before it no PUBACK.
     publisher.send(&[0xc0, 0]).unwrap();
     publisher.expect(0xd0).unwrap();

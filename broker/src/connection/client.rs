@@ -243,7 +243,10 @@ impl Client {
     /// Encodes deliveries while there is room; true if there may be more, also for want of room.
     pub(super) fn fill(&mut self, context: &mut Context<'_>) -> bool {
         let store = &self.exchange.store;
-        if store.durable() < self.resumed && store.poll_durable(self.resumed, context).is_pending()
+        // Where nothing can be stored, a delivery is worth more than its DUP flag.
+        if store.durable() < self.resumed
+            && !store.is_failing()
+            && store.poll_durable(self.resumed, context).is_pending()
         {
             return false;
         }
