@@ -138,6 +138,7 @@ fn a_holder_that_is_away_keeps_it_also_across_sigkill() {
     }
 }
 
+// Conforms: 5.0 [MQTT-4.1.0-2]
 #[test]
 fn the_end_of_a_session_that_is_away_frees_it() {
     let daemon = Daemon::start(ON);

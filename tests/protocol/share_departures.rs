@@ -1,10 +1,5 @@
 //! Shared Subscriptions whose members die, are away, do not read, come and go (§4.8.2).
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "these are tests, also outside their functions"
-)]
-
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -138,7 +133,7 @@ fn a_qos_2_delivery_is_completed_with_the_client_that_comes_back() {
     }
 }
 
-// Conforms: 5.0 [MQTT-4.1.0-2] [MQTT-4.5.0-1]; 3.1.1 [MQTT-3.1.2-5] [MQTT-4.5.0-1]
+// Conforms: 5.0 [MQTT-3.1.2-23]; 3.1.1 [MQTT-3.1.2-5]
 #[test]
 fn members_that_are_away_get_only_what_nobody_else_can_take() {
     let daemon = Daemon::start("");
@@ -165,6 +160,7 @@ fn members_that_are_away_get_only_what_nobody_else_can_take() {
     }
 }
 
+// Conforms: 5.0 [MQTT-4.1.0-2]
 #[test]
 fn what_waits_for_a_member_goes_to_another_when_its_session_expires() {
     let daemon = Daemon::start("");
@@ -250,7 +246,7 @@ fn come_and_go(
     })
 }
 
-// Conforms: 5.0 [MQTT-4.5.0-1]; 3.1.1 [MQTT-4.5.0-1]
+// Conforms: 5.0 [MQTT-4.5.0-1]
 #[test]
 fn nothing_is_lost_while_members_come_and_go() {
     const MESSAGES: u64 = 10_000;
@@ -308,7 +304,7 @@ fn nothing_is_lost_while_members_come_and_go() {
     });
 }
 
-// Conforms: 5.0 [MQTT-4.1.0-2]; 3.1.1 [MQTT-3.1.2-4] [MQTT-4.1.0-1]
+// Conforms: 5.0 [MQTT-3.1.2-23]; 3.1.1 [MQTT-3.1.2-4] [MQTT-4.1.0-1]
 #[test]
 fn groups_survive_sigkill() {
     let mut daemon = Daemon::start("");

@@ -21,7 +21,7 @@ fn payloads(messages: Vec<Message>) -> Vec<String> {
     messages.into_iter().map(|it| it.payload).collect()
 }
 
-// Conforms: 5.0 [MQTT-4.5.0-1] [MQTT-4.8.2-1]; 3.1.1 [MQTT-4.5.0-1]
+// Conforms: 5.0 [MQTT-4.8.2-1]
 #[test]
 fn each_message_goes_to_exactly_one_member() {
     let daemon = Daemon::start("");
@@ -205,7 +205,6 @@ fn a_member_counts_once_and_leaves_with_unsubscribe() {
     }
 }
 
-// Conforms: 5.0 [MQTT-4.5.0-1]; 3.1.1 [MQTT-4.5.0-1]
 #[test]
 fn clients_of_all_versions_are_in_one_group() {
     let daemon = Daemon::start("");

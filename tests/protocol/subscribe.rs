@@ -2,7 +2,7 @@
 
 use tests::daemon::Daemon;
 use tests::strict::StrictClient;
-use tests::subscription::{string, subscribe};
+use tests::subscription::{string, subscribe, unsubscribe};
 use tests::wire::{Version, packet};
 
 /// A User Property `a` = `b`.
@@ -198,6 +198,28 @@ fn a_reason_string_comes_if_it_is_wanted_and_fits() {
     let mut client = StrictClient::start_with(daemon.port(), "small", b"\x27\0\0\0\x14");
     client.send(&subscribed);
     client.expect_bytes(bare);
+}
+
+// Conforms: 5.0 [MQTT-3.1.2-24]
+#[test]
+fn no_answer_is_larger_than_the_client_accepts() {
+    let daemon = Daemon::start("");
+    // A Maximum Packet Size of 20 bytes: five and one for each filter.
+    let start = || StrictClient::start_with(daemon.port(), "c", b"\x27\0\0\0\x14");
+    let filters = [("a", 1); 16];
+    let mut client = start();
+    assert_eq!(client.subscribe_all(&filters[..15]), [1; 15]);
+    let unsuback = client.unsubscribe(&["a"; 15]);
+    assert_eq!((unsuback[0], &unsuback[1..]), (0, &[0x11; 14][..]));
+    let too_many = [
+        subscribe(Version::V5, 9, &[], &filters),
+        unsubscribe(Version::V5, 9, &[], &["a"; 16]),
+    ];
+    for bytes in too_many {
+        let mut client = start();
+        client.send(&bytes);
+        client.expect_closed(0x95);
+    }
 }
 
 // Conforms: 5.0 [MQTT-3.8.4-3] [MQTT-3.8.4-5]; 3.1.1 [MQTT-3.8.4-3] [MQTT-3.8.4-4]

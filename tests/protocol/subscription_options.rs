@@ -196,3 +196,30 @@ fn a_subscription_of_a_resumed_session_is_not_new() {
         assert_eq!(client.drain().len(), with_known);
     }
 }
+
+// Conforms: bridge [BRIDGE-2] [BRIDGE-3]
+#[test]
+fn a_bridge_sees_the_retain_flag_and_nothing_of_its_own() {
+    let daemon = Daemon::start("");
+    let connects: [(Version, &[u8]); 2] = [
+        (Version::V31, b"\x10\x0f\0\x06MQIsdp\x83\x02\0\x3c\0\x01b"),
+        (Version::V311, b"\x10\x0d\0\x04MQTT\x84\x02\0\x3c\0\x01b"),
+    ];
+    for (version, bytes) in connects {
+        let mut other = StrictClient::start(daemon.port(), version, "other");
+        let mut bridge = StrictClient::open(daemon.port(), version);
+        bridge.send(bytes);
+        assert_eq!(bridge.answer(0x20).body, [0, 0]);
+        bridge.subscribe_all(&[("t/#", 1), ("$share/g/s", 1)]);
+        other.retain("t/x", "retained", 1);
+        assert!(bridge.message().is_retained);
+        other.publish("t/x", "not retained", 1);
+        assert!(!bridge.message().is_retained);
+        bridge.publish("t/x", "own", 1);
+        bridge.retain("t/x", "", 1);
+        bridge.expect_silence();
+        // There is no No Local for a group (5.0 [MQTT-3.8.3-4]).
+        bridge.publish("s", "own", 1);
+        assert_eq!(payloads(bridge.drain()), ["own"]);
+    }
+}

@@ -9,8 +9,8 @@ fn resume(daemon: &Daemon, version: Version) -> StrictClient {
     client
 }
 
-// Conforms: 5.0 [MQTT-3.8.4-1] [MQTT-3.8.4-3] [MQTT-4.1.0-2]
-// Conforms: 3.1.1 [MQTT-3.1.2-4] [MQTT-3.8.4-1] [MQTT-3.8.4-3] [MQTT-4.1.0-1]; 3.1 [MQTT31-13]
+// Conforms: 5.0 [MQTT-3.1.2-23] [MQTT-3.8.4-3]
+// Conforms: 3.1.1 [MQTT-3.1.2-4] [MQTT-3.8.4-3] [MQTT-4.1.0-1]; 3.1 [MQTT31-13]
 #[test]
 fn what_is_granted_survives_sigkill() {
     let mut daemon = Daemon::start("");
@@ -40,7 +40,7 @@ fn what_is_granted_survives_sigkill() {
     }
 }
 
-// Conforms: 5.0 [MQTT-3.3.1-10] [MQTT-3.3.1-13] [MQTT-3.3.4-3] [MQTT-3.8.3-3] [MQTT-4.1.0-2]
+// Conforms: 5.0 [MQTT-3.1.2-23] [MQTT-3.3.1-10] [MQTT-3.3.1-13] [MQTT-3.3.4-3] [MQTT-3.8.3-3]
 #[test]
 fn options_and_identifiers_survive_sigkill() {
     let mut daemon = Daemon::start("");
@@ -76,7 +76,7 @@ fn options_and_identifiers_survive_sigkill() {
     client.expect_silence();
 }
 
-// Conforms: 5.0 [MQTT-3.3.4-2] [MQTT-3.3.4-3] [MQTT-3.3.4-4] [MQTT-4.1.0-2]
+// Conforms: 5.0 [MQTT-3.1.2-23] [MQTT-3.3.4-2] [MQTT-3.3.4-3] [MQTT-3.3.4-4]
 #[test]
 fn deliveries_keep_their_identifiers_over_sigkill() {
     let mut daemon = Daemon::start("");
