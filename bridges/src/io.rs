@@ -1,4 +1,4 @@
-//! The connection to the hub: the only file that knows the MQTT client library.
+//! The connection to the hub, over the MQTT client library.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use mqtt::{QoS, TopicFilter};
 use rumqttc::mqttbytes::v5::RetainForwardRule;
 use rumqttc::{
     AckMode, AsyncClient, Broker, ClientError, ConnectionError, Event, EventLoop, MqttOptions,
-    Packet, PersistedAckMode, PersistedSession, Publish, PublishNotice, PublishNoticeError,
-    PublishOptions, PublishProperties, SessionStore, SessionStoreError, SessionStoreKey,
-    SubscribeFilter, SubscribeReasonCode,
+    Packet, PersistedAckMode, Publish, PublishNotice, PublishNoticeError, PublishOptions,
+    PublishProperties, SubscribeFilter, SubscribeReasonCode,
 };
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
 use crate::config::Config;
+use crate::resumption::NothingUnacknowledged;
 use crate::translation::{Forwarded, Received, properties};
 
 /// Requests that wait inside the client library.
@@ -247,9 +247,11 @@ fn options(name: &str, config: &Config) -> Result<MqttOptions, HubError> {
         .set_keep_alive(seconds)
         .set_clean_start(config.clean_start)
         .set_session_expiry_interval(Some(expiry))
+        // What is unacknowledged waits in the outbox and is sent anew.
         .set_session_store(NothingUnacknowledged {
-            inflight_max: config.max_inflight,
-            expiry,
+            session_expiry: expiry,
+            ack_mode: PersistedAckMode::Manual,
+            inflight_max: Some(config.max_inflight),
         })
         .set_ack_mode(AckMode::Manual)
         .set_receive_maximum(Some(config.max_inflight))
@@ -261,51 +263,6 @@ fn options(name: &str, config: &Config) -> Result<MqttOptions, HubError> {
         options.set_credentials(username.clone(), password);
     }
     Ok(options)
-}
-
-/// Tells the library, which refuses to go on with a session of the hub's that it knows nothing
-/// of, that nothing of it is unacknowledged here: what is, waits in the outbox and is sent anew.
-#[derive(Debug)]
-struct NothingUnacknowledged {
-    inflight_max: u16,
-    expiry: u32,
-}
-
-/// What the library calls a store future; it does not export the name.
-type SessionStoreFuture<'a, T> =
-    Pin<Box<dyn Future<Output = Result<T, SessionStoreError>> + Send + 'a>>;
-
-impl SessionStore for NothingUnacknowledged {
-    fn load<'a>(
-        &'a self,
-        key: &'a SessionStoreKey,
-    ) -> SessionStoreFuture<'a, Option<PersistedSession>> {
-        let session = PersistedSession {
-            format_version: 1,
-            client_id: key.client_id().to_owned(),
-            clean_start: false,
-            session_expiry_interval: Some(self.expiry),
-            outgoing_inflight_upper_limit: Some(self.inflight_max),
-            ack_mode: PersistedAckMode::Manual,
-            last_pkid: 0,
-            last_puback: 0,
-            replay: Vec::new(),
-            incoming_qos2: Vec::new(),
-        };
-        Box::pin(async move { Ok(Some(session)) })
-    }
-
-    fn save<'a>(
-        &'a self,
-        _: &'a SessionStoreKey,
-        _: &'a PersistedSession,
-    ) -> SessionStoreFuture<'a, ()> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn clear<'a>(&'a self, _: &'a SessionStoreKey) -> SessionStoreFuture<'a, ()> {
-        Box::pin(async { Ok(()) })
-    }
 }
 
 /// The host's name, which makes the Client Identifier at the hub unique among gateways.

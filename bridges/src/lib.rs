@@ -20,7 +20,9 @@
 mod config;
 mod gateway;
 mod io;
+mod resumption;
 mod translation;
 
 pub use config::{Config, Forward, Subscription};
 pub use gateway::Bridge;
+pub use resumption::NothingUnacknowledged;

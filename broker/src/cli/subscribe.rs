@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
+use bridges::NothingUnacknowledged;
 use clap::{ArgAction, Args};
 use mqtt::TopicFilter;
-use rumqttc::{AsyncClient, Event, EventLoop, Packet, SubscribeReasonCode};
+use rumqttc::{AsyncClient, Event, EventLoop, Packet, PersistedAckMode, SubscribeReasonCode};
 
 use super::broker_client::{Target, block_on, library_qos, parse_qos};
 use crate::terminal::Terminal;
@@ -46,8 +47,11 @@ async fn conversation(subscribe: &Subscribe) -> Result<(), String> {
     let (client, events) = subscribe.target.client(|options| {
         options.set_clean_start(subscribe.session_expiry == 0);
         options.set_session_expiry_interval(Some(subscribe.session_expiry));
-        let policy = rumqttc::BrokerSessionResumePolicy::AllowBrokerOnly;
-        options.set_broker_session_resume_policy(policy);
+        options.set_session_store(NothingUnacknowledged {
+            session_expiry: subscribe.session_expiry,
+            ack_mode: PersistedAckMode::Automatic,
+            inflight_max: None,
+        });
     })?;
     let ended = tokio::select! {
         ended = subscribe.print(&client, events) => ended,

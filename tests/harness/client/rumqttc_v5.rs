@@ -1,14 +1,13 @@
 //! rumqttc for MQTT 5.
 
 use std::ops::ControlFlow;
-use std::pin::Pin;
 use std::sync::mpsc::SyncSender;
 
+use bridges::NothingUnacknowledged;
 use rumqttc::{
     AsyncClient, Broker, ConnectionError, Event as Polled, EventLoop, LastWill, LastWillProperties,
-    MqttOptions, Outgoing, Packet, PersistedAckMode, PersistedSession, PublishOptions,
-    PublishProperties, RetainForwardRule, SessionStore, SessionStoreError, SessionStoreKey,
-    StateError, SubscribeFilter, SubscribeProperties, SubscribeReasonCode,
+    MqttOptions, Outgoing, Packet, PersistedAckMode, PublishOptions, PublishProperties,
+    RetainForwardRule, StateError, SubscribeFilter, SubscribeProperties, SubscribeReasonCode,
 };
 use tokio::sync::oneshot;
 
@@ -17,47 +16,6 @@ use super::{Command, Connect, Driver, Event, Message, Payload, Properties, Subsc
 
 /// Seconds.
 const SESSION_EXPIRY: u32 = 3_600;
-
-/// Without a store the library sends nothing that is acknowledged into a session that it resumes.
-#[derive(Debug)]
-struct NothingUnacknowledged;
-
-/// What the library calls a store future; it does not export the name.
-type SessionStoreFuture<'a, T> =
-    Pin<Box<dyn Future<Output = Result<T, SessionStoreError>> + Send + 'a>>;
-
-impl SessionStore for NothingUnacknowledged {
-    fn load<'a>(
-        &'a self,
-        key: &'a SessionStoreKey,
-    ) -> SessionStoreFuture<'a, Option<PersistedSession>> {
-        let session = PersistedSession {
-            format_version: 1,
-            client_id: key.client_id().to_owned(),
-            clean_start: false,
-            session_expiry_interval: Some(SESSION_EXPIRY),
-            outgoing_inflight_upper_limit: None,
-            ack_mode: PersistedAckMode::Automatic,
-            last_pkid: 0,
-            last_puback: 0,
-            replay: Vec::new(),
-            incoming_qos2: Vec::new(),
-        };
-        Box::pin(async { Ok(Some(session)) })
-    }
-
-    fn save<'a>(
-        &'a self,
-        _: &'a SessionStoreKey,
-        _: &'a PersistedSession,
-    ) -> SessionStoreFuture<'a, ()> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn clear<'a>(&'a self, _: &'a SessionStoreKey) -> SessionStoreFuture<'a, ()> {
-        Box::pin(async { Ok(()) })
-    }
-}
 
 struct Connection {
     client: AsyncClient,
@@ -113,7 +71,11 @@ fn options(connect: &Connect) -> MqttOptions {
     options
         .set_clean_start(connect.clean)
         .set_session_expiry_interval((!connect.clean).then_some(SESSION_EXPIRY))
-        .set_session_store(NothingUnacknowledged)
+        .set_session_store(NothingUnacknowledged {
+            session_expiry: SESSION_EXPIRY,
+            ack_mode: PersistedAckMode::Automatic,
+            inflight_max: None,
+        })
         .set_topic_alias_max(Some(10))
         .set_unlimited_incoming_packet_size();
     if let Some(will) = &connect.will {
