@@ -140,11 +140,12 @@ impl Client {
         Ok(())
     }
 
-    /// Submits an operation of this session, if it is durable.
+    /// Submits an operation of this session, if it is durable and has not ended.
     fn remember(&self, operation: impl FnOnce(persistence::SessionId) -> Operation) -> Position {
-        self.link
-            .durable()
-            .map_or(Position(0), |it| self.exchange.store.submit(operation(it)))
+        // Under the lock: a session that ends is taken out of the store after this.
+        let state = self.link.lock();
+        let session = self.link.durable().filter(|_| !state.ended);
+        session.map_or(Position(0), |it| self.exchange.store.submit(operation(it)))
     }
 
     fn publish(&mut self, incoming: IncomingPublish<'_>) {

@@ -50,7 +50,7 @@ impl Exchange {
                 after: None,
             });
         }
-        drop(state);
+        // Under the lock: a session that ends is taken out of the store after this.
         let stored = link.durable().map(|session| {
             let subscription = StoredSubscription {
                 filter,
@@ -60,6 +60,7 @@ impl Exchange {
             self.store
                 .submit(Operation::Subscribe(session, subscription))
         });
+        drop(state);
         Some(stored.unwrap_or(Position(0)))
     }
 
