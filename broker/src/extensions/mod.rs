@@ -36,7 +36,8 @@ pub(crate) struct Who<'a> {
     pub(crate) user_name: Option<&'a str>,
 }
 
-/// The names that templates know for a client.
+/// The names that templates know for a client. A name that is more or less than one level of a
+/// topic counts as none.
 pub(crate) const WHO_NAMES: [&str; 2] = ["clientid", "username"];
 
 impl Values for Who<'_> {
@@ -46,6 +47,8 @@ impl Values for Who<'_> {
             "username" => self.user_name,
             _ => None,
         };
+        // A client names itself, and must not reach others' topics by its name.
+        let value = value.filter(|it| !it.is_empty() && !it.contains(['/', '+', '#']));
         out.push_str(value.unwrap_or_default());
         value.is_some()
     }

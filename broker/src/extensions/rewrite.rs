@@ -126,6 +126,13 @@ mod tests {
             ..who
         };
         assert_eq!(rewrites.topic("x/1/2", known).as_deref(), Some("u/2"));
+        for name in ["a/b", "+", "#", ""] {
+            let wide = Who {
+                user_name: Some(name),
+                ..who
+            };
+            assert_eq!(rewrites.topic("x/1/2", wide), None, "{name}");
+        }
         let table = [
             ("old/+/#", Some("new/#/+")),
             ("$share/g/me/+", Some("$share/g/of/c/+")),
