@@ -289,8 +289,9 @@ impl Exchange {
             first: recovered.first_sequence,
             next: recovered.next_sequence,
             sent: recovered.sent_sequence,
+            released: recovered.released,
         };
-        let mut session = Session::recovered(self.bounds.queue, stored);
+        let mut session = Session::recovered(self.bounds.queue, &stored);
         session.inbound = Inbound::recovered(recovered.received);
         let expiry = Duration::from_secs(recovered.expiry_seconds);
         let link = Link::new(

@@ -24,6 +24,8 @@ pub(crate) struct Batch {
     sessions: Vec<Operation>,
     enqueued: BTreeMap<(SessionId, u64), Entry>,
     dequeued: BTreeSet<(SessionId, u64)>,
+    /// Entries of QoS 2 between PUBREC and PUBCOMP.
+    released: BTreeSet<(SessionId, u64)>,
     retained: BTreeMap<TopicName, Option<Arc<Message>>>,
     /// QoS 2 identifiers: true if received, false if released.
     inbound: BTreeMap<(SessionId, u16), bool>,
@@ -60,6 +62,7 @@ impl Batch {
             | Operation::Sent(..) => self.sessions.push(operation),
             Operation::DeleteSession(session) => {
                 self.enqueued.retain(|(owner, _), _| *owner != session);
+                self.released.retain(|(owner, _)| *owner != session);
                 self.inbound.retain(|(owner, _), _| *owner != session);
                 self.sessions.push(operation);
             }
@@ -79,7 +82,14 @@ impl Batch {
                 };
                 self.enqueued.insert((session, sequence), entry);
             }
+            Operation::Pubrec(session, sequence) => {
+                if self.enqueued.remove(&(session, sequence)).is_none() {
+                    self.dequeued.insert((session, sequence));
+                }
+                self.released.insert((session, sequence));
+            }
             Operation::Dequeue(session, sequence) => {
+                self.released.remove(&(session, sequence));
                 if self.enqueued.remove(&(session, sequence)).is_none() {
                     self.dequeued.insert((session, sequence));
                 }
@@ -116,6 +126,7 @@ impl Batch {
         self.sessions.is_empty()
             && self.enqueued.is_empty()
             && self.dequeued.is_empty()
+            && self.released.is_empty()
             && self.retained.is_empty()
             && self.inbound.is_empty()
             && self.delayed.is_empty()
@@ -164,13 +175,22 @@ impl Batch {
                 .or_insert((0, Some(&entry.stored.message)));
             change.0 += 1;
         }
+        let mut forget = connection
+            .prepare_cached("DELETE FROM outbound WHERE session_id = ?1 AND sequence = ?2")?;
         let mut delete = connection.prepare_cached(
             "DELETE FROM queue WHERE session_id = ?1 AND sequence = ?2 RETURNING message_id",
         )?;
         for (session, sequence) in &self.dequeued {
             if let Some(id) = query_u64(&mut delete, params![session.0, sequence])? {
                 changes.entry(id).or_insert((0, None)).0 -= 1;
+            } else {
+                forget.execute(params![session.0, sequence])?;
             }
+        }
+        let mut remember =
+            connection.prepare_cached("INSERT OR IGNORE INTO outbound VALUES(?1, ?2)")?;
+        for (session, sequence) in &self.released {
+            remember.execute(params![session.0, sequence])?;
         }
         changes
             .iter()
@@ -334,6 +354,7 @@ fn apply_session(connection: &Connection, operation: &Operation) -> Result<(), E
             update.execute(params![session.0, row::integer(*sequence)])?;
         }
         Operation::Enqueue { .. }
+        | Operation::Pubrec(..)
         | Operation::Dequeue(..)
         | Operation::Retain(..)
         | Operation::Receive(..)
@@ -355,6 +376,7 @@ pub(crate) fn delete_session(connection: &Connection, session: SessionId) -> Res
         "DELETE FROM queue WHERE session_id = ?1",
         "DELETE FROM subscription WHERE session_id = ?1",
         "DELETE FROM inbound WHERE session_id = ?1",
+        "DELETE FROM outbound WHERE session_id = ?1",
         "DELETE FROM session WHERE id = ?1",
     ] {
         connection.prepare_cached(sql)?.execute([session.0])?;

@@ -58,6 +58,10 @@ pub enum Operation {
         /// The Subscription Identifiers of the delivery.
         subscription_ids: Vec<u32>,
     },
+    /// The session's client has this entry of QoS 2, so its message is not needed any more; the
+    /// entry is released with PUBREL when this is durable, and remembered until
+    /// [`Operation::Dequeue`].
+    Pubrec(SessionId, u64),
     /// A queue entry is done with.
     Dequeue(SessionId, u64),
     /// A topic's retained message is set, or removed.
@@ -97,6 +101,7 @@ impl Operation {
             | Self::DeleteSession(_)
             | Self::Subscribe(..)
             | Self::Unsubscribe(..)
+            | Self::Pubrec(..)
             | Self::Dequeue(..)
             | Self::Retain(_, None)
             | Self::Receive(..)
@@ -117,6 +122,7 @@ impl fmt::Debug for Operation {
             Self::Subscribe(..) => "Subscribe",
             Self::Unsubscribe(..) => "Unsubscribe",
             Self::Enqueue { .. } => "Enqueue",
+            Self::Pubrec(..) => "Pubrec",
             Self::Dequeue(..) => "Dequeue",
             Self::Retain(..) => "Retain",
             Self::Receive(..) => "Receive",

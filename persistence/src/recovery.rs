@@ -72,6 +72,9 @@ pub struct RecoveredSession {
     pub sent_sequence: u64,
     /// QoS 2 identifiers that its client has not released.
     pub received: Vec<u16>,
+    /// The sequences of QoS 2 entries that its client has and that are not released to the end,
+    /// in their order.
+    pub released: Vec<u64>,
 }
 
 /// Reads everything but the queues.
@@ -87,6 +90,7 @@ pub(crate) fn recover(connection: &mut Connection) -> Result<(Recovered, Numbers
     subscriptions(connection, &mut sessions)?;
     queues(connection, &mut sessions)?;
     inbound(connection, &mut sessions)?;
+    outbound(connection, &mut sessions)?;
     for session in sessions.values_mut() {
         // As it is written down, or would have been.
         session.sent_sequence = session.sent_sequence.min(session.next_sequence - 1);
@@ -126,7 +130,8 @@ fn delete_orphans(connection: &Connection) -> Result<(), Error> {
     }
     connection.execute_batch(
         "DELETE FROM subscription WHERE session_id NOT IN (SELECT id FROM session);
-         DELETE FROM inbound WHERE session_id NOT IN (SELECT id FROM session);",
+         DELETE FROM inbound WHERE session_id NOT IN (SELECT id FROM session);
+         DELETE FROM outbound WHERE session_id NOT IN (SELECT id FROM session);",
     )
 }
 
@@ -164,6 +169,7 @@ fn sessions(connection: &Connection) -> Result<Sessions, Error> {
             next_sequence: 1,
             sent_sequence: row.get::<_, Option<u64>>(4)?.unwrap_or(u64::MAX),
             received: Vec::new(),
+            released: Vec::new(),
         })
     })?;
     rows.map(|session| session.map(|session| (session.id, session)))
@@ -203,6 +209,20 @@ fn inbound(connection: &Connection, sessions: &mut Sessions) -> Result<(), Error
     while let Some(row) = rows.next()? {
         if let Some(session) = sessions.get_mut(&SessionId(row.get(0)?)) {
             session.received.push(row.get(1)?);
+        }
+    }
+    Ok(())
+}
+
+fn outbound(connection: &Connection, sessions: &mut Sessions) -> Result<(), Error> {
+    let mut statement =
+        connection.prepare("SELECT session_id, sequence FROM outbound ORDER BY sequence")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if let Some(session) = sessions.get_mut(&SessionId(row.get(0)?)) {
+            let sequence = row.get(1)?;
+            session.released.push(sequence);
+            session.next_sequence = session.next_sequence.max(sequence + 1);
         }
     }
     Ok(())

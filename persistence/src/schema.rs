@@ -4,7 +4,7 @@ use rusqlite::{Connection, Error};
 
 /// What leads from each version of the tables to the next, the first from an empty file. A new
 /// version is a new step at the end; those that files have gone through are never changed.
-const MIGRATIONS: [&str; 2] = [VERSION_1, VERSION_2];
+const MIGRATIONS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
 pub(crate) const SCHEMA_VERSION: usize = MIGRATIONS.len();
 
 /// `refs` counts the queue entries that a message body stands in.
@@ -41,6 +41,13 @@ CREATE TABLE delayed(
     properties BLOB NOT NULL, qos INTEGER NOT NULL, retain INTEGER NOT NULL,
     expires_at INTEGER);
 ALTER TABLE session ADD COLUMN sent_sequence INTEGER;
+";
+
+/// `outbound` has the QoS 2 entries between PUBREC and PUBCOMP, which are not in `queue` any more.
+const VERSION_3: &str = "
+CREATE TABLE outbound(
+    session_id INTEGER NOT NULL, sequence INTEGER NOT NULL,
+    PRIMARY KEY(session_id, sequence)) WITHOUT ROWID;
 ";
 
 /// The version of the tables in a file, 0 if it has none.

@@ -123,6 +123,10 @@ impl Client {
                     self.remember(|session| Operation::Release(session, ack.packet_id()));
                 self.outbox.reply(position, Reply::Ack(ack));
             }
+            Action::Received(sequence, ack) => {
+                let position = self.remember(|session| Operation::Pubrec(session, sequence));
+                self.outbox.reply(position, Reply::Ack(ack));
+            }
             Action::Delivered(sequence) => self.link.forget(sequence, &self.exchange.store),
             Action::Subscribe(packet) => self.subscribe(&packet)?,
             Action::Unsubscribe(packet) => self.unsubscribe(&packet)?,

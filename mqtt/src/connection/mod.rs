@@ -34,6 +34,9 @@ pub enum Action<'p> {
     Answer(PendingAck),
     /// The client released a QoS 2 identifier: forget it in the store, then acknowledge.
     Released(PendingAck),
+    /// The client has the QoS 2 delivery with this sequence: forget its message in the store and
+    /// remember that, then release it.
+    Received(u64, PendingAck),
     /// The delivery with this sequence is done: forget it in the store.
     Delivered(u64),
     /// Subscribe and answer with SUBACK.
@@ -81,6 +84,14 @@ impl PendingAck {
     const fn pubrec(packet_id: u16) -> Self {
         Self {
             kind: AckKind::Pubrec,
+            packet_id,
+            reason: ReasonCode::Success,
+        }
+    }
+
+    const fn pubrel(packet_id: u16) -> Self {
+        Self {
+            kind: AckKind::Pubrel,
             packet_id,
             reason: ReasonCode::Success,
         }

@@ -196,7 +196,9 @@ impl ServerConnection {
         };
         match (outcome, ack.kind) {
             (Acknowledged::Done(sequence), _) => return Action::Delivered(sequence),
-            (Acknowledged::Release, _) => self.encode_pubrel(packet_id, ReasonCode::Success, out),
+            (Acknowledged::Release(sequence), _) => {
+                return Action::Received(sequence, PendingAck::pubrel(packet_id));
+            }
             (Acknowledged::Unknown, AckKind::Pubrec) if !ack.reason.is_error() => {
                 // The receiver must get rid of its identifier all the same (§4.3.3).
                 self.encode_pubrel(packet_id, ReasonCode::PacketIdentifierNotFound, out);

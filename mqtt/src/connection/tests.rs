@@ -202,8 +202,13 @@ fn deliveries_are_acknowledged_step_by_step() {
     let mut out = Vec::new();
     assert!(peer.connection.encode_outgoing(&outgoing, now, &mut out));
     assert_eq!(out, [0x34, 9, 0, 1, b't', 0, 1, 2, 0x0B, 5, b'x']);
-    assert_eq!(peer.handle(&[0x50, 2, 0, 1]), Ok(Action::None));
-    assert_eq!(peer.out, [0x62, 2, 0, 1]);
+    // The PUBREL waits until the store knows that the client has the message.
+    let release = PendingAck::pubrel(1);
+    let received = Ok(Action::Received(1, release));
+    assert_eq!(peer.handle(&[0x50, 2, 0, 1]), received);
+    out.clear();
+    peer.connection.encode_ack(release, &mut out);
+    assert_eq!(out, [0x62, 2, 0, 1]);
     assert_eq!(peer.handle(&[0x70, 2, 0, 1]), Ok(Action::Delivered(1)));
     // A PUBREC for nothing is answered, so that the client can let go of it.
     assert_eq!(peer.handle(&[0x50, 2, 0, 9]), Ok(Action::None));

@@ -23,17 +23,18 @@ pub struct Inflight {
 #[derive(Clone, Debug)]
 struct Entry {
     packet_id: u16,
-    delivery: Delivery,
-    awaits: Awaits,
+    sequence: u64,
+    state: State,
     /// Sent on a connection before this one.
     sent: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Awaits {
-    Puback,
-    Pubrec,
-    Pubcomp,
+#[derive(Clone, Debug)]
+enum State {
+    /// PUBACK or PUBREC is awaited.
+    Published(Delivery),
+    /// PUBREC came, so the message is not needed any more; PUBCOMP is awaited.
+    Released,
 }
 
 /// What an acknowledgement means for the session.
@@ -41,8 +42,9 @@ enum Awaits {
 pub enum Acknowledged {
     /// The delivery with this sequence is done; the store forgets it.
     Done(u64),
-    /// The PUBREC is to be answered with a PUBREL.
-    Release,
+    /// The receiver has the delivery with this sequence: the store forgets its message and
+    /// remembers that, then the PUBREC is answered with a PUBREL.
+    Release(u64),
     /// No such delivery awaits this acknowledgement.
     Unknown,
 }
@@ -59,9 +61,17 @@ impl Default for Inflight {
 }
 
 impl Inflight {
-    /// After a restart, when deliveries up to this sequence may have been sent.
-    pub(super) fn recovered(sent: u64) -> Self {
+    /// After a restart, when deliveries up to `sent` may have been sent and those in `released`
+    /// await PUBCOMP.
+    pub(super) fn recovered(sent: u64, released: &[u64]) -> Self {
+        let entries = released.iter().map(|&sequence| Entry {
+            packet_id: packet_id(sequence),
+            sequence,
+            state: State::Released,
+            sent: true,
+        });
         Self {
+            entries: entries.collect(),
             sent,
             ..Self::default()
         }
@@ -99,7 +109,7 @@ impl Inflight {
             return true;
         };
         let packet_id = packet_id(sequence);
-        sequence - oldest.delivery.sequence < u64::from(u16::MAX)
+        sequence.saturating_sub(oldest.sequence) < u64::from(u16::MAX)
             || self
                 .entries
                 .iter()
@@ -107,23 +117,25 @@ impl Inflight {
     }
 
     pub(super) fn begin(&mut self, delivery: Delivery) -> Outgoing {
-        let packet_id = packet_id(delivery.sequence);
-        let awaits = match delivery.qos {
-            QoS::ExactlyOnce => Awaits::Pubrec,
-            QoS::AtMostOnce | QoS::AtLeastOnce => Awaits::Puback,
-        };
+        let sequence = delivery.sequence;
+        let packet_id = packet_id(sequence);
         let outgoing = Outgoing::Publish {
             delivery: delivery.clone(),
             packet_id,
-            dup: delivery.sequence <= self.sent,
+            dup: sequence <= self.sent,
         };
-        self.sent = self.sent.max(delivery.sequence);
-        self.entries.push_back(Entry {
+        self.sent = self.sent.max(sequence);
+        let entry = Entry {
             packet_id,
-            delivery,
-            awaits,
+            sequence,
+            state: State::Published(delivery),
             sent: false,
-        });
+        };
+        // After a restart those that are released are here before what was sent before them.
+        let place = self
+            .entries
+            .partition_point(|entry| entry.sequence < sequence);
+        self.entries.insert(place, entry);
         self.resend_from = self.entries.len();
         outgoing
     }
@@ -135,13 +147,13 @@ impl Inflight {
         }
         let entry = self.entries.get(self.resend_from)?;
         self.resend_from += 1;
-        if entry.awaits == Awaits::Pubcomp {
-            return Some(Outgoing::Release(entry.packet_id));
-        }
-        Some(Outgoing::Publish {
-            delivery: entry.delivery.clone(),
-            packet_id: entry.packet_id,
-            dup: entry.sent,
+        Some(match &entry.state {
+            State::Published(delivery) => Outgoing::Publish {
+                delivery: delivery.clone(),
+                packet_id: entry.packet_id,
+                dup: entry.sent,
+            },
+            State::Released => Outgoing::Release(entry.packet_id),
         })
     }
 
@@ -155,61 +167,67 @@ impl Inflight {
 
     /// A PUBACK came.
     pub fn puback(&mut self, packet_id: u16) -> Acknowledged {
-        self.finish(packet_id, Awaits::Puback)
+        self.remove(packet_id, |state| state.awaits(QoS::AtLeastOnce))
     }
 
     /// A PUBREC came. A refusal ends the delivery [MQTT-4.3.3-4].
     pub fn pubrec(&mut self, packet_id: u16, refused: bool) -> Acknowledged {
         if refused {
-            return self.finish(packet_id, Awaits::Pubrec);
+            return self.remove(packet_id, |state| state.awaits(QoS::ExactlyOnce));
         }
-        match self
-            .entries
-            .iter_mut()
-            .find(|entry| entry.packet_id == packet_id)
-        {
-            Some(entry) if entry.awaits != Awaits::Puback => {
-                entry.awaits = Awaits::Pubcomp;
-                Acknowledged::Release
+        let entry = self.entries.iter_mut().find(|it| it.packet_id == packet_id);
+        match entry.filter(|it| !it.state.awaits(QoS::AtLeastOnce)) {
+            Some(entry) => {
+                entry.state = State::Released;
+                Acknowledged::Release(entry.sequence)
             }
-            Some(_) | None => Acknowledged::Unknown,
+            None => Acknowledged::Unknown,
         }
     }
 
     /// A PUBCOMP came.
     pub fn pubcomp(&mut self, packet_id: u16) -> Acknowledged {
-        self.finish(packet_id, Awaits::Pubcomp)
+        self.remove(packet_id, |state| matches!(state, State::Released))
     }
 
     /// The delivery is over, whatever was awaited: it cannot be sent, or its receiver
     /// acknowledges in one step.
     pub fn abandon(&mut self, packet_id: u16) -> Acknowledged {
-        self.remove(|entry| entry.packet_id == packet_id)
+        self.remove(packet_id, |_| true)
     }
 
     /// Forgets everything; returns what was not acknowledged.
     pub(super) fn take(&mut self) -> Vec<Delivery> {
         self.resend_from = 0;
         let entries = self.entries.drain(..);
-        entries.map(|entry| entry.delivery).collect()
+        let deliveries = entries.filter_map(|entry| match entry.state {
+            State::Published(delivery) => Some(delivery),
+            State::Released => None,
+        });
+        deliveries.collect()
     }
 
-    fn finish(&mut self, packet_id: u16, awaits: Awaits) -> Acknowledged {
-        self.remove(|entry| entry.packet_id == packet_id && entry.awaits == awaits)
-    }
-
-    fn remove(&mut self, wanted: impl Fn(&Entry) -> bool) -> Acknowledged {
+    fn remove(&mut self, packet_id: u16, wanted: impl Fn(&State) -> bool) -> Acknowledged {
+        let mut entries = self.entries.iter();
         // Acknowledgements come in order, so this looks at the front entry as a rule.
-        let Some(index) = self.entries.iter().position(wanted) else {
+        let found = entries.position(|it| it.packet_id == packet_id && wanted(&it.state));
+        let Some(index) = found else {
             return Acknowledged::Unknown;
         };
         if index < self.resend_from {
             self.resend_from -= 1;
         }
         match self.entries.remove(index) {
-            Some(entry) => Acknowledged::Done(entry.delivery.sequence),
+            Some(entry) => Acknowledged::Done(entry.sequence),
             None => Acknowledged::Unknown,
         }
+    }
+}
+
+impl State {
+    /// True if the first answer to a PUBLISH of this QoS is awaited.
+    fn awaits(&self, qos: QoS) -> bool {
+        matches!(self, Self::Published(delivery) if delivery.qos == qos)
     }
 }
 

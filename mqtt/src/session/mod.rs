@@ -49,7 +49,7 @@ pub enum Outgoing {
 }
 
 /// A session's queue as a store kept it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredQueue {
     /// Entries that wait.
     pub waiting: u64,
@@ -59,6 +59,9 @@ pub struct StoredQueue {
     pub next: u64,
     /// Entries up to this sequence may have been sent before.
     pub sent: u64,
+    /// The sequences of QoS 2 deliveries that reached the client and are not released to the
+    /// end, in their order.
+    pub released: Vec<u64>,
 }
 
 /// The state of one client's session, apart from its subscriptions.
@@ -89,10 +92,10 @@ impl Session {
 
     /// A session whose queue is in the store.
     #[must_use]
-    pub fn recovered(limits: QueueLimits, stored: StoredQueue) -> Self {
+    pub fn recovered(limits: QueueLimits, stored: &StoredQueue) -> Self {
         let mut session = Self::new(limits, true);
-        session.queue.recover(&stored);
-        session.inflight = Inflight::recovered(stored.sent);
+        session.queue.recover(stored);
+        session.inflight = Inflight::recovered(stored.sent, &stored.released);
         session
     }
 

@@ -73,7 +73,7 @@ fn unacknowledged_deliveries_are_repeated_in_order_with_dup() {
     while next(&mut session).is_some() {}
     assert_eq!(
         session.inflight_mut().pubrec(1, false),
-        Acknowledged::Release
+        Acknowledged::Release(1)
     );
     session.suspend();
     session.enqueue(delivery(QoS::AtLeastOnce, 3));

@@ -215,7 +215,9 @@ impl<'p> Server<'p> {
         match action {
             Action::None => {}
             Action::Publish(incoming) => self.publish(&incoming),
-            Action::Answer(ack) | Action::Released(ack) => self.pending.push_back(ack),
+            Action::Answer(ack) | Action::Released(ack) | Action::Received(_, ack) => {
+                self.pending.push_back(ack);
+            }
             Action::Delivered(sequence) => self.client.forget(sequence),
             Action::Subscribe(packet) => return self.subscribe(&packet),
             Action::Unsubscribe(packet) => return self.unsubscribe(&packet),

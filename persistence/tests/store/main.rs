@@ -9,6 +9,7 @@
 mod damage;
 mod delayed;
 mod migration;
+mod outbound;
 mod sent;
 mod vanished;
 
