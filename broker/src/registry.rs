@@ -239,6 +239,7 @@ impl Exchange {
         let mut state = link.lock();
         state.ended = true;
         let subscriptions = std::mem::take(&mut state.subscriptions);
+        let left_groups = std::mem::take(&mut state.left_groups);
         let was_online = state.owner.take().is_some();
         let will = state.delayed_will.take();
         let waker = state.notify();
@@ -252,9 +253,10 @@ impl Exchange {
             self.router.unsubscribe(filter, link);
         }
         let is_shared = |filter: &TopicFilter| matches!(filter.sharing(), Sharing::Group(_));
+        let shares = subscriptions.into_keys().filter(is_shared);
         self.depart(Departed {
             link: Arc::clone(link),
-            shares: subscriptions.into_keys().filter(is_shared).collect(),
+            shares: shares.chain(left_groups).collect(),
         });
         // The end of the session ends the delay [MQTT-3.1.3-9].
         self.publish_will(link, will.map(|(_, will)| will));

@@ -35,6 +35,7 @@ impl Exchange {
             return Some(Position(0));
         }
         let known = state.subscriptions.insert(filter.clone(), options);
+        state.left_groups.retain(|group| *group != filter);
         let replay = match options.retain_handling {
             // A Shared Subscription gets none, whoever comes to it (§4.8.2).
             _ if matches!(filter.sharing(), Sharing::Group(_)) => false,
@@ -69,6 +70,9 @@ impl Exchange {
         let mut state = link.lock();
         state.replays.retain(|replay| replay.filter != *filter);
         let existed = state.subscriptions.remove(filter).is_some();
+        if existed && matches!(filter.sharing(), Sharing::Group(_)) {
+            state.leave(filter.clone());
+        }
         drop(state);
         self.router.unsubscribe(filter, link);
         let ended = link.durable().filter(|_| existed).map(|session| {

@@ -9,6 +9,9 @@ use mqtt::packet::SubscriptionOptions;
 use mqtt::session::Session;
 use mqtt::{ReasonCode, Timestamp, TopicFilter, TopicName};
 
+/// Groups that a session remembers to have left.
+const LEFT_GROUPS_MAX: usize = 32;
+
 /// Names one connection of a session, so that an old one cannot act for a newer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner(pub(crate) u64);
@@ -20,6 +23,9 @@ pub(crate) struct LinkState {
     pub(crate) session: Session,
     /// The subscriptions, as the routing table has them too.
     pub(crate) subscriptions: BTreeMap<TopicFilter, SubscriptionOptions>,
+    /// The Shared Subscriptions that were ended last. Their groups get what they had given to this
+    /// session if it ends without an acknowledgement.
+    pub(crate) left_groups: VecDeque<TopicFilter>,
     /// Retained messages still to be sent for new subscriptions.
     pub(crate) replays: VecDeque<Replay>,
     /// The connection that the session belongs to now.
@@ -53,6 +59,7 @@ impl LinkState {
         Self {
             session,
             subscriptions: BTreeMap::new(),
+            left_groups: VecDeque::new(),
             replays: VecDeque::new(),
             owner: None,
             expiry,
@@ -63,6 +70,14 @@ impl LinkState {
             waker: None,
             notified: false,
             order: None,
+        }
+    }
+
+    /// Notes that a Shared Subscription was ended.
+    pub(crate) fn leave(&mut self, group: TopicFilter) {
+        self.left_groups.push_back(group);
+        if self.left_groups.len() > LEFT_GROUPS_MAX {
+            self.left_groups.pop_front();
         }
     }
 
