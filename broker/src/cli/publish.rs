@@ -1,13 +1,21 @@
 //! `tidegate pub`
 
-use std::io::{Read, stdin};
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::io::{BufRead, Read, stdin};
 use std::process::ExitCode;
 
 use clap::{ArgAction, ArgGroup, Args};
 use mqtt::TopicName;
-use rumqttc::{AsyncClient, EventLoop, PublishOptions};
+use rumqttc::{AsyncClient, PublishNotice, PublishNoticeError, PublishOptions};
+use tokio::sync::mpsc;
 
-use super::broker_client::{Target, block_on, library_qos, parse_qos};
+use super::broker_client::{Target, block_on, library_qos, parse_qos, shorten, words};
+
+/// Messages that are read before there is room for them.
+const MESSAGES_AHEAD: usize = 16;
+/// Messages whose acknowledgements are waited for together.
+const NOTICES_MAX: usize = 1_000;
 
 /// Publish messages.
 #[derive(Debug, Args)]
@@ -47,56 +55,86 @@ pub(super) fn run(publish: &Publish) -> ExitCode {
 }
 
 async fn conversation(publish: &Publish) -> Result<(), String> {
-    TopicName::check(&publish.topic).map_err(|error| format!("{}: {error}", publish.topic))?;
-    let messages = publish
-        .messages()
-        .map_err(|error| format!("standard input: {error}"))?;
-    let (client, events) = publish.target.client(|_| {})?;
-    tokio::select! {
-        error = drive(events) => Err(publish.target.failed(error)),
-        sent = publish.send(&client, messages) => sent,
-    }
+    TopicName::check(&publish.topic)
+        .map_err(|error| format!("{}: {error}", shorten(&publish.topic)))?;
+    let conversation = publish.target.conversation(|_| {})?;
+    let messages = publish.messages();
+    conversation
+        .run(
+            async |_, _| Ok(false),
+            async |client| publish.send(client, messages).await,
+        )
+        .await
 }
 
-/// Moves bytes until the connection fails.
-async fn drive(mut events: EventLoop) -> String {
-    loop {
-        if let Err(error) = events.poll().await {
-            return error.to_string();
-        }
-    }
-}
+/// A message, or why there is none.
+type Message = std::io::Result<Vec<u8>>;
 
 impl Publish {
-    fn messages(&self) -> std::io::Result<Vec<Vec<u8>>> {
-        if let Some(message) = &self.message {
-            return Ok(vec![message.clone().into_bytes()]);
-        }
-        let mut input = Vec::new();
-        if self.stdin || self.lines {
-            stdin().read_to_end(&mut input)?;
-        }
-        if !self.lines {
-            return Ok(vec![input]);
-        }
-        let lines = input.split(|&byte| byte == b'\n').map(<[u8]>::to_vec);
-        Ok(lines.filter(|line| !line.is_empty()).collect())
+    /// The messages, as they come.
+    fn messages(&self) -> mpsc::Receiver<Message> {
+        let (sender, messages) = mpsc::channel(MESSAGES_AHEAD);
+        let given = self.message.clone().map(String::into_bytes);
+        let (whole, lines) = (self.stdin, self.lines);
+        // Reading waits, and must not hold up the connection; the thread ends with the process.
+        std::thread::spawn(move || {
+            let send = |message: Message| sender.blocking_send(message).is_ok();
+            if lines {
+                let lines = stdin().lock().split(b'\n');
+                let mut lines =
+                    lines.filter(|line| line.as_ref().map_or(true, |it| !it.is_empty()));
+                return lines.all(send);
+            }
+            let mut message = given.unwrap_or_default();
+            let read = match whole {
+                true => stdin().read_to_end(&mut message).map(drop),
+                false => Ok(()),
+            };
+            send(read.map(|()| message))
+        });
+        messages
     }
 
     /// Publishes and waits for every acknowledgement.
-    async fn send(&self, client: &AsyncClient, messages: Vec<Vec<u8>>) -> Result<(), String> {
-        let mut notices = Vec::new();
-        for message in messages {
+    async fn send(
+        &self,
+        client: &AsyncClient,
+        mut messages: mpsc::Receiver<Message>,
+    ) -> Result<(), String> {
+        let mut notices = VecDeque::new();
+        while let Some(message) = messages.recv().await {
+            let message = message.map_err(|error| format!("standard input: {error}"))?;
             let options = PublishOptions::new(library_qos(self.qos)).retain(self.retain);
             let notice = client.publish_tracked(&self.topic, message, options).await;
-            notices.push(notice.map_err(|error| error.to_string())?);
+            notices.push_back(notice.map_err(|error| error.to_string())?);
+            if notices.len() > NOTICES_MAX
+                && let Some(first) = notices.pop_front()
+            {
+                complete(first).await?;
+            }
         }
         for notice in notices {
-            notice
-                .wait_completion_async()
-                .await
-                .map_err(|error| error.to_string())?;
+            complete(notice).await?;
         }
-        client.disconnect().await.map_err(|error| error.to_string())
+        Ok(())
     }
+}
+
+/// Waits until a message has left, or is acknowledged.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the rest does not come from the broker and is rare"
+)]
+async fn complete(notice: PublishNotice) -> Result<(), String> {
+    let completed = notice.wait_completion_async().await;
+    completed.map_err(|error| match error {
+        PublishNoticeError::V5PubAck(code) => refused(&code),
+        PublishNoticeError::V5PubRec(code) => refused(&code),
+        PublishNoticeError::V5PubComp(code) => refused(&code),
+        other => other.to_string(),
+    })
+}
+
+fn refused(code: &impl Debug) -> String {
+    format!("the broker refused a message: {}", words(code))
 }
