@@ -20,7 +20,7 @@ fn an_entry_that_its_client_has_is_remembered_until_it_is_done() {
     store.submit(Operation::Pubrec(session, 4));
     store.submit(Operation::Dequeue(session, 4));
     wait_durable(&store, store.submit(Operation::Pubrec(session, 3)));
-    store.close();
+    store.close().unwrap();
 
     let (store, recovered) = Store::open(directory.path(), patient()).unwrap();
     let found = &recovered.sessions[0];
@@ -30,16 +30,16 @@ fn an_entry_that_its_client_has_is_remembered_until_it_is_done() {
     store.submit(Operation::Pubrec(session, 2));
     store.submit(Operation::Dequeue(session, 1));
     wait_durable(&store, store.submit(Operation::Dequeue(session, 3)));
-    store.close();
+    store.close().unwrap();
 
     let (store, recovered) = Store::open(directory.path(), patient()).unwrap();
     let found = &recovered.sessions[0];
     assert_eq!((&found.released[..], found.next_sequence), (&[2][..], 3));
     wait_durable(&store, store.submit(Operation::DeleteSession(session)));
     wait_durable(&store, put_session(&store, session, "c"));
-    store.close();
+    store.close().unwrap();
 
     let (store, recovered) = Store::open(directory.path(), patient()).unwrap();
     assert_eq!(recovered.sessions[0].released, [0; 0]);
-    store.close();
+    store.close().unwrap();
 }
