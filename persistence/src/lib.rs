@@ -25,6 +25,7 @@ mod damage;
 mod database;
 mod error;
 mod files;
+mod handover;
 mod operation;
 mod recovery;
 mod row;

@@ -59,12 +59,12 @@ pub struct Store {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) options: Options,
-    submitted: Mutex<Submitted>,
+    pub(crate) submitted: Mutex<Submitted>,
     /// Wakes the writer.
-    arrived: Condvar,
-    durable: AtomicU64,
-    failing: AtomicBool,
-    waiters: Mutex<Waiters>,
+    pub(crate) arrived: Condvar,
+    pub(crate) durable: AtomicU64,
+    pub(crate) failing: AtomicBool,
+    pub(crate) waiters: Mutex<Waiters>,
     next_message: AtomicU64,
     next_session: AtomicU64,
     next_delayed: AtomicU64,
@@ -81,9 +81,9 @@ pub(crate) struct Submitted {
 }
 
 #[derive(Debug, Default)]
-struct Waiters {
-    durable: Vec<(u64, Waker)>,
-    room: Vec<Waker>,
+pub(crate) struct Waiters {
+    pub(crate) durable: Vec<(u64, Waker)>,
+    pub(crate) room: Vec<Waker>,
 }
 
 impl Store {
@@ -278,85 +278,8 @@ impl Store {
     }
 }
 
-impl Shared {
-    /// Waits until a batch is due: something was submitted, and either `pause` is over or enough
-    /// came together. It is empty if nothing comes for the time of `idle`. None once the store is
-    /// closing and nothing is left.
-    pub(crate) fn take(
-        &self,
-        pause: Duration,
-        idle: Option<Duration>,
-    ) -> Option<(Vec<Operation>, u64)> {
-        let mut submitted = lock(&self.submitted);
-        while submitted.operations.is_empty() {
-            if submitted.closing {
-                return None;
-            }
-            let Some(idle) = idle else {
-                submitted = self
-                    .arrived
-                    .wait(submitted)
-                    .unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let waited = self.arrived.wait_timeout_while(submitted, idle, |it| {
-                it.operations.is_empty() && !it.closing
-            });
-            let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-            if timeout.timed_out() {
-                return Some((Vec::new(), guard.position));
-            }
-            submitted = guard;
-        }
-        let enough = self.options.commit_operations;
-        let (mut submitted, _) = self
-            .arrived
-            .wait_timeout_while(submitted, pause, |it| {
-                it.operations.len() < enough && !it.closing
-            })
-            .unwrap_or_else(PoisonError::into_inner);
-        let operations = std::mem::take(&mut submitted.operations);
-        let position = submitted.position;
-        submitted.bytes = 0;
-        drop(submitted);
-        let room = std::mem::take(&mut lock(&self.waiters).room);
-        room.into_iter().for_each(Waker::wake);
-        Some((operations, position))
-    }
-
-    /// Everything up to `position` is durable: tells those who wait for it.
-    /// The database cannot be written, or can again. Who waits looks what that means for it.
-    pub(crate) fn set_failing(&self, failing: bool) {
-        if self.failing.swap(failing, Ordering::Relaxed) != failing {
-            // They go on waiting.
-            let waiting = lock(&self.waiters).durable.clone();
-            waiting.into_iter().for_each(|(_, waker)| waker.wake());
-        }
-    }
-
-    pub(crate) fn advance(&self, position: u64) {
-        self.durable.store(position, Ordering::Release);
-        let mut waiters = lock(&self.waiters);
-        let due: Vec<_> = waiters
-            .durable
-            .extract_if(.., |(at, _)| *at <= position)
-            .collect();
-        drop(waiters);
-        due.into_iter().for_each(|(_, waker)| waker.wake());
-    }
-
-    /// Waits for this long, or until [`Store::close`] is called; true if it was.
-    pub(crate) fn wait_closing(&self, pause: Duration) -> bool {
-        self.arrived
-            .wait_timeout_while(lock(&self.submitted), pause, |it| !it.closing)
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
-            .closing
-    }
-}
-
 /// A poisoned lock means that a holder panicked between two plain assignments; the value is
 /// still whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
