@@ -124,7 +124,7 @@ fn two_clients_that_fight_leave_nothing_behind() {
     let (last, _) = Connect::new(Version::V5, "fight").open(port);
     fighters.into_iter().for_each(await_takeover);
     last.disconnect().unwrap();
-    // The probe that found the daemon ready may have been counted.
+    // The probe of the harness may have been open before.
     wait::until("all sockets are closed", || files(&mut daemon) <= before);
     // No subscription of any of the sessions is left.
     for number in 1..=20 {
