@@ -18,6 +18,7 @@ mod extensions;
 mod gateways;
 mod link;
 mod listener;
+mod log_limit;
 mod metrics;
 mod registry;
 mod router;

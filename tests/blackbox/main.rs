@@ -14,6 +14,7 @@ mod downlink;
 mod extensions;
 mod keep_alive;
 mod life;
+mod log;
 mod malformed;
 mod mosquitto_clients;
 mod plant;

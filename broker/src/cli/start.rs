@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Configured, EXIT_CONFIG, environment};
 use crate::daemon::Daemon;
+use crate::log_limit::LogLimit;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 
@@ -51,7 +52,8 @@ fn start_log(settings: &Settings) {
         .with_max_level(level)
         .with_ansi(color)
         .with_target(false)
-        .with_writer(io::stderr);
+        .with_writer(io::stderr)
+        .map_event_format(LogLimit::new);
     log.init();
     for notice in settings.notices() {
         notice.log();
