@@ -88,6 +88,11 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         example: "e001 04",
     },
     Difference {
+        versions: ONLY_5, types: &[14], ours: None, theirs: Some("InvalidConnectReturnCode"),
+        right: Right::Both, because: "0x8C ends a connection in table 2-6, not in table 3-10",
+        example: "e002 8c 00",
+    },
+    Difference {
         versions: ONLY_5, types: &[15], ours: None, theirs: Some("PayloadRequired"),
         right: Right::Ours, because: "§3.15.2.1: success may be left out",
         example: "f000",

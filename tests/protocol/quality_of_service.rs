@@ -204,3 +204,24 @@ fn what_is_acknowledged_survives_the_process() {
         client.expect_silence();
     }
 }
+
+// Conforms: 5.0 [MQTT-4.3.3-5] [MQTT-4.3.3-6]; 3.1.1 [MQTT-4.3.3-1]
+#[test]
+fn what_the_subscriber_has_is_not_published_to_it_again_after_sigkill() {
+    for version in Version::ALL {
+        let mut daemon = Daemon::start("");
+        leave_session(&daemon, version, "s", "t", 2);
+        let (mut client, _) = resume(&daemon, version, "s");
+        join(&daemon, version, "p").deliver(&Message::new("t", "x").qos(2, 1));
+        let message = client.hear();
+        client.reply(PUBREC, message.identifier);
+        assert_eq!(client.answer(), (PUBREL, message.identifier, 0));
+        daemon.kill();
+        daemon.restart();
+        // A client that had its PUBREL would take the PUBLISH for a new message.
+        let (mut client, _) = resume(&daemon, version, "s");
+        assert_eq!(client.answer(), (PUBREL, message.identifier, 0));
+        client.reply(PUBCOMP, message.identifier);
+        client.expect_silence();
+    }
+}
