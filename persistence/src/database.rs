@@ -93,6 +93,10 @@ impl Database {
     /// Writes a batch, and with it whatever the last commits left unsynced if `sync` is true.
     pub(crate) fn commit(&mut self, batch: &Batch, sync: bool) -> Result<(), WriteError> {
         self.prepare()?;
+        if !self.connection.is_autocommit() {
+            // The attempt before failed, and so did its rollback.
+            self.connection.execute_batch("ROLLBACK")?;
+        }
         let level = if sync { "FULL" } else { "NORMAL" };
         self.connection.pragma_update(None, "synchronous", level)?;
         let epoch = sync.then_some(self.epoch + 1);

@@ -1,5 +1,6 @@
 //! The handle that the rest of the daemon holds: submit, wait, close.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use crate::database::Database;
 use crate::error::WriteError;
+use crate::recovery::Numbers;
 use crate::{CloseStoreError, OpenStoreError, Operation, Recovered, SessionId, writer};
 
 /// What "durable" means.
@@ -109,6 +111,15 @@ impl Store {
         if let Some(damage) = &recovered.damage {
             tracing::error!(%damage, "the store is damaged");
         }
+        let store = Self::start(database, last, options).map_err(|source| {
+            let directory = directory.into();
+            OpenStoreError::Directory { directory, source }
+        })?;
+        Ok((store, recovered))
+    }
+
+    /// Starts the writer.
+    pub(crate) fn start(database: Database, last: Numbers, options: Options) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             options,
             submitted: Mutex::default(),
@@ -122,19 +133,10 @@ impl Store {
             writer: Mutex::default(),
             file: database.files.database(),
         });
-        let handle = writer::start(database, Arc::clone(&shared)).map_err(|source| {
-            OpenStoreError::Directory {
-                directory: directory.into(),
-                source,
-            }
-        })?;
-        *lock(&shared.writer) = Some(handle);
-        Ok((
-            Self {
-                shared: Some(shared),
-            },
-            recovered,
-        ))
+        let writer = writer::start(database, Arc::clone(&shared))?;
+        *lock(&shared.writer) = Some(writer);
+        let shared = Some(shared);
+        Ok(Self { shared })
     }
 
     /// A store that keeps nothing: every operation is durable at once and forgotten.

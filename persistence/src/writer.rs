@@ -175,3 +175,6 @@ impl Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
