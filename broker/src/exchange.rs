@@ -101,8 +101,8 @@ impl Exchange {
         message: Message,
         publisher: Option<&Link>,
     ) -> Result<Published, ReasonCode> {
-        // The daemon alone speaks there.
-        if message.topic.is_system() {
+        let publisher_id = publisher.map_or("", |it| &it.client_id);
+        if !message.topic.may_be_published_by(publisher_id) {
             return Err(ReasonCode::NotAuthorized);
         }
         match self.delayed.of(&message)? {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::daemon::Daemon;
-use tests::wire::{Kept, Version, WireClient};
+use tests::wire::{Kept, Version, WireClient, packet};
 
 fn client(daemon: &Daemon, client_id: &str) -> WireClient {
     let connected = WireClient::connect(daemon.port(), Version::V5, client_id, Kept::Nothing);
@@ -73,8 +73,13 @@ fn topics_are_rewritten() {
             { action = publish, source_topic = "x/#", re = "^x/(.+)/y$", dest_topic = "z/${clientid}/$1" }
         ]"#,
     );
-    // Becomes new/#/+, which no filter can be; the second becomes new/b/+.
     let mut reader = subscriber(&daemon, "reader", "old/+/b");
+    // Becomes new/#/+, which is no filter; the client is told and stays connected.
+    reader
+        .send(&packet(0x82, b"\0\x09\0\0\x07old/+/#\x01"))
+        .unwrap();
+    let suback = reader.expect(0x90).unwrap();
+    assert_eq!(suback.body.last(), Some(&0x8f));
     reader.subscribe("z/#", 1).unwrap();
     let mut publisher = client(&daemon, "publisher");
     assert_eq!(publish(&mut publisher, "old/a/b", "1"), 0);

@@ -18,7 +18,7 @@ use super::outbox::{Outbox, Reply};
 use crate::exchange::Exchange;
 use crate::extensions::{Presence, Who};
 use crate::link::{Link, Owner};
-use crate::metrics::Traffic;
+use crate::metrics::{Traffic, count};
 use crate::registry::Attached;
 
 /// The part that handles packets, apart from the socket they come from.
@@ -276,6 +276,7 @@ impl Client {
                 .protocol
                 .encode_outgoing(&outgoing, now, self.outbox.bytes())
             {
+                count(&self.exchange.counters.dropped);
                 expired.extend(abandon(&mut state.session, &outgoing));
             }
         }

@@ -431,7 +431,7 @@ fn a_delayed_will_is_due_at_a_takeover_only_if_the_session_ends() {
         panic!("no CONNECT");
     };
     let will = connect.will.as_ref().unwrap();
-    let will = WillMessage::new(will, &exchange.limits).unwrap();
+    let will = WillMessage::new(will, "d", &exchange.limits).unwrap();
     for (clean_start, expiry, wills) in [(false, 60, 0), (false, 0, 0), (true, 60, 1)] {
         let old = attach(&exchange, "d", true, 60);
         attach(&exchange, "d", clean_start, expiry);

@@ -50,7 +50,7 @@ impl Handshake {
             connect.client_id.to_owned()
         };
         let will = match &connect.will {
-            Some(will) => Some(WillMessage::new(will, limits)?),
+            Some(will) => Some(WillMessage::new(will, &client_id, limits)?),
             None => None,
         };
         let session_expiry = match connect.version {

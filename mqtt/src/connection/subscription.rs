@@ -28,6 +28,9 @@ impl ServerConnection {
         let has_identifier = subscribe.identifier().is_some();
         let filters = subscribe.filters().map(|(text, options)| {
             let rewritten = rewrite(text);
+            if is_spoilt(rewritten.as_deref()) {
+                return Ok(Err(ReasonCode::TopicFilterInvalid));
+            }
             let text = rewritten.as_deref().unwrap_or(text);
             self.check_subscription(text, options, has_identifier, limits)
         });
@@ -108,9 +111,14 @@ impl ServerConnection {
         rewrite: impl Fn(&str) -> Option<String>,
     ) -> Result<Vec<Result<TopicFilter, ReasonCode>>, ProtocolViolation> {
         let filters = unsubscribe.filters();
-        filters
-            .map(|text| well_formed(rewrite(text).as_deref().unwrap_or(text)))
-            .collect()
+        let checked = filters.map(|text| {
+            let rewritten = rewrite(text);
+            if is_spoilt(rewritten.as_deref()) {
+                return Ok(Err(ReasonCode::TopicFilterInvalid));
+            }
+            well_formed(rewritten.as_deref().unwrap_or(text))
+        });
+        checked.collect()
     }
 
     /// Appends the SUBACK with one code for each filter [MQTT-3.8.4-6]. MQTT 3.1 has a positive
@@ -142,6 +150,11 @@ impl ServerConnection {
         };
         Packet::Unsuback(unsuback).encode(self.version(), out);
     }
+}
+
+/// Whether a filter was rewritten to what is none, which its client is not to blame for.
+fn is_spoilt(rewritten: Option<&str>) -> bool {
+    rewritten.is_some_and(|text| TopicFilter::new(text).is_err())
 }
 
 /// The filter; or, if it is well formed but longer than any that is accepted, the refusal.

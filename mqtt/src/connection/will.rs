@@ -24,7 +24,11 @@ impl WillMessage {
     ///
     /// # Errors
     /// A message like this would not be accepted in a PUBLISH either.
-    pub fn new(will: &Will<'_>, limits: &Limits) -> Result<Self, ProtocolViolation> {
+    pub fn new(
+        will: &Will<'_>,
+        client_id: &str,
+        limits: &Limits,
+    ) -> Result<Self, ProtocolViolation> {
         check_user_properties(will.properties, limits)?;
         check_topic(will.topic, limits)?;
         // [MQTT-3.2.2-12]
@@ -44,7 +48,7 @@ impl WillMessage {
         let invalid = ProtocolViolation::new(ReasonCode::TopicNameInvalid, detail);
         let topic = TopicName::new(will.topic).map_err(|_| invalid)?;
         // The daemon alone speaks there.
-        if topic.is_system() {
+        if !topic.may_be_published_by(client_id) {
             let detail = "a will must not be published below $SYS";
             return Err(ProtocolViolation::new(ReasonCode::NotAuthorized, detail));
         }

@@ -80,6 +80,15 @@ impl TopicName {
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
+    /// Whether this client may publish here. `$SYS` is the server's, except for what bridges of
+    /// Mosquitto say of themselves: `$SYS/broker/connection/{their client identifier}/state`.
+    #[must_use]
+    pub fn may_be_published_by(&self, client_id: &str) -> bool {
+        let own = self.0.strip_prefix("$SYS/broker/connection/");
+        let own = own.and_then(|rest| rest.strip_suffix("/state"));
+        !self.is_system() || own == Some(client_id)
+    }
+
     /// True for names that begin with `$`, which wildcards at the first level do not match
     /// [MQTT-4.7.2-1].
     #[must_use]
@@ -106,6 +115,23 @@ mod tests {
 
     // Conforms: 5.0 [MQTT-4.7.0-1] [MQTT-4.7.3-1] [MQTT-4.7.3-2] [MQTT-4.7.3-3]
     // Conforms: 3.1.1 [MQTT-4.7.1-1] [MQTT-4.7.3-1] [MQTT-4.7.3-2] [MQTT-4.7.3-3]
+    #[test]
+    fn the_server_alone_speaks_below_sys_except_for_bridges_of_themselves() {
+        let table = [
+            ("t", true),
+            ("$SYSTEM", true),
+            ("$SYS", false),
+            ("$SYS/broker/uptime", false),
+            ("$SYS/broker/connection/c/state", true),
+            ("$SYS/broker/connection/d/state", false),
+            ("$SYS/broker/connection/c", false),
+        ];
+        for (name, expected) in table {
+            let name = TopicName::new(name).unwrap();
+            assert_eq!(name.may_be_published_by("c"), expected, "{name}");
+        }
+    }
+
     #[test]
     fn names_are_checked() {
         let levels = vec!["x"; TOPIC_LEVELS_MAX].join("/");
