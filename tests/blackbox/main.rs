@@ -16,6 +16,7 @@ mod keep_alive;
 mod life;
 mod log;
 mod malformed;
+mod mosquitto_bridge;
 mod mosquitto_clients;
 mod plant;
 mod retained;

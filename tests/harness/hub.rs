@@ -27,6 +27,16 @@ impl Hub {
     #[must_use]
     #[track_caller]
     pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// Starts a hub; `more` is appended to its configuration.
+    ///
+    /// # Panics
+    /// It does not accept connections in time.
+    #[must_use]
+    #[track_caller]
+    pub fn start_with(more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let port = reservation::port();
         let path = folder.path().display();
@@ -41,7 +51,8 @@ impl Hub {
              log_dest stderr\n\
              log_type error\n\
              log_type warning\n\
-             log_type notice\n"
+             log_type notice\n\
+             {more}\n"
         );
         fs::write(folder.path().join("mosquitto.conf"), text).expect("a configuration file");
         let mut hub = Self {
