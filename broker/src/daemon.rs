@@ -166,15 +166,13 @@ fn state_directory() -> Option<PathBuf> {
 
 /// Puts back what the store knew.
 fn recover(exchange: &Exchange, recovered: Recovered, gateways: &[&str]) {
-    let now = exchange.now();
     exchange.recover_delayed(recovered.delayed);
-    for message in recovered
-        .retained
-        .into_iter()
-        .filter(|it| !it.is_expired(now))
-    {
+    // Those that have expired are removed by the timekeeper, from the store too.
+    for message in recovered.retained {
         let topic = message.topic.clone();
-        exchange.router.retain(&topic, Some(message), usize::MAX);
+        exchange
+            .retained
+            .set(&topic, Some(message), usize::MAX, || {});
     }
     for mut session in recovered.sessions {
         let gateway = session.client_id.strip_prefix(GATEWAY_PREFIX);

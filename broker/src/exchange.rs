@@ -20,6 +20,7 @@ use crate::extensions::{Delayed, Extensions};
 use crate::link::{Link, NotDelivered};
 use crate::metrics::{Counters, count};
 use crate::registry::Registry;
+use crate::retained::Retained;
 use crate::router::{Match, Router, Subscription};
 use crate::share::{Choice, ShareStrategy};
 
@@ -42,6 +43,7 @@ pub(crate) struct ExchangeLimits {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) router: Router,
+    pub(crate) retained: Retained,
     pub(crate) registry: Registry,
     pub(crate) store: Store,
     pub(crate) clock: Clock,
@@ -79,6 +81,7 @@ impl Exchange {
             delayed: Delayed::new(extensions.delayed_messages_max),
             extensions,
             router: Router::new(),
+            retained: Retained::new(),
             registry: Registry::default(),
             store,
             clock,
@@ -169,21 +172,29 @@ impl Exchange {
     }
 
     /// Keeps a message for later subscribers; an empty payload removes the one there is
-    /// [MQTT-3.3.1-6].
+    /// [MQTT-3.3.1-6], and so does one that is too large: the old one is not the last any more.
     fn retain(&self, message: &Arc<Message>) -> Position {
-        let kept = (!message.payload.is_empty()).then(|| Arc::clone(message));
-        let bounds = &self.bounds;
-        let fits = message.payload.len() <= bounds.retained_payload_bytes_max
-            && self
-                .router
-                .retain(&message.topic, kept.clone(), bounds.retained_messages_max);
-        if !fits {
+        let (topic, bounds) = (&message.topic, &self.bounds);
+        let fits = message.payload.len() <= bounds.retained_payload_bytes_max;
+        let kept = (fits && !message.payload.is_empty()).then(|| Arc::clone(message));
+        let submit = || {
+            let change = Operation::Retain(topic.clone(), kept.clone());
+            self.store.submit(change)
+        };
+        let count_max = bounds.retained_messages_max;
+        let done = self.retained.set(topic, kept.clone(), count_max, submit);
+        if !fits || done.is_none() {
             count(&self.counters.retained_refused);
-            tracing::warn!(topic = %message.topic, "a message is not retained: a limit is reached");
-            return Position(0);
+            tracing::warn!(%topic, "a message is not retained: a limit is reached");
         }
-        self.store
-            .submit(Operation::Retain(message.topic.clone(), kept))
+        done.unwrap_or(Position(0))
+    }
+
+    /// Removes the retained messages that have expired.
+    pub(crate) fn expire_retained(&self) {
+        self.retained.remove_expired(self.now(), |topic| {
+            self.store.submit(Operation::Retain(topic.clone(), None));
+        });
     }
 }
 

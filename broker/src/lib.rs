@@ -21,6 +21,7 @@ mod listener;
 mod log_limit;
 mod metrics;
 mod registry;
+mod retained;
 mod router;
 mod settings;
 mod share;

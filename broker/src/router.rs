@@ -1,4 +1,4 @@
-//! Who receives a message: the routing table and the retained messages, shared by all.
+//! Who receives a message: the routing table, shared by all.
 //!
 //! Filters without wildcards are in a sharded map, because most subscriptions are exact and a
 //! lookup costs one hash; those with wildcards are in one tree. Publishers only read.
@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use mqtt::packet::SubscriptionOptions;
-use mqtt::{FilterTree, Message, NameTree, Sharing, TopicFilter, TopicName};
+use mqtt::{FilterTree, Sharing, TopicFilter};
 
 use crate::link::Link;
 use crate::share::{Choice, ShareGroup};
@@ -43,13 +43,12 @@ struct Subscribers {
 
 type Shard = HashMap<Box<str>, Subscribers>;
 
-/// The subscriptions of all sessions and the retained messages.
+/// The subscriptions of all sessions.
 #[derive(Debug)]
 pub(crate) struct Router {
     hasher: RandomState,
     exact: Vec<RwLock<Shard>>,
     wildcard: RwLock<FilterTree<Subscribers>>,
-    retained: RwLock<NameTree<Arc<Message>>>,
 }
 
 impl Router {
@@ -58,7 +57,6 @@ impl Router {
             hasher: RandomState::new(),
             exact: (0..SHARDS).map(|_| RwLock::default()).collect(),
             wildcard: RwLock::default(),
-            retained: RwLock::default(),
         }
     }
 
@@ -132,48 +130,6 @@ impl Router {
         } else {
             read(self.shard(pattern)).get(pattern).and_then(of)
         }
-    }
-
-    /// Sets the retained message of a topic, or removes it. False if a new one is one too many.
-    pub(crate) fn retain(
-        &self,
-        topic: &TopicName,
-        message: Option<Arc<Message>>,
-        count_max: usize,
-    ) -> bool {
-        let mut retained = write(&self.retained);
-        match message {
-            Some(_) if retained.len() >= count_max && retained.get(topic).is_none() => false,
-            Some(message) => {
-                retained.insert(topic.clone(), message);
-                true
-            }
-            None => {
-                retained.remove(topic);
-                true
-            }
-        }
-    }
-
-    /// Up to `count` retained messages that `filter` matches, in the order of topics, after the
-    /// given one.
-    pub(crate) fn retained(
-        &self,
-        filter: &TopicFilter,
-        after: Option<&TopicName>,
-        count: usize,
-    ) -> Vec<Arc<Message>> {
-        let retained = read(&self.retained);
-        retained
-            .matches(filter, after)
-            .take(count)
-            .map(|(_, message)| message.clone())
-            .collect()
-    }
-
-    /// Retained messages.
-    pub(crate) fn retained_count(&self) -> usize {
-        read(&self.retained).len()
     }
 }
 

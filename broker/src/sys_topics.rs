@@ -98,7 +98,7 @@ impl SysTopics {
             ),
             (
                 "retained messages/count",
-                exchange.router.retained_count().to_string(),
+                exchange.retained.count().to_string(),
             ),
             (
                 "retained messages/refused",

@@ -1,8 +1,8 @@
 //! The timekeeper actor: the one timer for everything that is due by the second.
 //!
 //! Talks to: nobody. Once a second it sweeps the sessions for dead connections, expired sessions
-//! and delayed wills, so that none of them needs a timer of its own; from time to time it
-//! announces the state of the daemon below `$SYS`.
+//! and delayed wills, and the retained messages for expired ones, so that none of them needs a
+//! timer of its own; from time to time it announces the state of the daemon below `$SYS`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +69,7 @@ impl Actor for Timekeeper {
 impl Timekeeper {
     fn tick(&mut self) {
         self.args.exchange.sweep();
+        self.args.exchange.expire_retained();
         self.args.exchange.release_delayed();
         let Some(interval) = self.args.announcement_interval else {
             return;

@@ -22,6 +22,7 @@ mod publish;
 mod publish_properties;
 mod quality_of_service;
 mod redelivery;
+mod retained;
 mod session;
 mod share_departures;
 mod share_strategies;

@@ -4,7 +4,8 @@ use serde::Deserialize;
 
 use super::byte_size::ByteSize;
 
-/// Limits of retained messages. What exceeds them is delivered but not retained.
+/// Limits of retained messages. What exceeds them is delivered but not retained; a message that is
+/// too large still removes the one before it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Retain {

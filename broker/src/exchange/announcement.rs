@@ -14,8 +14,8 @@ impl Exchange {
         let mut message = Message::new(topic, payload);
         message.retain = true;
         let message = Arc::new(message);
-        self.router
-            .retain(&message.topic, Some(Arc::clone(&message)), usize::MAX);
+        let kept = Some(Arc::clone(&message));
+        self.retained.set(&message.topic, kept, usize::MAX, || {});
         let mut matches = Vec::new();
         let choice = self.choice(&message, "");
         self.router.matches(choice, &mut matches);

@@ -25,17 +25,24 @@ impl Exchange {
                 return;
             };
             drop(state);
-            let after = replay.after.as_ref();
-            let messages = self.router.retained(&replay.filter, after, REPLAY_BATCH);
-            let is_last = messages.len() < REPLAY_BATCH;
-            state = link.lock();
-            let has_room = self.replay(link, &mut state, &mut replay, messages);
-            if !(has_room && is_last) {
-                state.replays.push_front(replay);
-            }
+            let (filter, after) = (replay.filter.clone(), replay.after.clone());
+            let put = |messages: Vec<_>| {
+                let is_last = messages.len() < REPLAY_BATCH;
+                let mut state = link.lock();
+                let has_room = self.replay(link, &mut state, &mut replay, messages);
+                if !(has_room && is_last) {
+                    state.replays.push_front(replay);
+                }
+                has_room
+            };
+            // Until they are put in nobody replaces them: none comes behind its successor.
+            let has_room = self
+                .retained
+                .visit(&filter, after.as_ref(), REPLAY_BATCH, put);
             if !has_room {
                 return;
             }
+            state = link.lock();
         }
     }
 

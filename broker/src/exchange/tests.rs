@@ -177,7 +177,7 @@ fn retained_messages_follow_retain_handling_and_their_limits() {
     }
     publish(
         &exchange,
-        message("r/1", "longer than sixteen", QoS::AtMostOnce, true),
+        message("r/4", "longer than sixteen", QoS::AtMostOnce, true),
         &publisher,
     );
     let payloads = |link| {
@@ -251,8 +251,6 @@ fn many_retained_messages_are_replayed_batch_by_batch() {
     assert!(batches.len() > 5, "never all at once: {batches:?}");
 }
 
-// Conforms: 5.0 [MQTT-3.1.2-4] [MQTT-3.1.2-5] [MQTT-3.1.2-6] [MQTT-3.1.2-23] [MQTT-3.1.4-4]
-// Conforms: 3.1.1 [MQTT-3.1.2-4] [MQTT-3.1.2-6] [MQTT-3.1.4-3]
 #[test]
 fn retained_messages_wait_for_room_in_the_session() {
     for level in [QoS::AtMostOnce, QoS::AtLeastOnce] {
@@ -281,6 +279,8 @@ fn retained_messages_wait_for_room_in_the_session() {
     }
 }
 
+// Conforms: 5.0 [MQTT-3.1.2-4] [MQTT-3.1.2-5] [MQTT-3.1.2-6] [MQTT-3.1.2-23] [MQTT-3.1.4-4]
+// Conforms: 3.1.1 [MQTT-3.1.2-4] [MQTT-3.1.2-6] [MQTT-3.1.4-3]
 #[test]
 fn a_session_is_resumed_taken_over_or_begun_anew() {
     let exchange = exchange(Store::disabled());

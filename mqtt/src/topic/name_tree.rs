@@ -51,6 +51,11 @@ impl<V> NameTree<V> {
         self.values.remove(name)
     }
 
+    /// Keeps only those for which `keep` says so.
+    pub fn retain(&mut self, mut keep: impl FnMut(&TopicName, &V) -> bool) {
+        self.values.retain(|name, value| keep(name, value));
+    }
+
     /// The values whose names `filter` matches and that come after `after`, in the order of
     /// names. With `after` a long answer can be fetched in pieces.
     pub fn matches<'t>(
