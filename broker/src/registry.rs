@@ -192,7 +192,6 @@ impl Exchange {
         state.owner = None;
         state.session.suspend();
         let sent = state.session.sent();
-        state.replays.clear();
         state.expiry = ending.session_expiry.unwrap_or(state.expiry);
         let expiry = state.expiry;
         let delayed = ending

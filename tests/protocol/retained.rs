@@ -262,6 +262,42 @@ fn each_of_many_retained_messages_comes_once_for_each_subscription() {
     }
 }
 
+// Conforms: 5.0 [MQTT-3.3.1-9] [MQTT-4.4.0-1]; 3.1.1 [MQTT-3.3.1-6] [MQTT-4.4.0-1]
+#[test]
+fn retained_messages_that_a_connection_did_not_take_come_on_the_next() {
+    const COUNT: u16 = 300;
+    let daemon = Daemon::start("mqtt { max_inflight_window = 10 }");
+    retain_many(&mut join(&daemon, Version::V311, "p"), COUNT, "x");
+    for version in Version::ALL {
+        let client_id = format!("{version:?}");
+        let (mut client, _) = resume(&daemon, version, &client_id);
+        client.subscribe("none", 1).unwrap();
+        client
+            .send(&subscribe(version, 9, &[], &[("r/#", 1)]))
+            .unwrap();
+        let mut topics = BTreeSet::new();
+        while topics.len() < 20 {
+            let packet = client.receive().unwrap().unwrap();
+            // The SUBACK is among them.
+            if let Some(message) = Message::decode(&packet, version) {
+                client.reply(PUBACK, message.identifier);
+                topics.insert(message.topic);
+            }
+        }
+        client.skip();
+        drop(client);
+        let (mut client, _) = resume(&daemon, version, &client_id);
+        // Those that were on their way come again, so some may come twice.
+        while topics.len() < COUNT.into() {
+            let message = client.take();
+            assert!(message.retain, "{message:?}");
+            topics.insert(message.topic);
+        }
+        client.expect_silence();
+        join(&daemon, version, &client_id).disconnect().unwrap();
+    }
+}
+
 // Conforms: 5.0 [MQTT-3.3.2-5]
 #[test]
 fn expired_messages_make_room_for_others() {

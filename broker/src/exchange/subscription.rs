@@ -44,6 +44,12 @@ impl Exchange {
             RetainHandling::DoNotSend => false,
         };
         if replay {
+            // One that has begun begins anew; others too, where a client never takes them.
+            let is_crowded = state.replays.len() >= self.limits.subscriptions_max;
+            let is_replaced = |it: &Replay| is_crowded || it.after.is_some();
+            state
+                .replays
+                .retain(|it| it.filter != filter || !is_replaced(it));
             state.replays.push_back(Replay {
                 filter: filter.clone(),
                 options,
