@@ -242,12 +242,12 @@ fn merge(
     let together =
         |a: &Match, b: &Match| address(a) == address(b) && a.share.is_none() && b.share.is_none();
     for group in matches.chunk_by(together) {
-        let own = publisher.is_some_and(|it| std::ptr::eq(&*group[0].subscription.link, it));
+        // Not the session counts, which may be another one by now, but its client [MQTT-3.8.3-3].
+        let own = |it: &Subscription| publisher.is_some_and(|by| by.client_id == it.link.client_id);
         let mut merged: Option<Merged> = None;
-        // [MQTT-3.8.3-3]
         for it in group
             .iter()
-            .filter(|it| !(own && it.subscription.options.no_local))
+            .filter(|it| !(it.subscription.options.no_local && own(&it.subscription)))
         {
             let subscription = &it.subscription;
             let merged = merged.get_or_insert_default();

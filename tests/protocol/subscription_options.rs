@@ -2,6 +2,7 @@
 
 use tests::daemon::Daemon;
 use tests::strict::{Message, StrictClient};
+use tests::subscription::subscribe;
 use tests::wire::Version;
 
 const NO_LOCAL: u8 = 0b100;
@@ -221,5 +222,26 @@ fn a_bridge_sees_the_retain_flag_and_nothing_of_its_own() {
         // There is no No Local for a group (5.0 [MQTT-3.8.3-4]).
         bridge.publish("s", "own", 1);
         assert_eq!(payloads(bridge.drain()), ["own"]);
+    }
+}
+
+// Conforms: 5.0 [MQTT-3.8.3-3]
+#[test]
+fn no_local_is_for_the_will_of_an_earlier_connection_too() {
+    let daemon = Daemon::start("");
+    let port = daemon.port();
+    let mut client = StrictClient::start(port, Version::V5, "other");
+    // With Clean Start and the will `x` for `w`; SUBSCRIBE with No Local comes with it.
+    let mut bytes = b"\x10\x15\0\x04MQTT\x05\x06\0\0\0\0\x01c\0\0\x01w\0\x01x".to_vec();
+    bytes.extend(subscribe(Version::V5, 1, &[], &[("w", 1 | NO_LOCAL)]));
+    for _ in 0..100 {
+        let mut next = StrictClient::open(port, Version::V5);
+        next.send(&bytes);
+        next.answer(0x90);
+        next.answer(0x20);
+        // The connection before it has been closed, and its will published.
+        client.vanish();
+        next.expect_silence();
+        client = next;
     }
 }
