@@ -164,3 +164,42 @@ fn a_resumed_subscriber_can_subscribe_to_more() {
     found.sort();
     assert_eq!(found, ["x/a 3", "y/a 2"]);
 }
+
+#[test]
+fn arguments_of_other_brokers_are_answered_with_a_tip() {
+    let table: [(&[&str], &str); 8] = [
+        (&["-c", "mosquitto.conf"], "`tidegate start --conf FILE`"),
+        (&["start", "-p", "1884"], "`listeners.tcp.default.bind`"),
+        (&["start", "-d"], "it stays in the foreground"),
+        (&["check", "t.conf"], "`--conf t.conf`"),
+        (&["restart"], "end the process with SIGTERM"),
+        (&["sub", "-t", "a", "-V", "5"], "always speak MQTT 5"),
+        (
+            &["pub", "-t", "a", "-f", "x"],
+            "`tidegate pub --stdin < FILE`",
+        ),
+        (
+            &["sub", "-t", "a", "-W", "1"],
+            "`timeout SECONDS tidegate sub ...`",
+        ),
+    ];
+    for (arguments, expected) in table {
+        let output = tidegate(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        let tips = complaint.lines().filter(|line| line.contains("  tip: "));
+        let tips: Vec<&str> = tips.collect();
+        assert!(tips.len() == 1 && tips[0].contains(expected), "{complaint}");
+    }
+    let output = tidegate(["sub", "-t", "a", "-y"]).output().unwrap();
+    assert!(!String::from_utf8(output.stderr).unwrap().contains("tip: "));
+}
+
+#[test]
+fn a_message_may_begin_with_a_hyphen() {
+    let daemon = Daemon::start("");
+    let output = run(&daemon, "pub", &["-t", "a", "-r", "-q", "1", "-m", "-5"]);
+    assert!(output.status.success(), "{output:?}");
+    let output = run(&daemon, "sub", &["-t", "a", "-C", "1"]);
+    assert_eq!(output.stdout, b"-5\n");
+}

@@ -91,6 +91,16 @@ fn what_is_neither_hocon_nor_toml_is_named_with_its_place() {
 }
 
 #[test]
+fn keys_of_other_brokers_are_answered_with_what_stands_for_them() {
+    let text = "allow_anonymous true\n";
+    check("mosquitto.conf", text, "1:16", &["`mqtt.allow_anonymous`"]);
+    let text = "listeners.tcp { bind = \"127.0.0.1:1\" }\nhttp_server { port = 8081 }\n";
+    check("nanomq.conf", text, "2:1", &["there is no HTTP interface"]);
+    let text = "mqtt {\n  idle_timeout = 15s\n}\n";
+    check("emqx.conf", text, "2:3", &["`mqtt.connect_timeout`"]);
+}
+
+#[test]
 fn a_missing_file_is_one_line_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let line = complaint(folder.path(), "nothing.conf");

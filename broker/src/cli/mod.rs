@@ -2,6 +2,7 @@
 
 mod broker_client;
 mod check;
+mod hints;
 mod publish;
 mod start;
 mod subscribe;
@@ -51,7 +52,9 @@ struct Configured {
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let command = std::env::args_os().nth(1).unwrap_or_default();
+    let cli = Cli::try_parse();
+    let cli = cli.unwrap_or_else(|error| hints::with_tip(error, &command.to_string_lossy()).exit());
     match cli.command {
         Command::Start(it) => start::run(&it),
         Command::Check(it) => check::run(it.conf.as_deref()),

@@ -28,7 +28,7 @@ pub(super) struct Publish {
     #[arg(short, long)]
     topic: String,
     /// The message.
-    #[arg(short, long, group = "what")]
+    #[arg(short, long, group = "what", allow_hyphen_values = true)]
     message: Option<String>,
     /// Read standard input as one message.
     #[arg(short, long, group = "what")]

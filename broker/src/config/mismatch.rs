@@ -6,11 +6,15 @@ use serde::de::{self, Expected, Unexpected};
 use thiserror::Error;
 
 use super::error::ConfigError;
+use super::hints;
 use super::layer::{Part, Places};
 use super::node::Step;
 
 /// Names are suggested if they are at least this similar, from 0 to 1.
-const SIMILARITY_MIN: f64 = 0.8;
+const SIMILARITY_MIN: f64 = 0.7;
+
+/// Of more known names than these only the most similar ones are told.
+const TOLD_NAMES_MAX: usize = 16;
 
 /// A found text is quoted in messages up to this many characters.
 const QUOTED_CHARACTERS_MAX: usize = 60;
@@ -54,8 +58,11 @@ impl Mismatch {
                     path.pop();
                 }
                 let object = describe(&path);
-                let suggestion = suggestion(&key, known, "keys");
                 path.push(step);
+                let suggestion = match hints::find(&path) {
+                    Some(hint) => format!("; {hint}"),
+                    None => suggestion(&key, known, "keys"),
+                };
                 let key = shorten(&key);
                 let message = format!("unknown key `{key}` {object}{suggestion}");
                 places.error(&path, Part::Key, &message)
@@ -163,16 +170,30 @@ pub(super) fn join(path: &[Step]) -> String {
     joined
 }
 
-/// The nearest known name, or else all of them.
+/// The nearest known name, or else those that there are, the nearer ones if there are many.
 fn suggestion(found: &str, known: &[&str], kind: &str) -> String {
     let found = found.to_lowercase();
-    let scored = known
-        .iter()
-        .map(|name| (strsim::jaro_winkler(&found, name), name));
-    let best = scored.max_by(|(left, _), (right, _)| left.total_cmp(right));
-    match best {
-        Some((score, name)) if score >= SIMILARITY_MIN => format!("; did you mean `{name}`?"),
-        Some(_) => format!("; known {kind}: {}", known.join(", ")),
+    let similarity = |name: &str| {
+        // The beginning of a name, or a name with an addition, is meant more often than not.
+        let is_part = found.len() > 2 && (name.starts_with(&found) || found.starts_with(name));
+        let similarity = strsim::normalized_damerau_levenshtein(&found, name);
+        if is_part {
+            similarity.max(SIMILARITY_MIN)
+        } else {
+            similarity
+        }
+    };
+    let mut nearest: Vec<&str> = known.to_vec();
+    nearest.sort_by(|left, right| similarity(right).total_cmp(&similarity(left)));
+    match nearest.first() {
         None => format!("; there are no known {kind}"),
+        Some(name) if similarity(name) >= SIMILARITY_MIN => format!("; did you mean `{name}`?"),
+        Some(_) if known.len() <= TOLD_NAMES_MAX => {
+            format!("; known {kind}: {}", known.join(", "))
+        }
+        Some(_) => {
+            nearest.truncate(TOLD_NAMES_MAX);
+            format!("; known {kind} are {} and others", nearest.join(", "))
+        }
     }
 }

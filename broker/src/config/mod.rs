@@ -11,6 +11,7 @@ mod environment;
 mod error;
 mod extensions;
 mod gateways;
+mod hints;
 mod hocon;
 mod layer;
 mod listeners;

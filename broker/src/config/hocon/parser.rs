@@ -4,7 +4,8 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::super::error::Fault;
-use super::super::node::DEPTH_MAX;
+use super::super::hints;
+use super::super::node::{DEPTH_MAX, Step};
 use super::super::place::Place;
 use super::cursor::{Cursor, is_space};
 use super::include::{Include, Includes};
@@ -154,7 +155,13 @@ impl<'t, 'i, 'o> Parser<'t, 'i, 'o> {
                 return Ok((false, self.parse_expression()?));
             }
             let key = path.last().map_or("", |key| key.name.as_str());
-            return Err(after_key.fault(format!("expected `=`, `:` or `{{` after `{key}`")));
+            let mut message = format!("expected `=`, `:` or `{{` after `{key}`");
+            // Mosquitto's files have a key, a space and a value.
+            let path = self.path.iter().flatten().cloned().map(Step::Key);
+            if let Some(hint) = hints::find(&path.collect::<Vec<_>>()) {
+                message = format!("{message}; {hint}");
+            }
+            return Err(after_key.fault(message));
         }
         self.cursor.skip_spaces();
         let before_value = self.cursor.clone();
