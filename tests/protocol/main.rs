@@ -22,6 +22,7 @@ mod publish;
 mod publish_properties;
 mod quality_of_service;
 mod redelivery;
+mod request_response;
 mod retained;
 mod session;
 mod share_departures;

@@ -200,3 +200,34 @@ fn packet_identifiers_and_order_survive_the_process() {
         client.expect_silence();
     }
 }
+
+// Conforms: 5.0 [MQTT-3.3.1-1] [MQTT-4.4.0-1]; 3.1.1 [MQTT-3.3.1-1] [MQTT-4.4.0-1]
+#[test]
+fn what_was_sent_before_a_restart_comes_again_with_dup() {
+    for is_killed in [false, true] {
+        for version in Version::ALL {
+            let mut daemon = Daemon::start("mqtt { max_inflight_window = 4 }");
+            let (mut client, _) = resume(&daemon, version, "s");
+            client.subscribe("t", 2).unwrap();
+            publish(&daemon, 7);
+            assert_eq!(texts(&hear_many(&mut client, 4)), numbers(1..=4));
+            if is_killed {
+                daemon.kill();
+            } else {
+                daemon.stop();
+            }
+            daemon.restart();
+            let (mut client, _) = resume(&daemon, version, "s");
+            let found = client.take_many(7);
+            assert_eq!(texts(&found), numbers(1..=7));
+            assert!(found[..4].iter().all(|it| it.dup), "{found:?}");
+            // Whoever is killed does not know how far it came.
+            if !is_killed {
+                assert!(found[4..].iter().all(|it| !it.dup), "{found:?}");
+            }
+            client.expect_silence();
+            publish(&daemon, 1);
+            assert!(!client.take().dup);
+        }
+    }
+}
