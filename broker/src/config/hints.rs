@@ -21,11 +21,12 @@ const NO_USERS: Hint = Says("there are no users and access lists, see `mqtt.allo
 const NO_HTTP: Hint = Says("there is no HTTP interface; the broker's state is below `$SYS/broker`");
 const NO_RULES: Hint = Says("there are no rules; gateways, bridges and `rewrite` do some of that");
 const STDERR: Hint = Says("the log goes to standard error, for the service manager to keep");
+const NO_PROPERTIES: Hint = Says("bridges have keys for what they send, not properties");
 const NOT_NEEDED: Hint = Says("nothing needs it here, leave it out");
 const QOS_2: Hint = Says("`mqtt.receive_maximum` limits them, and they wait without an end");
 
 /// Paths, with `*` for any one key, and what to say of each.
-const HINTS: [(&str, Hint); 90] = [
+const HINTS: &[(&str, Hint)] = &[
     // The outermost keys of NanoMQ and EMQX.
     ("http_server", NO_HTTP),
     ("dashboard", NO_HTTP),
@@ -46,6 +47,8 @@ const HINTS: [(&str, Hint); 90] = [
         "node",
         Says("nodes have no names here; the data directory is `store.path`"),
     ),
+    ("dds", Is("gateways.dds.<name>.domain")),
+    ("forward_rules", Is("gateways.dds.<name>.to_mqtt")),
     (
         "cluster",
         Says("there are no clusters; `bridges.mqtt` connects brokers"),
@@ -157,6 +160,51 @@ const HINTS: [(&str, Hint); 90] = [
         "bridges.mqtt.*.subscription.topic",
         Is("bridges.mqtt.<name>.subscription.remote_topic"),
     ),
+    ("bridges.mqtt.*.conn_properties", NO_PROPERTIES),
+    ("bridges.mqtt.*.sub_properties", NO_PROPERTIES),
+    (
+        "bridges.mqtt.*.transparent",
+        Says("`subscription` says what comes from the hub"),
+    ),
+    ("bridges.mqtt.*.tcp", NOT_NEEDED),
+    ("bridges.mqtt.*.resend_interval", NOT_NEEDED),
+    (
+        "gateways.zmq.*.sub_address",
+        Is("gateways.zmq.<name>.sub.connect"),
+    ),
+    (
+        "gateways.zmq.*.pub_address",
+        Is("gateways.zmq.<name>.pub.connect"),
+    ),
+    (
+        "gateways.zmq.*.sub_pre",
+        Is("gateways.zmq.<name>.to_mqtt.prefix"),
+    ),
+    (
+        "gateways.zmq.*.pub_pre",
+        Is("gateways.zmq.<name>.from_mqtt.frame"),
+    ),
+    // A section whose gateway has no name is taken for a gateway.
+    (
+        "gateways.zmq.sub.connect",
+        Is("gateways.zmq.<name>.sub.connect"),
+    ),
+    ("gateways.zmq.sub.bind", Is("gateways.zmq.<name>.sub.bind")),
+    (
+        "gateways.zmq.pub.connect",
+        Is("gateways.zmq.<name>.pub.connect"),
+    ),
+    ("gateways.zmq.pub.bind", Is("gateways.zmq.<name>.pub.bind")),
+    ("gateways.nng.sub.dial", Is("gateways.nng.<name>.sub.dial")),
+    (
+        "gateways.nng.sub.listen",
+        Is("gateways.nng.<name>.sub.listen"),
+    ),
+    ("gateways.nng.pub.dial", Is("gateways.nng.<name>.pub.dial")),
+    (
+        "gateways.nng.pub.listen",
+        Is("gateways.nng.<name>.pub.listen"),
+    ),
     ("sys_topics.sys_msg_interval", Is("sys_topics.interval")),
 ];
 
@@ -179,6 +227,21 @@ pub(super) fn find(path: &[Step]) -> Option<String> {
     })
 }
 
+/// What to say of a key where the name of a gateway or bridge has to be.
+pub(super) fn missing_name(path: &[Step]) -> Option<String> {
+    let [Step::Key(section), Step::Key(kind), Step::Key(key)] = path else {
+        return None;
+    };
+    let named = [
+        ("gateways", "zmq"),
+        ("gateways", "nng"),
+        ("gateways", "dds"),
+        ("bridges", "mqtt"),
+    ];
+    let is_named = named.contains(&(section.as_str(), kind.as_str()));
+    is_named.then(|| format!("; a name comes first: `{section}.{kind}.<name>.{key}`"))
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -186,11 +249,13 @@ mod tests {
     use super::*;
     use crate::config::load_text;
 
+    const LISTS: [&str; 4] = ["forwards", "subscription", "to_mqtt", "from_mqtt"];
+
     /// What is said of a file that has only this key.
     fn complaint(path: &str) -> String {
         // Lists of rules have their keys in an element.
         let text = match path.rsplit_once('.') {
-            Some((list, key)) if list.ends_with("forwards") || list.ends_with("subscription") => {
+            Some((list, key)) if LISTS.iter().any(|it| list.ends_with(it)) => {
                 format!("{list} = [{{ {key} = 1 }}]")
             }
             _ => format!("{path} = 1"),
@@ -219,12 +284,22 @@ mod tests {
                     assert!(!target.contains("unknown key"), "{name}: {target}");
                     format!("it is `{name}` here")
                 }
-                Says(sentence) => sentence.to_owned(),
+                Says(sentence) => (*sentence).to_owned(),
             };
             assert!(
                 complaint_about.ends_with(&format!("; {expected}")),
                 "{complaint_about}"
             );
+        }
+    }
+
+    #[test]
+    fn a_section_without_a_name_is_told_where_the_name_goes() {
+        for path in ["bridges.mqtt.server", "gateways.dds.domain"] {
+            let (section, key) = path.rsplit_once('.').unwrap();
+            let expected = format!("; a name comes first: `{section}.<name>.{key}`");
+            let complaint = complaint(path);
+            assert!(complaint.ends_with(&expected), "{complaint}");
         }
     }
 }

@@ -73,10 +73,11 @@ impl Mismatch {
             }
             Self::UnknownVariant { .. } | Self::Unexpected { .. } | Self::Other(_) => {
                 // A variant is no step of the path to the place, but the name helps.
-                let message = match path.is_empty() {
+                let mut message = match path.is_empty() {
                     true => self.to_string(),
                     false => format!("`{}`: {self}", join(&path)),
                 };
+                message += &hints::missing_name(&path).unwrap_or_default();
                 places.error(&path, Part::Value, &message)
             }
         }
