@@ -138,9 +138,11 @@ fn script() -> Vec<Vec<Operation>> {
         vec![Operation::Receive(FIRST, 9), Operation::Undelay(1)],
         vec![Operation::Sent(FIRST, 2), put(FIRST, "first", Some(5))],
         vec![Operation::Release(FIRST, 9), retain("a", None)],
+        vec![Operation::Pubrec(FIRST, 2)],
         vec![Operation::DeleteSession(SECOND)],
         vec![Operation::Unsubscribe(FIRST, filter)],
         vec![Operation::Dequeue(FIRST, 3), enqueue(FIRST, 4, 4)],
+        vec![Operation::Dequeue(FIRST, 2)],
     ]
 }
 
