@@ -113,8 +113,6 @@ impl fmt::Display for TopicName {
 mod tests {
     use super::*;
 
-    // Conforms: 5.0 [MQTT-4.7.0-1] [MQTT-4.7.3-1] [MQTT-4.7.3-2] [MQTT-4.7.3-3]
-    // Conforms: 3.1.1 [MQTT-4.7.1-1] [MQTT-4.7.3-1] [MQTT-4.7.3-2] [MQTT-4.7.3-3]
     #[test]
     fn the_server_alone_speaks_below_sys_except_for_bridges_of_themselves() {
         let table = [
@@ -132,6 +130,8 @@ mod tests {
         }
     }
 
+    // Conforms: 5.0 [MQTT-4.7.0-1] [MQTT-4.7.3-1] [MQTT-4.7.3-2] [MQTT-4.7.3-3]
+    // Conforms: 3.1.1 [MQTT-4.7.1-1] [MQTT-4.7.3-1] [MQTT-4.7.3-2] [MQTT-4.7.3-3]
     #[test]
     fn names_are_checked() {
         let levels = vec!["x"; TOPIC_LEVELS_MAX].join("/");
