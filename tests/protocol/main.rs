@@ -37,3 +37,5 @@ mod takeover;
 mod topic_alias;
 mod topics;
 mod unsubscribe;
+mod will;
+mod will_delay;

@@ -241,7 +241,8 @@ impl ServerConnection {
             return Err(ProtocolViolation::protocol(detail));
         }
         let session_expiry = asked.map(|seconds| granted_expiry(seconds, limits));
-        let with_will = disconnect.reason == ReasonCode::DisconnectWithWill;
+        // [MQTT-3.1.2-10]
+        let with_will = disconnect.reason != ReasonCode::Success;
         Ok(Action::Disconnect {
             with_will,
             session_expiry,
