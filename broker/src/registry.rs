@@ -173,8 +173,9 @@ impl Exchange {
         })
     }
 
-    /// A connection ended: its session waits for the next one, or ends with it.
-    pub(crate) fn detach(&self, link: &Arc<Link>, owner: Owner, ending: Ending) {
+    /// A connection ended: its session waits for the next one, or ends with it. False if the
+    /// session had gone over to another connection before.
+    pub(crate) fn detach(&self, link: &Arc<Link>, owner: Owner, ending: Ending) -> bool {
         let mut links = self.registry.lock();
         let now = self.now();
         let mut state = link.lock();
@@ -187,7 +188,7 @@ impl Exchange {
             drop(state);
             drop(links);
             self.publish_will(link, due);
-            return;
+            return false;
         }
         state.owner = None;
         state.session.suspend();
@@ -222,6 +223,7 @@ impl Exchange {
         if expiry.is_zero() {
             self.end_session(link);
         }
+        true
     }
 
     fn publish_will(&self, link: &Link, will: Option<WillMessage>) {

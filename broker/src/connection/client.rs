@@ -13,8 +13,8 @@ use mqtt::session::Outgoing;
 use mqtt::{Message, ProtocolViolation, ReasonCode, TopicName};
 use persistence::{Operation, Position};
 
-use super::Accepted;
 use super::outbox::{Outbox, Reply};
+use super::{Accepted, End};
 use crate::exchange::Exchange;
 use crate::extensions::{Presence, Who};
 use crate::link::{Link, Owner};
@@ -142,6 +142,15 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// How the connection ends after a violation, which does not matter behind a DISCONNECT.
+    pub(super) const fn end(&self, violation: ProtocolViolation) -> End {
+        if self.disconnected {
+            End::Disconnected
+        } else {
+            End::Violation(violation)
+        }
     }
 
     /// Submits an operation of this session, if it is durable and has not ended.

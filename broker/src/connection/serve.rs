@@ -1,5 +1,6 @@
 //! Serving one socket: read, answer, deliver, write, as far as each can be done now.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -120,7 +121,7 @@ impl Connection {
         if std::mem::take(&mut self.first) {
             self.inbox
                 .take_first(packet_bytes_max, &mut handle)
-                .map_err(End::Violation)?;
+                .map_err(|violation| self.client.end(violation))?;
         }
         for _ in 0..READS_PER_TURN {
             if self.client.disconnected {
@@ -138,7 +139,7 @@ impl Connection {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Ok(Ok(0)) | Err(_)) => return Err(End::Lost),
                 Poll::Ready(Ok(Ok(bytes))) => self.client.received.bytes += bytes as u64,
-                Poll::Ready(Ok(Err(violation))) => return Err(End::Violation(violation)),
+                Poll::Ready(Ok(Err(violation))) => return Err(self.client.end(violation)),
             }
         }
         if self.client.disconnected {
@@ -148,8 +149,23 @@ impl Connection {
         }
     }
 
+    /// How the connection really ends: a client that is told to go may have sent its DISCONNECT
+    /// before, and then its will is not due [MQTT-3.1.2-10].
+    async fn settle(&mut self, end: End) -> End {
+        if !matches!(end, End::Ordered(_)) {
+            return end;
+        }
+        // The runtime sees meanwhile what the system has received.
+        tokio::task::yield_now().await;
+        match poll_fn(|context| Poll::Ready(self.read(context))).await {
+            Err(End::Disconnected) => End::Disconnected,
+            Ok(_) | Err(_) => end,
+        }
+    }
+
     /// Says farewell and gives the session back.
-    pub(super) async fn finish(self, end: End) {
+    pub(super) async fn finish(mut self, end: End) {
+        let end = self.settle(end).await;
         let Self {
             mut stream,
             mut client,
@@ -176,9 +192,8 @@ impl Connection {
             will: client.will,
             session_expiry: client.session_expiry,
         };
-        client.exchange.detach(&client.link, client.owner, ending);
         // Whose session is taken over is still there.
-        if end.reason() != ReasonCode::SessionTakenOver {
+        if client.exchange.detach(&client.link, client.owner, ending) {
             client
                 .exchange
                 .announce_offline(&client_id, &client.presence, end.reason());

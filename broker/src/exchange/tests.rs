@@ -40,7 +40,7 @@ pub(crate) fn exchange(store: Store) -> Exchange {
     )
 }
 
-pub(super) fn attach(
+pub(crate) fn attach(
     exchange: &Exchange,
     client_id: &str,
     clean_start: bool,
