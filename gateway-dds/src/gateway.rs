@@ -66,6 +66,10 @@ impl DdsGateway {
             topics: BTreeMap::new(),
         };
         let (to_mqtt, from_mqtt) = planner.plan(config.to_mqtt, config.from_mqtt)?;
+        if to_mqtt.is_empty() && from_mqtt.is_empty() {
+            let problem = "is empty and so is `from_mqtt`: the gateway would do nothing";
+            return Err(ConfigError::new("to_mqtt", problem));
+        }
         let plan = Plan {
             label: format!("dds/{name}").into(),
             domain,

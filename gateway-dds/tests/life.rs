@@ -109,7 +109,10 @@ fn sharing(domain: u32) {
 
 /// An interface that does not exist is a fault that names it.
 fn nowhere(domain: u32) {
-    let text = format!("domain = {domain}\ninterface = \"nowhere0\"\nidl = \"\"");
+    let text = format!(
+        "domain = {domain}\ninterface = \"nowhere0\"\nidl = \"struct S {{ long x; }};\"\n\
+         to_mqtt = [{{ dds_topic = \"T\", type = \"S\" }}]"
+    );
     let config: Config = toml::from_str(&text).unwrap();
     let gateway = DdsGateway::new("life", config).unwrap();
     let status = Arc::new(Status::default());

@@ -299,6 +299,18 @@ mod tests {
     }
 
     #[test]
+    fn hosts_are_checked() {
+        for endpoint in [
+            "sub.dial = [\"tcp://a b:1\"]",
+            "sub.listen = [\"tcp://10.0.0.256:1\"]",
+        ] {
+            let config: Config = toml::from_str(endpoint).unwrap();
+            let error = config.check().unwrap_err();
+            assert!(error.problem.contains("the host is n"), "{error}");
+        }
+    }
+
+    #[test]
     fn unknown_keys_and_bad_values_are_refused() {
         let table = [
             "to_mqtt = [{ prefx = \"a\" }]",

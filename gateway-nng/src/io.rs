@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use gateway::check_host;
 use nng::options::protocol::pubsub::Subscribe;
 use nng::options::transport::tcp::KeepAlive;
 use nng::options::{LocalAddr, Options as _, ReconnectMaxTime, ReconnectMinTime};
@@ -72,9 +73,10 @@ pub(crate) fn check_endpoint(text: &str, role: Role) -> Result<(), &'static str>
     let (host, port) = address.rsplit_once(':').ok_or("there is no port")?;
     let port: u16 = port.parse().map_err(|_| "the port is no number")?;
     match role {
+        Role::Listen if matches!(host, "" | "*") => Ok(()),
         Role::Dial if matches!(host, "" | "*") => Err("a peer has an address"),
         Role::Dial if port == 0 => Err("a peer has a port, not 0"),
-        Role::Dial | Role::Listen => Ok(()),
+        Role::Dial | Role::Listen => check_host(host),
     }
 }
 

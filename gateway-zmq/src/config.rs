@@ -260,6 +260,10 @@ mod tests {
                 Some("sub.connect[0]"),
             ),
             (
+                r#"sub.connect = ["tcp://10.0.0.256:1"]"#.to_owned(),
+                Some("sub.connect[0]"),
+            ),
+            (
                 r#"pub.connect = ["udp://127.0.0.1:1"]"#.to_owned(),
                 Some("pub.connect[0]"),
             ),

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use gateway::check_host;
 use omq::endpoint::Host;
 use omq::options::{KeepAlive, ReconnectPolicy};
 use omq::{DisconnectReason, MonitorEvent, MonitorRecvError, MonitorStream};
@@ -75,7 +76,9 @@ pub(crate) fn check_endpoint(text: &str, role: Role) -> Result<(), String> {
             if port == 0 {
                 return Err("a peer has a port, not 0".to_owned());
             }
-            Ok(())
+            let address = text.strip_prefix("tcp://").unwrap_or(text);
+            let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+            check_host(host).map_err(ToOwned::to_owned)
         }
         Ok(Endpoint::Tcp { .. } | Endpoint::Ipc(_)) => Ok(()),
         Ok(_) => Err("only tcp:// and ipc:// are supported".to_owned()),

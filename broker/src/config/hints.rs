@@ -115,7 +115,10 @@ const HINTS: &[(&str, Hint)] = &[
     ("listeners.tcp.*.address", BIND),
     ("listeners.tcp.*.acceptors", NOT_NEEDED),
     ("listeners.tcp.*.mountpoint", Is("rewrite")),
-    ("mqtt.property_size", Is("mqtt.max_packet_size")),
+    (
+        "mqtt.property_size",
+        Says("`mqtt.max_user_properties` and `mqtt.max_packet_size` limit properties"),
+    ),
     ("mqtt.max_message_size", Is("mqtt.max_packet_size")),
     (
         "mqtt.retry_interval",

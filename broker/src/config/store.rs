@@ -55,6 +55,10 @@ impl Store {
             let message = "expected a folder, found an empty text; leave it out for the default";
             return Err(Problem::at(&["store", "path"], message));
         }
+        if self.path.as_ref().is_some_and(|it| it.starts_with("~")) {
+            let message = "`~` means nothing here; write ${HOME} for the home directory";
+            return Err(Problem::at(&["store", "path"], message));
+        }
         let interval = self.commit_interval.0.as_millis();
         let interval_max = COMMIT_INTERVAL_MAX.0.as_millis();
         if interval > interval_max {

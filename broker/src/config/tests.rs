@@ -437,6 +437,11 @@ fn mistakes_in_the_environment_name_the_variable() {
         "`store.path`: expected a folder, found an empty text; leave it out for the default",
     );
     check(
+        "TIDEGATE_STORE__PATH",
+        "~/data",
+        "`store.path`: `~` means nothing here; write ${HOME} for the home directory",
+    );
+    check(
         "TIDEGATE_MQTT__",
         "1",
         "there is no key between two separators `__`",

@@ -95,6 +95,12 @@ fn wrong_configurations_are_named() {
 }
 
 #[test]
+fn a_gateway_without_rules_is_refused() {
+    let error = DdsGateway::new("robot", config("idl = \"struct S { long x; };\"")).unwrap_err();
+    assert_eq!(error.key, "to_mqtt");
+}
+
+#[test]
 fn types_may_come_from_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("types.idl");
