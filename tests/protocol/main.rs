@@ -11,6 +11,7 @@ mod connack;
 mod connect;
 mod data;
 mod exclusive;
+mod farewell;
 mod fixed_header;
 mod flow_control;
 mod message_expiry;
