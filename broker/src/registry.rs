@@ -335,11 +335,14 @@ impl Exchange {
         let now = self.now();
         let departed = std::mem::take(&mut *self.registry.departed());
         departed.into_iter().for_each(|it| self.depart(it));
+        let mut due = Vec::new();
         for link in self.registry.links() {
             let state = link.lock();
             if state.owner.is_none() {
+                let will = state.delayed_will.as_ref().map(|(at, _)| *at);
+                let first = will.into_iter().chain(state.expires_at).min();
                 drop(state);
-                self.settle(&link, now);
+                due.extend(first.filter(|at| *at <= now).map(|at| (at, link)));
                 continue;
             }
             let silent = now.since(link.last_packet()).as_millis();
@@ -350,6 +353,11 @@ impl Exchange {
             if dead {
                 link.order(ReasonCode::KeepAliveTimeout);
             }
+        }
+        // In their order, also when the sweep comes late.
+        due.sort_by_key(|(at, _)| *at);
+        for (_, link) in due {
+            self.settle(&link, now);
         }
     }
 
