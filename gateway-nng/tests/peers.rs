@@ -20,7 +20,10 @@ use tokio::time::{Instant, timeout};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often something is tried until it has an effect.
 const TRY_PAUSE: Duration = Duration::from_millis(20);
-const BURST: usize = 10_000;
+/// Messages that a peer holds before it drops some.
+const PEER_BUFFER_MESSAGES: i32 = 8_192;
+/// Fewer, so that nothing is lost where nobody may be told to wait.
+const BURST: usize = 8_000;
 /// How long the broker has no room.
 const BUSY: Duration = Duration::from_millis(500);
 
@@ -107,13 +110,15 @@ async fn sync_out(running: &Running, peer: &Socket, topic: &str) -> Vec<u8> {
 
 fn publisher() -> Socket {
     let peer = Socket::new(Protocol::Pub0).unwrap();
-    peer.set_opt::<SendBufferSize>(8192).unwrap();
+    peer.set_opt::<SendBufferSize>(PEER_BUFFER_MESSAGES)
+        .unwrap();
     peer
 }
 
 fn subscriber(prefix: &str) -> Socket {
     let peer = Socket::new(Protocol::Sub0).unwrap();
-    peer.set_opt::<RecvBufferSize>(8192).unwrap();
+    peer.set_opt::<RecvBufferSize>(PEER_BUFFER_MESSAGES)
+        .unwrap();
     peer.set_opt::<Subscribe>(prefix.as_bytes().to_vec())
         .unwrap();
     peer
