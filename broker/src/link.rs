@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mqtt::session::{Delivery, Enqueue, Session};
-use mqtt::{ReasonCode, Timestamp};
+use mqtt::{QoS, ReasonCode, Timestamp};
 use persistence::{Operation, Position, SessionId, Store, StoredMessage};
 
 /// The session of one client or gateway.
@@ -170,14 +170,18 @@ impl Link {
             })
             .clone();
         // Under the lock, so that the store sees each queue in its order.
-        Some(store.submit(Operation::Enqueue {
+        let position = store.submit(Operation::Enqueue {
             session,
             sequence,
             stored,
             qos,
             retain,
             subscription_ids,
-        }))
+        });
+        if self.durable && qos == QoS::ExactlyOnce {
+            state.await_store(sequence, position, store);
+        }
+        Some(position)
     }
 
     /// The session is done with the queue entry of this sequence.

@@ -231,3 +231,28 @@ fn what_was_sent_before_a_restart_comes_again_with_dup() {
         }
     }
 }
+
+// Conforms: 5.0 [MQTT-2.2.1-4] [MQTT-4.3.3-1]; 3.1.1 [MQTT-2.3.1-4] [MQTT-4.3.3-1]
+#[test]
+fn what_was_sent_does_not_lose_its_identifier_to_another_message_by_a_restart() {
+    for version in Version::ALL {
+        // The first message is stored at once, the others after the interval.
+        let mut daemon = Daemon::start("store { commit_interval = 200ms }");
+        let (mut client, _) = resume(&daemon, version, "s");
+        client.subscribe("t", 2).unwrap();
+        let mut publisher = join(&daemon, version, "p");
+        for number in 1..=3 {
+            publisher.say(&Message::new("t", "before").qos(2, number));
+        }
+        let sent = hear_many(&mut client, 3);
+        daemon.kill();
+        daemon.restart();
+        let mut publisher = join(&daemon, version, "p");
+        publisher.deliver(&Message::new("t", "after").qos(2, 1));
+        let (mut client, _) = resume(&daemon, version, "s");
+        let found = client.take_many(4);
+        let expected: Vec<_> = sent.into_iter().map(Message::again).collect();
+        assert_eq!(found[..3], expected);
+        assert_eq!(found[3].text(), "after");
+    }
+}

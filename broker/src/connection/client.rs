@@ -36,6 +36,8 @@ pub(super) struct Client {
     pub(super) sent: Traffic,
     /// Nothing is delivered before this is durable, see [`Attached::resumed`].
     resumed: Position,
+    /// The store wakes the task at this position, for the first delivery that waits for it.
+    awaited: Position,
     pub(super) session_expiry: Option<Duration>,
     pub(super) disconnected: bool,
 }
@@ -60,6 +62,7 @@ impl Client {
             received: Traffic::default(),
             sent: Traffic::default(),
             resumed,
+            awaited: Position(0),
             exchange: Arc::clone(&accepted.exchange),
             limits: Arc::clone(&accepted.access.limits),
             link,
@@ -271,6 +274,10 @@ impl Client {
         if state.order_for(self.owner).is_some() {
             return false;
         }
+        let unstored = state.first_unstored(store).filter(|_| !store.is_failing());
+        state
+            .session
+            .hold_from(unstored.map_or(u64::MAX, |(sequence, _)| sequence));
         let mut more = !self.outbox.wants_more();
         while self.outbox.wants_more() {
             let Some(outgoing) = state.session.next(now, &mut expired) else {
@@ -292,6 +299,11 @@ impl Client {
         drop(state);
         for sequence in expired {
             self.link.forget(sequence, &self.exchange.store);
+        }
+        if let Some((_, position)) = unstored
+            && std::mem::replace(&mut self.awaited, position) != position
+        {
+            more |= store.poll_durable(position, context).is_ready();
         }
         more
     }

@@ -8,6 +8,7 @@ use mqtt::connection::WillMessage;
 use mqtt::packet::SubscriptionOptions;
 use mqtt::session::Session;
 use mqtt::{ReasonCode, Timestamp, TopicFilter, TopicName};
+use persistence::{Position, Store};
 
 /// Groups that a session remembers to have left.
 const LEFT_GROUPS_MAX: usize = 32;
@@ -28,6 +29,8 @@ pub(crate) struct LinkState {
     pub(crate) left_groups: VecDeque<TopicFilter>,
     /// Retained messages still to be sent for new subscriptions.
     pub(crate) replays: VecDeque<Replay>,
+    /// Deliveries of QoS 2 that the store did not have when the last one came.
+    unstored: VecDeque<(u64, Position)>,
     /// The connection that the session belongs to now.
     pub(crate) owner: Option<Owner>,
     /// How long the session outlives its connection.
@@ -61,6 +64,7 @@ impl LinkState {
             subscriptions: BTreeMap::new(),
             left_groups: VecDeque::new(),
             replays: VecDeque::new(),
+            unstored: VecDeque::new(),
             owner: None,
             expiry,
             expires_at: None,
@@ -71,6 +75,23 @@ impl LinkState {
             notified: false,
             order: None,
         }
+    }
+
+    /// Notes that a delivery of QoS 2 is in the store at a position.
+    pub(super) fn await_store(&mut self, sequence: u64, position: Position, store: &Store) {
+        self.first_unstored(store);
+        self.unstored.push_back((sequence, position));
+    }
+
+    /// The first delivery of QoS 2 that the store does not have yet, and the position at which it
+    /// has. If it were sent and forgotten by a crash, another message would get its identifier,
+    /// and its receiver would take that for a repetition [MQTT-4.3.3-1].
+    pub(crate) fn first_unstored(&mut self, store: &Store) -> Option<(u64, Position)> {
+        let durable = store.durable();
+        while self.unstored.front().is_some_and(|(_, at)| *at <= durable) {
+            self.unstored.pop_front();
+        }
+        self.unstored.front().copied()
     }
 
     /// Notes that a Shared Subscription was ended.

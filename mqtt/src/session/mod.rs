@@ -71,6 +71,8 @@ pub struct Session {
     live_bytes: usize,
     queue: Queue,
     inflight: Inflight,
+    /// Deliveries from this sequence on are not sent yet.
+    held_from: u64,
     /// Packet Identifiers of QoS 2 messages received and not yet released.
     pub inbound: Inbound,
     limits: QueueLimits,
@@ -85,6 +87,7 @@ impl Session {
             live_bytes: 0,
             queue: Queue::new(limits, stored),
             inflight: Inflight::default(),
+            held_from: u64::MAX,
             inbound: Inbound::default(),
             limits,
         }
@@ -132,10 +135,11 @@ impl Session {
             return Some(outgoing);
         }
         while let Some(delivery) = self.queue.front() {
+            let sequence = delivery.sequence;
             if delivery.message.is_expired(now) {
-                expired.push(delivery.sequence);
+                expired.push(sequence);
                 self.queue.pop();
-            } else if self.inflight.has_room(delivery.sequence) {
+            } else if sequence < self.held_from && self.inflight.has_room(sequence) {
                 let delivery = self.queue.pop()?;
                 return Some(self.inflight.begin(delivery));
             } else {
@@ -157,6 +161,12 @@ impl Session {
             }
         }
         None
+    }
+
+    /// Deliveries of QoS 1 and 2 from this sequence on are not sent for the first time until this
+    /// is called again; `u64::MAX` holds none.
+    pub const fn hold_from(&mut self, sequence: u64) {
+        self.held_from = sequence;
     }
 
     /// The greatest sequence that was sent; 0 if none was.
