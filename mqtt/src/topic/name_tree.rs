@@ -90,6 +90,8 @@ fn literal_prefix(filter: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     // Conforms: 5.0 [MQTT-4.7.2-1]; 3.1.1 [MQTT-4.7.2-1]
@@ -134,5 +136,42 @@ mod tests {
         let (filter, after) = (TopicFilter::new("c/#"), TopicName::new("a"));
         let (filter, after) = (filter.unwrap(), after.unwrap());
         assert_eq!(tree.matches(&filter, Some(&after)).count(), 1);
+    }
+
+    fn topic(levels: &'static [&'static str]) -> impl Strategy<Value = String> {
+        let levels = prop::collection::vec(prop::sample::select(levels), 1..4);
+        levels.prop_map(|levels| levels.join("/"))
+    }
+
+    proptest! {
+        #[test]
+        fn tree_agrees_with_matching_one_by_one(
+            names in prop::collection::btree_set(topic(&["", "a", "a-", "ab", "$s"]), 0..12),
+            filters in prop::collection::vec(topic(&["", "a", "a-", "$s", "+", "#"]), 1..8),
+            removed in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+            after in topic(&["", "a", "ab"]),
+        ) {
+            let mut tree = NameTree::default();
+            let mut model: Vec<TopicName> = names.iter().flat_map(|it| TopicName::new(it)).collect();
+            for name in &model {
+                tree.insert(name.clone(), name.clone());
+            }
+            for index in removed {
+                if !model.is_empty() {
+                    let name = model.remove(index.index(model.len()));
+                    prop_assert_eq!(tree.remove(&name), Some(name));
+                }
+            }
+            prop_assert_eq!(tree.len(), model.len());
+            let after = TopicName::new(&after).ok();
+            for filter in filters.iter().flat_map(|it| TopicFilter::new(it)) {
+                let found: Vec<_> = tree.matches(&filter, after.as_ref()).map(|(_, it)| it).collect();
+                let matching = model.iter().filter(|it| filter.matches(it.as_str()));
+                let expected: Vec<_> = matching
+                    .filter(|it| after.as_ref().is_none_or(|after| *it > after))
+                    .collect();
+                prop_assert_eq!(found, expected, "{}", filter);
+            }
+        }
     }
 }

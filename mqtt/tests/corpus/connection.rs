@@ -12,7 +12,7 @@ use mqtt::connection::{
     Action, Authentication, Handshake, IncomingPublish, Limits, Mechanism, Mechanisms, PendingAck,
     Progress, ServerConnection, Step, encode_refusal,
 };
-use mqtt::packet::{Connect, Frame, Packet, Property, Subscribe, Unsubscribe};
+use mqtt::packet::{Connect, Frame, Packet, PacketType, Property, Subscribe, Unsubscribe};
 use mqtt::session::{Delivery, Outgoing, QueueLimits, Session};
 use mqtt::{Message, ProtocolVersion, ProtocolViolation, QoS, ReasonCode, Timestamp};
 
@@ -127,9 +127,12 @@ impl<'p> Server<'p> {
             State::Open(connection) => connection.version(),
             State::Closed | State::Authenticating(..) => ProtocolVersion::V5,
         };
-        let outcome = match Packet::decode(frame, version) {
-            Ok(packet) => self.handle(packet),
-            Err(violation) => Err(violation),
+        // Before CONNACK nothing but AUTH is looked into.
+        let is_early = matches!(self.state, State::Authenticating(..));
+        let outcome = if is_early && frame.packet_type() != PacketType::Auth {
+            Err(ProtocolViolation::protocol("no AUTH"))
+        } else {
+            Packet::decode(frame, version).and_then(|packet| self.handle(packet))
         };
         assert!(self.out.len() <= len + ANSWER_BYTES_MAX, "a long answer");
         match outcome {

@@ -1,0 +1,255 @@
+//! Packet Identifiers and the window of what is unacknowledged (§4.3, §4.4, §4.9).
+
+use mqtt::QoS;
+use mqtt::session::{Acknowledged, Outgoing, QueueLimits, Session, StoredQueue};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use crate::{NOW, delivery, number};
+
+const LIMITS: QueueLimits = QueueLimits {
+    messages_max: 1_000,
+    bytes_max: 1 << 30,
+    live_bytes_max: 1 << 30,
+    stored_messages_max: 1_000,
+};
+/// Identifiers come round soon after the first of these sequences.
+const FIRST: u64 = 65_530;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Enqueue(QoS),
+    Next,
+    Acknowledge(Kind, Index),
+    /// An acknowledgement of any identifier.
+    Stray(Kind, u16),
+    Resume(u16),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Puback,
+    Pubrec,
+    Refusal,
+    Pubcomp,
+    Abandon,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let qos = prop_oneof![
+        Just(QoS::AtMostOnce),
+        Just(QoS::AtLeastOnce),
+        Just(QoS::ExactlyOnce)
+    ];
+    let kind = || {
+        prop_oneof![
+            4 => Just(Kind::Puback),
+            4 => Just(Kind::Pubrec),
+            1 => Just(Kind::Refusal),
+            4 => Just(Kind::Pubcomp),
+            1 => Just(Kind::Abandon),
+        ]
+    };
+    let stray = prop_oneof![0..9_u16, 65_525..=u16::MAX];
+    let step = prop_oneof![
+        5 => qos.prop_map(Step::Enqueue),
+        8 => Just(Step::Next),
+        8 => (kind(), any::<Index>()).prop_map(|(kind, index)| Step::Acknowledge(kind, index)),
+        1 => (kind(), stray).prop_map(|(kind, packet_id)| Step::Stray(kind, packet_id)),
+        1 => (0..4_u16).prop_map(Step::Resume),
+    ];
+    vec(step, 1..200)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Published,
+    Released,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    number: u64,
+    sequence: u64,
+    qos: QoS,
+    state: State,
+    sent_now: bool,
+}
+
+/// What is sent, as a list.
+#[derive(Debug, Default)]
+struct Model {
+    waiting: Vec<(u64, QoS)>,
+    live: Vec<u64>,
+    entries: Vec<Entry>,
+    window: usize,
+    last_sequence: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Sent {
+    Publish {
+        number: u64,
+        packet_id: u16,
+        dup: bool,
+    },
+    Release(u16),
+}
+
+/// 1 to 65,535 and from 1 again.
+fn packet_id(sequence: u64) -> u16 {
+    u16::try_from((sequence - 1) % 65_535 + 1).unwrap()
+}
+
+impl Model {
+    fn next(&mut self) -> Option<Sent> {
+        let sent_now = self.entries.iter().filter(|it| it.sent_now).count();
+        let old = self.entries.iter_mut().find(|it| !it.sent_now);
+        match old {
+            Some(entry) if sent_now < self.window => {
+                entry.sent_now = true;
+                let packet_id = packet_id(entry.sequence);
+                return Some(match entry.state {
+                    State::Released => Sent::Release(packet_id),
+                    State::Published => Sent::Publish {
+                        number: entry.number,
+                        packet_id,
+                        dup: true,
+                    },
+                });
+            }
+            None if sent_now < self.window && !self.waiting.is_empty() => {
+                let (number, qos) = self.waiting.remove(0);
+                self.last_sequence += 1;
+                self.entries.push(Entry {
+                    number,
+                    sequence: self.last_sequence,
+                    qos,
+                    state: State::Published,
+                    sent_now: true,
+                });
+                return Some(Sent::Publish {
+                    number,
+                    packet_id: packet_id(self.last_sequence),
+                    dup: false,
+                });
+            }
+            _ => {}
+        }
+        // QoS 0 waits for no window.
+        (!self.live.is_empty()).then(|| Sent::Publish {
+            number: self.live.remove(0),
+            packet_id: 0,
+            dup: false,
+        })
+    }
+
+    fn acknowledge(&mut self, kind: Kind, wanted: u16) -> Acknowledged {
+        let mut entries = self.entries.iter_mut();
+        let found = entries.position(|it| packet_id(it.sequence) == wanted);
+        let Some(place) = found else {
+            return Acknowledged::Unknown;
+        };
+        let entry = &mut self.entries[place];
+        let sequence = entry.sequence;
+        let is_done = match (kind, entry.qos, entry.state) {
+            (Kind::Pubrec, QoS::ExactlyOnce, _) => {
+                entry.state = State::Released;
+                return Acknowledged::Release(sequence);
+            }
+            (Kind::Puback, QoS::AtLeastOnce, _)
+            | (Kind::Refusal, QoS::ExactlyOnce, State::Published)
+            | (Kind::Pubcomp, QoS::ExactlyOnce, State::Released)
+            | (Kind::Abandon, ..) => true,
+            _ => false,
+        };
+        if !is_done {
+            return Acknowledged::Unknown;
+        }
+        self.entries.remove(place);
+        Acknowledged::Done(sequence)
+    }
+}
+
+fn acknowledge(session: &mut Session, kind: Kind, packet_id: u16) -> Acknowledged {
+    let inflight = session.inflight_mut();
+    match kind {
+        Kind::Puback => inflight.puback(packet_id),
+        Kind::Pubrec => inflight.pubrec(packet_id, false),
+        Kind::Refusal => inflight.pubrec(packet_id, true),
+        Kind::Pubcomp => inflight.pubcomp(packet_id),
+        Kind::Abandon => inflight.abandon(packet_id),
+    }
+}
+
+fn next(session: &mut Session) -> Option<Sent> {
+    Some(match session.next(NOW, &mut Vec::new())? {
+        Outgoing::Publish {
+            delivery,
+            packet_id,
+            dup,
+        } => Sent::Publish {
+            number: number(&delivery),
+            packet_id,
+            dup,
+        },
+        Outgoing::Release(packet_id) => Sent::Release(packet_id),
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn the_window_is_a_list_of_what_is_unacknowledged(steps in steps()) {
+        let stored = StoredQueue {
+            waiting: 0,
+            first: FIRST,
+            next: FIRST,
+            sent: 0,
+            released: Vec::new(),
+        };
+        let mut session = Session::recovered(LIMITS, &stored);
+        session.resume(2);
+        let mut model = Model {
+            window: 2,
+            last_sequence: FIRST - 1,
+            ..Model::default()
+        };
+        for (step, count) in steps.into_iter().zip(0..) {
+            match step {
+                Step::Enqueue(qos) => {
+                    let _ = session.enqueue(delivery(qos, count, 0));
+                    if qos.is_acknowledged() {
+                        model.waiting.push((count, qos));
+                    } else {
+                        model.live.push(count);
+                    }
+                }
+                Step::Next => prop_assert_eq!(next(&mut session), model.next()),
+                Step::Acknowledge(kind, index) => {
+                    let ids: Vec<_> = model.entries.iter().map(|it| packet_id(it.sequence)).collect();
+                    if !ids.is_empty() {
+                        let id = *index.get(&ids);
+                        let expected = model.acknowledge(kind, id);
+                        prop_assert_eq!(acknowledge(&mut session, kind, id), expected);
+                    }
+                }
+                Step::Stray(kind, id) => {
+                    let expected = model.acknowledge(kind, id);
+                    prop_assert_eq!(acknowledge(&mut session, kind, id), expected);
+                }
+                Step::Resume(receive_maximum) => {
+                    session.suspend();
+                    session.resume(receive_maximum);
+                    model.live.clear();
+                    model.window = usize::from(receive_maximum.max(1));
+                    model.entries.iter_mut().for_each(|it| it.sent_now = false);
+                }
+            }
+            let backlog = model.waiting.len() + model.entries.len();
+            prop_assert_eq!(session.backlog(), backlog as u64);
+        }
+    }
+}

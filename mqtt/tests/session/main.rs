@@ -1,0 +1,36 @@
+//! The parts of a session against models that are too simple to be wrong.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "these are tests, also outside their functions"
+)]
+
+mod inflight;
+mod queue;
+
+use std::sync::Arc;
+
+use mqtt::session::Delivery;
+use mqtt::{Message, QoS, Timestamp, TopicName};
+
+const NOW: Timestamp = Timestamp::from_millis(1_000);
+
+/// A delivery that is named by its number and has so many bytes of payload.
+fn delivery(qos: QoS, number: u64, bytes: usize) -> Delivery {
+    let mut payload = number.to_be_bytes().to_vec();
+    payload.resize(payload.len() + bytes, 0);
+    let mut message = Message::new(TopicName::new("t").unwrap(), payload);
+    message.qos = qos;
+    Delivery {
+        sequence: 0,
+        message: Arc::new(message),
+        qos,
+        retain: false,
+        subscription_ids: Vec::new(),
+    }
+}
+
+fn number(delivery: &Delivery) -> u64 {
+    let (number, _) = delivery.message.payload.split_first_chunk().unwrap();
+    u64::from_be_bytes(*number)
+}
