@@ -32,6 +32,9 @@ pub(crate) struct Server {
     page: Option<PageRequest>,
     /// Messages of others that are not durable; they are published again after a crash.
     unacknowledged: VecDeque<(u64, Sample)>,
+    /// Deliveries of QoS 2 that are not durable: after a crash the identifier of one that was
+    /// sent would stand for another message.
+    unstored: VecDeque<(u64, u64)>,
     watch: Watch,
 }
 
@@ -67,6 +70,7 @@ impl Server {
             acknowledgements: VecDeque::new(),
             page: None,
             unacknowledged: VecDeque::new(),
+            unstored: VecDeque::new(),
             watch: Watch::default(),
         }
     }
@@ -143,6 +147,7 @@ impl Server {
         self.connection = None;
         self.acknowledgements.clear();
         self.page = None;
+        self.unstored.clear();
         self.session = self.store.recover(QUEUE);
         self.watch.may_be_sent = self.session.sent();
         self.watch.in_use.retain(|_, it| self.store.has(*it));
@@ -172,12 +177,10 @@ impl Server {
         }
         delivery.sequence = sequence;
         let position = self.store.submit(Operation::Enqueue(delivery));
-        self.unacknowledged.push_back((position, sample.clone()));
-        // QoS 2 must not be sent before it is stored: after a crash its identifier would stand
-        // for another message.
         if sample.qos == QoS::ExactlyOnce {
-            self.store.commit_all();
+            self.unstored.push_back((position, sequence));
         }
+        self.unacknowledged.push_back((position, sample));
     }
 
     /// Sends acknowledgements whose time has come, then deliveries, as far as there is room.
@@ -185,6 +188,9 @@ impl Server {
         let durable = self.store.durable();
         self.unacknowledged
             .retain(|(position, _)| *position > durable);
+        self.unstored.retain(|(position, _)| *position > durable);
+        let held = self.unstored.front().map(|(_, sequence)| *sequence);
+        self.session.hold_from(held.unwrap_or(u64::MAX));
         self.page = self.page.or_else(|| self.session.page_wanted());
         let Some(connection) = &mut self.connection else {
             return;
