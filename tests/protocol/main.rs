@@ -6,14 +6,18 @@
 )]
 
 mod acknowledgements;
+mod authentication;
+mod bridge_bit;
 mod client_id;
 mod connack;
 mod connect;
 mod data;
+mod disconnect;
 mod exclusive;
 mod farewell;
 mod fixed_header;
 mod flow_control;
+mod keep_alive;
 mod message_expiry;
 mod order;
 mod order_property;
