@@ -1,6 +1,6 @@
 //! The daemon's only clock for MQTT matters.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mqtt::Timestamp;
 
@@ -24,6 +24,14 @@ impl Clock {
             started: Instant::now(),
             epoch: Timestamp::default().after(wall),
         }
+    }
+
+    /// A moment at which this delay has passed for certain: the clock counts whole milliseconds,
+    /// so that the present one may have begun before.
+    #[must_use]
+    pub(crate) fn after(&self, delay: Duration) -> Timestamp {
+        const STEP: Duration = Duration::from_millis(1);
+        self.now().after(delay.saturating_add(STEP))
     }
 
     /// The present moment.

@@ -206,7 +206,7 @@ impl Exchange {
             state.expires_at = Some(now.after(expiry));
             if delayed {
                 // [MQTT-3.1.3-9]
-                state.delayed_will = due.take().map(|will| (now.after(will.delay), will));
+                state.delayed_will = due.take().map(|will| (self.clock.after(will.delay), will));
             }
         }
         drop(state);

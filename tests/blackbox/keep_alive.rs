@@ -98,9 +98,8 @@ fn a_delayed_will_is_dropped_if_the_client_comes_back_in_time() {
     drop(silent_client(port, Version::V5, "lost", 2));
     let will = watcher.receive_publish().unwrap();
     assert_eq!(will.topic, "will/lost", "only the client that stayed away");
-    // Less what the daemon's clock, which counts milliseconds, may be off.
     assert!(
-        lost.elapsed() >= Duration::from_millis(1_998),
+        lost.elapsed() >= Duration::from_secs(2),
         "{:?}",
         lost.elapsed()
     );

@@ -67,7 +67,7 @@ impl Exchange {
     /// # Errors
     /// As many wait as may wait.
     pub(crate) fn delay(&self, delay: Duration, message: Message) -> Result<Published, ReasonCode> {
-        let due = self.now().after(delay);
+        let due = self.clock.after(delay);
         let id = self.store.next_delayed_id();
         let message = Arc::new(message);
         let mut waiting = self.delayed.lock();
