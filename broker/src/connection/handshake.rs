@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::serve::Connection;
 use super::{Accepted, actor};
+use crate::extensions::Who;
 use crate::registry::Claim;
 
 /// Tells assigned Client Identifiers apart.
@@ -211,6 +212,12 @@ async fn serve(mut stream: TcpStream, input: Vec<u8>, handshake: Handshake, acce
         inflight_messages_max: handshake.inflight_messages_max,
         keep_alive_millis: handshake.connection.keep_alive_millis(),
     });
+    // Before the client knows that it is there, and can tell others.
+    let who = Who {
+        client_id: &handshake.client_id,
+        user_name: handshake.user_name.as_deref(),
+    };
+    exchange.auto_subscribe(&attached.link, who);
     if attached.session_present {
         out.clear();
         // It had room before, and no byte is added.

@@ -66,7 +66,6 @@ impl Connection {
         tracing::info!(client_id, %peer, session_present, "client connected");
         let client = Client::new(accepted, attached, handshake);
         let exchange = &accepted.exchange;
-        exchange.auto_subscribe(&client.link, client.who());
         count(&exchange.counters.connections);
         exchange.announce_online(&client.link.client_id, &client.presence);
         Self {
