@@ -167,13 +167,7 @@ fn state_directory() -> Option<PathBuf> {
 /// Puts back what the store knew.
 fn recover(exchange: &Exchange, recovered: Recovered, gateways: &[&str]) {
     exchange.recover_delayed(recovered.delayed);
-    // Those that have expired are removed by the timekeeper, from the store too.
-    for message in recovered.retained {
-        let topic = message.topic.clone();
-        exchange
-            .retained
-            .set(&topic, Some(message), usize::MAX, || {});
-    }
+    exchange.recover_retained(recovered.retained);
     for mut session in recovered.sessions {
         let gateway = session.client_id.strip_prefix(GATEWAY_PREFIX);
         if let Some(gateway) = gateway

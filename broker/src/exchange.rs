@@ -2,9 +2,15 @@
 //! from. Connections, gateways and bridges all meet here.
 
 mod announcement;
+mod durability;
+mod refusal;
 mod replay;
+mod retention;
 mod sharing;
 mod subscription;
+
+pub(crate) use durability::DurabilityRules;
+pub(crate) use refusal::Refusal;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -13,11 +19,11 @@ use mqtt::connection::Limits;
 use mqtt::packet::SubscriptionOptions;
 use mqtt::session::{Delivery, QueueLimits};
 use mqtt::{Message, ReasonCode, Timestamp};
-use persistence::{Operation, Position, Store, StoredMessage};
+use persistence::{Durability, Position, Store};
 
 use crate::clock::Clock;
 use crate::extensions::{Delayed, Extensions};
-use crate::link::{Link, NotDelivered};
+use crate::link::{Link, NotDelivered, Storing};
 use crate::metrics::{Counters, count};
 use crate::registry::Registry;
 use crate::retained::Retained;
@@ -37,6 +43,8 @@ pub(crate) struct ExchangeLimits {
     pub(crate) retained_payload_bytes_max: usize,
     /// How Shared Subscriptions choose.
     pub(crate) share_strategy: ShareStrategy,
+    /// How safe messages are before they are acknowledged.
+    pub(crate) durability: DurabilityRules,
 }
 
 /// The state that all sessions share.
@@ -62,6 +70,8 @@ pub(crate) struct Published {
     pub(crate) position: Position,
     /// Sessions that it goes to.
     pub(crate) subscribers: usize,
+    /// How safe it is then.
+    pub(crate) durability: Durability,
 }
 
 thread_local! {
@@ -117,17 +127,17 @@ impl Exchange {
     /// Routes a message to every matching session, and keeps it if it is to be retained.
     pub(crate) fn route(&self, message: Arc<Message>, publisher: Option<&Link>) -> Published {
         count(&self.counters.published);
+        let mut storing = self.storing(&message);
         let mut position = if message.retain {
-            self.retain(&message)
+            self.retain(&message, &storing)
         } else {
             Position(0)
         };
         let mut matches = MATCHES.with(RefCell::take);
         let choice = self.choice(&message, publisher.map_or("", |it| &it.client_id));
         self.router.matches(choice, &mut matches);
-        let mut body = None;
         let subscribers = merge(&mut matches, publisher, |to, merged| {
-            let stored = self.deliver(to, choice, &message, merged, &mut body);
+            let stored = self.deliver(to, choice, &message, merged, &mut storing);
             position = position.max(stored);
         });
         matches.clear();
@@ -135,7 +145,13 @@ impl Exchange {
         Published {
             position,
             subscribers,
+            durability: storing.durability,
         }
+    }
+
+    /// The store, as a message to this topic uses it.
+    pub(crate) fn storing(&self, message: &Message) -> Storing<'_> {
+        Storing::new(&self.store, self.bounds.durability.of(&message.topic))
     }
 
     fn choice<'a>(&self, message: &'a Message, publisher: &'a str) -> Choice<'a> {
@@ -152,13 +168,13 @@ impl Exchange {
         choice: Choice<'_>,
         message: &Arc<Message>,
         merged: Merged,
-        body: &mut Option<StoredMessage>,
+        storing: &mut Storing<'_>,
     ) -> Position {
         let link = &to.subscription.link;
         let delivery = merged.delivery(message);
-        match (link.deliver(delivery, body, &self.store), &to.share) {
+        match (link.deliver(delivery, storing), &to.share) {
             (Err(NotDelivered::Ended), Some(share)) => {
-                self.deliver_shared(share, choice, message, body)
+                self.deliver_shared(share, choice, message, storing)
             }
             (delivered, _) => self.count(delivered),
         }
@@ -169,32 +185,6 @@ impl Exchange {
             count(&self.counters.dropped);
             Position(0)
         })
-    }
-
-    /// Keeps a message for later subscribers; an empty payload removes the one there is
-    /// [MQTT-3.3.1-6], and so does one that is too large: the old one is not the last any more.
-    fn retain(&self, message: &Arc<Message>) -> Position {
-        let (topic, bounds) = (&message.topic, &self.bounds);
-        let fits = message.payload.len() <= bounds.retained_payload_bytes_max;
-        let kept = (fits && !message.payload.is_empty()).then(|| Arc::clone(message));
-        let submit = || {
-            let change = Operation::Retain(topic.clone(), kept.clone());
-            self.store.submit(change)
-        };
-        let count_max = bounds.retained_messages_max;
-        let done = self.retained.set(topic, kept.clone(), count_max, submit);
-        if !fits || done.is_none() {
-            count(&self.counters.retained_refused);
-            tracing::warn!(%topic, "a message is not retained: a limit is reached");
-        }
-        done.unwrap_or(Position(0))
-    }
-
-    /// Removes the retained messages that have expired.
-    pub(crate) fn expire_retained(&self) {
-        self.retained.remove_expired(self.now(), |topic| {
-            self.store.submit(Operation::Retain(topic.clone(), None));
-        });
     }
 }
 

@@ -7,8 +7,10 @@
 //! to end.
 
 mod state;
+mod storing;
 
 pub(crate) use state::{LinkState, Owner, Replay};
+pub(crate) use storing::Storing;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +18,7 @@ use std::time::Duration;
 
 use mqtt::session::{Delivery, Enqueue, Session};
 use mqtt::{QoS, ReasonCode, Timestamp};
-use persistence::{Operation, Position, SessionId, Store, StoredMessage};
+use persistence::{Operation, Position, SessionId, Store};
 
 /// The session of one client or gateway.
 #[derive(Debug)]
@@ -96,15 +98,12 @@ impl Link {
     /// Puts a delivery in and, if the session is durable or has no room in memory, hands it to the
     /// store.
     ///
-    /// `body` is the message as the store numbers it, made for the first durable target.
-    ///
     /// # Errors
     /// The session has no room, or is no more.
     pub(crate) fn deliver(
         &self,
         delivery: Delivery,
-        body: &mut Option<StoredMessage>,
-        store: &Store,
+        storing: &mut Storing<'_>,
     ) -> Result<Position, NotDelivered> {
         let mut state = self.lock();
         if state.ended {
@@ -114,7 +113,7 @@ impl Link {
         if state.owner.is_none() && !delivery.qos.is_acknowledged() {
             return Ok(Position(0));
         }
-        let position = self.put(&mut state, delivery, body, store);
+        let position = self.put(&mut state, delivery, storing);
         let Some(position) = position else {
             drop(state);
             self.count_dropped();
@@ -126,6 +125,11 @@ impl Link {
             waker.wake();
         }
         Ok(position)
+    }
+
+    /// Whether a delivery of QoS 1 or 2 would have to go to the store.
+    pub(crate) fn would_store(&self) -> bool {
+        self.durable || self.stored.is_some() && self.lock().session.spills()
     }
 
     /// What can be expected of the session at this moment.
@@ -147,13 +151,12 @@ impl Link {
         &self,
         state: &mut LinkState,
         delivery: Delivery,
-        body: &mut Option<StoredMessage>,
-        store: &Store,
+        storing: &mut Storing<'_>,
     ) -> Option<Position> {
         let (message, qos, retain) = (delivery.message.clone(), delivery.qos, delivery.retain);
         let subscription_ids = delivery.subscription_ids.clone();
         let (sequence, to_store) = match state.session.enqueue(delivery) {
-            Enqueue::Kept { sequence } => (sequence, self.durable && sequence > 0),
+            Enqueue::Kept { sequence } => (sequence, self.durable && storing.keeps(qos)),
             Enqueue::Spilled { sequence } => (sequence, true),
             Enqueue::Dropped => return None,
         };
@@ -163,14 +166,9 @@ impl Link {
         if !self.durable {
             self.spilled.store(sequence, Ordering::Relaxed);
         }
-        let stored = body
-            .get_or_insert_with(|| StoredMessage {
-                id: store.next_message_id(),
-                message,
-            })
-            .clone();
         // Under the lock, so that the store sees each queue in its order.
-        let position = store.submit(Operation::Enqueue {
+        let stored = storing.stored(message);
+        let position = storing.submit(Operation::Enqueue {
             session,
             sequence,
             stored,
@@ -179,9 +177,9 @@ impl Link {
             subscription_ids,
         });
         if self.durable && qos == QoS::ExactlyOnce {
-            state.await_store(sequence, position, store);
+            state.await_store(sequence, position, storing.store);
         }
-        Some(position)
+        Some(storing.awaited(position))
     }
 
     /// The session is done with the queue entry of this sequence.

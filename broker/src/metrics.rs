@@ -9,6 +9,8 @@ pub(crate) struct Counters {
     pub(crate) published: AtomicU64,
     /// Deliveries that a session had no room for.
     pub(crate) dropped: AtomicU64,
+    /// Messages that were not taken because the store could not take them.
+    pub(crate) refused: AtomicU64,
     /// Messages that were to be retained and were not.
     pub(crate) retained_refused: AtomicU64,
     /// Sessions that expired while their client was away.

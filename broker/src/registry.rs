@@ -16,6 +16,10 @@ use crate::link::{Link, Owner};
 use crate::metrics::count;
 use crate::router::Subscription;
 
+/// How long a connection goes on after a message that was neither taken nor answered. Its client
+/// sends it again on the next one.
+const UNANSWERED_MAX: Duration = Duration::from_secs(10);
+
 /// The sessions, online and offline.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
@@ -349,9 +353,12 @@ impl Exchange {
             let dead = state
                 .keep_alive_millis
                 .is_some_and(|it| silent > u128::from(it));
+            let unanswered = state.unanswered_since.map(|at| now.since(at));
             drop(state);
             if dead {
                 link.order(ReasonCode::KeepAliveTimeout);
+            } else if unanswered.is_some_and(|it| it >= UNANSWERED_MAX) {
+                link.order(ReasonCode::QuotaExceeded);
             }
         }
         // In their order, also when the sweep comes late.

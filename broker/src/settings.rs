@@ -165,6 +165,7 @@ impl Settings {
     /// What one connection may do.
     pub(crate) fn limits(&self) -> Limits {
         let mqtt = &self.config.mqtt;
+        let durability = persistence::Durability::from(self.config.store.durability);
         Limits {
             packet_bytes_max: u32::try_from(mqtt.max_packet_size.bytes()).unwrap_or(u32::MAX),
             receive_maximum: mqtt.receive_maximum,
@@ -188,6 +189,11 @@ impl Settings {
             subscription_identifier_available: mqtt.subscription_identifier,
             shared_subscription_available: mqtt.shared_subscription,
             exclusive_subscription_available: mqtt.exclusive_subscription,
+            durability: self
+                .config
+                .store
+                .enable
+                .then(|| durability.to_string().into()),
             response_information: mqtt.response_information.as_deref().map(Into::into),
             server_reference: mqtt.server_reference.as_deref().map(Into::into),
         }
@@ -209,6 +215,7 @@ impl Settings {
                 stored_messages_max: store.max_messages,
             },
             sessions_max: to_usize(mqtt.max_sessions),
+            durability: store.durability_rules(),
             share_strategy: mqtt.shared_subscription_strategy.into(),
             retained_messages_max: to_usize(retain.max_messages),
             retained_payload_bytes_max: to_usize(retain.max_payload_size.bytes()),
@@ -222,7 +229,7 @@ impl Settings {
             commit_interval: store.commit_interval.0,
             commit_operations: to_usize(store.commit_messages),
             pending_bytes_max: to_usize(store.max_pending_bytes.bytes()),
-            ..persistence::Options::default()
+            durability: store.durability_rules().highest(),
         })
     }
 

@@ -77,6 +77,7 @@ impl SysTopics {
         let version = format!("Tidegate version {}", env!("CARGO_PKG_VERSION"));
         let values = [
             ("version", version),
+            ("durability", exchange.bounds.durability.describe()),
             ("uptime", format!("{} seconds", uptime.as_secs())),
             ("clients/total", (online + offline).to_string()),
             ("clients/maximum", self.clients_max.to_string()),
@@ -118,6 +119,7 @@ impl SysTopics {
             ("messages/sent", &sent.packets),
             ("messages/published", &counters.published),
             ("messages/dropped", &counters.dropped),
+            ("messages/refused", &counters.refused),
             ("publish/messages/received", &received.publishes),
             ("publish/messages/sent", &sent.publishes),
             ("publish/messages/dropped", &counters.dropped),

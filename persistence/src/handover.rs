@@ -9,15 +9,20 @@ use std::time::Duration;
 use crate::Operation;
 use crate::store::{Shared, lock};
 
+/// What the writer takes at once.
+pub(crate) struct Taken {
+    pub(crate) operations: Vec<Operation>,
+    /// The position of the last of them.
+    pub(crate) position: u64,
+    /// They have to be synced with their commit.
+    pub(crate) sync: bool,
+}
+
 impl Shared {
     /// Waits until a batch is due: something was submitted, and either `pause` is over or enough
     /// came together. It is empty if nothing comes for the time of `idle`. None once the store is
     /// closing and nothing is left.
-    pub(crate) fn take(
-        &self,
-        pause: Duration,
-        idle: Option<Duration>,
-    ) -> Option<(Vec<Operation>, u64)> {
+    pub(crate) fn take(&self, pause: Duration, idle: Option<Duration>) -> Option<Taken> {
         let mut submitted = lock(&self.submitted);
         while submitted.operations.is_empty() {
             if submitted.closing {
@@ -35,7 +40,11 @@ impl Shared {
             });
             let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             if timeout.timed_out() {
-                return Some((Vec::new(), guard.position));
+                return Some(Taken {
+                    operations: Vec::new(),
+                    position: guard.position,
+                    sync: true,
+                });
             }
             submitted = guard;
         }
@@ -46,21 +55,28 @@ impl Shared {
                 it.operations.len() < enough && !it.closing
             })
             .unwrap_or_else(PoisonError::into_inner);
-        let operations = std::mem::take(&mut submitted.operations);
-        let position = submitted.position;
+        let taken = Taken {
+            operations: std::mem::take(&mut submitted.operations),
+            position: submitted.position,
+            sync: std::mem::take(&mut submitted.sync),
+        };
         submitted.bytes = 0;
         drop(submitted);
         let room = std::mem::take(&mut lock(&self.waiters).room);
         room.into_iter().for_each(Waker::wake);
-        Some((operations, position))
+        Some(taken)
     }
 
     /// The database cannot be written, or can again. Who waits looks what that means for it.
     pub(crate) fn set_failing(&self, failing: bool) {
         if self.failing.swap(failing, Ordering::Relaxed) != failing {
+            let mut waiters = lock(&self.waiters);
             // They go on waiting.
-            let waiting = lock(&self.waiters).durable.clone();
-            waiting.into_iter().for_each(|(_, waker)| waker.wake());
+            let durable = waiters.durable.clone();
+            let room = std::mem::take(&mut waiters.room);
+            drop(waiters);
+            durable.into_iter().for_each(|(_, waker)| waker.wake());
+            room.into_iter().for_each(Waker::wake);
         }
     }
 

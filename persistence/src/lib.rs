@@ -8,6 +8,7 @@
 //!
 //! | durability | reached when | kill -9 | power cut |
 //! |---|---|---|---|
+//! | `memory` | at once; it is not submitted | lost | lost |
 //! | `normal` | committed to the WAL; synced within a second | nothing lost | at most the last second, a prefix is kept |
 //! | `full` | committed and synced | nothing lost | nothing lost |
 //!
@@ -23,6 +24,7 @@
 mod batch;
 mod damage;
 mod database;
+mod durability;
 mod error;
 mod files;
 mod handover;
@@ -35,8 +37,9 @@ mod throttle;
 mod writer;
 
 pub use damage::Damage;
+pub use durability::Durability;
 pub use error::{CloseStoreError, OpenStoreError};
 pub use operation::{Operation, PageReply, SessionId, StoredMessage};
 pub use recovery::{DelayedMessage, Recovered, RecoveredSession};
 pub use row::StoredSubscription;
-pub use store::{Durability, Options, Position, Store};
+pub use store::{Options, Position, Store};

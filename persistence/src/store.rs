@@ -11,22 +11,12 @@ use std::time::Duration;
 use crate::database::Database;
 use crate::error::WriteError;
 use crate::recovery::Numbers;
-use crate::{CloseStoreError, OpenStoreError, Operation, Recovered, SessionId, writer};
-
-/// What "durable" means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// Committed; what is committed is synced to the disk within a second.
-    #[default]
-    Normal,
-    /// Every commit is synced to the disk.
-    Full,
-}
+use crate::{CloseStoreError, Durability, OpenStoreError, Operation, Recovered, SessionId, writer};
 
 /// How the store works.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What is promised.
+    /// What is promised of everything that is submitted without a promise of its own.
     pub durability: Durability,
     /// The time between two commits under load; a commit after a pause does not wait.
     pub commit_interval: Duration,
@@ -79,6 +69,8 @@ pub(crate) struct Submitted {
     pub(crate) operations: Vec<Operation>,
     pub(crate) bytes: usize,
     pub(crate) position: u64,
+    /// Something among the operations has to be synced with its commit.
+    pub(crate) sync: bool,
     pub(crate) closing: bool,
 }
 
@@ -183,8 +175,16 @@ impl Store {
             .map_or(0, |it| it.next_delayed.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Hands an operation to the writer. Never waits; see [`Store::poll_room`].
+    /// Hands an operation to the writer, which keeps [`Options::durability`] for it. Never waits;
+    /// see [`Store::poll_room`].
     pub fn submit(&self, operation: Operation) -> Position {
+        let durability = self.shared.as_ref().map(|it| it.options.durability);
+        self.submit_as(operation, durability.unwrap_or_default())
+    }
+
+    /// Hands an operation to the writer with a promise of its own: at the position returned it
+    /// has reached this durability.
+    pub fn submit_as(&self, operation: Operation, durability: Durability) -> Position {
         let Some(shared) = &self.shared else {
             return Position(0);
         };
@@ -193,6 +193,7 @@ impl Store {
         submitted.bytes += operation.byte_count();
         submitted.operations.push(operation);
         submitted.position += 1;
+        submitted.sync |= durability == Durability::Full;
         let position = Position(submitted.position);
         let full = submitted.operations.len() == shared.options.commit_operations;
         drop(submitted);
@@ -237,14 +238,26 @@ impl Store {
         }
     }
 
-    /// Ready while fewer bytes wait for the writer than the options allow.
+    /// True while fewer bytes wait for the writer than the options allow.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let Some(shared) = &self.shared else {
+            return true;
+        };
+        lock(&shared.submitted).bytes < shared.options.pending_bytes_max
+    }
+
+    /// Ready while there is room. While the database cannot be written, when nobody knows how
+    /// long it would be to wait, there is twice as much: enough for what clients acknowledge
+    /// and subscribe to, if no messages are submitted without [`Store::has_room`].
     pub fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
         let Some(shared) = &self.shared else {
             return Poll::Ready(());
         };
         // The lock is held over the registration, so that a commit cannot slip in between.
         let submitted = lock(&shared.submitted);
-        if submitted.bytes < shared.options.pending_bytes_max {
+        let spare = if self.is_failing() { 2 } else { 1 };
+        if submitted.bytes / spare < shared.options.pending_bytes_max {
             return Poll::Ready(());
         }
         lock(&shared.waiters).room.push(context.waker().clone());

@@ -9,7 +9,7 @@ use crate::Operation;
 use crate::batch::{Batch, Page, load_page};
 use crate::database::Database;
 use crate::error::WriteError;
-use crate::store::{Durability, Shared};
+use crate::store::Shared;
 use crate::throttle::Throttle;
 
 /// With `normal` durability, the longest time that a commit is not synced.
@@ -50,9 +50,9 @@ struct Writer {
 
 impl Writer {
     fn run(mut self) -> Result<(), WriteError> {
-        while let Some((operations, position)) = self.shared.take(self.pause(), self.sync_due()) {
-            self.apply(operations)?;
-            self.shared.advance(position);
+        while let Some(taken) = self.shared.take(self.pause(), self.sync_due()) {
+            self.apply(taken.operations, taken.sync)?;
+            self.shared.advance(taken.position);
         }
         self.finish()
     }
@@ -83,23 +83,26 @@ impl Writer {
     }
 
     /// Writes operations in their order.
-    fn apply(&mut self, operations: Vec<Operation>) -> Result<(), WriteError> {
+    fn apply(&mut self, operations: Vec<Operation>, sync: bool) -> Result<(), WriteError> {
         let mut batch = Batch::default();
         for operation in operations {
             if let Some(page) = batch.fold(operation) {
-                self.commit(&std::mem::take(&mut batch))?;
+                // The next commit of these operations syncs this one too.
+                self.commit(&std::mem::take(&mut batch), false)?;
                 self.answer(page);
             }
         }
-        self.commit(&batch)
+        self.commit(&batch, sync)
     }
 
-    fn commit(&mut self, batch: &Batch) -> Result<(), WriteError> {
+    /// Commits a batch, and syncs it and all before it if `sync` is true or due.
+    fn commit(&mut self, batch: &Batch, sync: bool) -> Result<(), WriteError> {
+        let sync = sync || self.sync_due() == Some(Duration::ZERO);
         // An empty one is worth a commit if it syncs those before it.
-        if batch.is_empty() && self.sync_due() != Some(Duration::ZERO) {
+        if batch.is_empty() && !(sync && self.unsynced) {
             return Ok(());
         }
-        self.insist(|it| it.try_commit(batch))?;
+        self.insist(|it| it.try_commit(batch, sync))?;
         self.insist(|it| it.database.confirm())?;
         self.last_commit = Some(Instant::now());
         Ok(())
@@ -133,12 +136,11 @@ impl Writer {
         Ok(())
     }
 
-    fn try_commit(&mut self, batch: &Batch) -> Result<(), WriteError> {
-        let sync = self.shared.options.durability == Durability::Full
-            || self
-                .last_sync
-                .is_none_or(|it| it.elapsed() >= SYNC_INTERVAL);
-        if sync {
+    fn try_commit(&mut self, batch: &Batch, sync: bool) -> Result<(), WriteError> {
+        let is_due = self
+            .last_sync
+            .is_none_or(|it| it.elapsed() >= SYNC_INTERVAL);
+        if sync || is_due {
             return self.sync(batch);
         }
         self.database.commit(batch, false)?;

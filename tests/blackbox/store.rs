@@ -1,12 +1,8 @@
 //! The files of the store come to harm.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
-use tests::daemon::{Daemon, accepts, configuration, tidegate};
-use tests::process::Process;
-use tests::reservation;
+use tests::daemon::Daemon;
 use tests::wait::until;
 use tests::wire::{Kept, Version, WireClient, packet};
 
@@ -72,10 +68,15 @@ fn a_store_without_a_directory_acknowledges_nothing_and_goes_on() {
     fs::remove_dir_all(daemon.data()).unwrap();
     fs::write(daemon.data(), "in the way").unwrap();
     publisher.publish("t/a", b"11").unwrap();
+    let mut old = WireClient::connect(daemon.port(), Version::V311, "old", Kept::Nothing)
+        .unwrap()
+        .0;
+    old.publish("t/a", b"12").unwrap();
     let complaint = "nothing is acknowledged";
     until("the daemon complains", || {
         daemon.process().log().contains(complaint)
     });
+    assert_eq!(publisher.expect(0x40).unwrap().reason(), 0x97);
 
     let mut live = client(&daemon, "live");
     live.subscribe("live", 0).unwrap();
@@ -87,12 +88,12 @@ fn a_store_without_a_directory_acknowledges_nothing_and_goes_on() {
     assert_eq!(reader.receive_publish().unwrap().number(), Some(1));
     drop(reader);
     // PINGRESP comes, and before it no PUBACK.
-    publisher.send(&[0xc0, 0]).unwrap();
-    publisher.expect(0xd0).unwrap();
+    old.send(&[0xc0, 0]).unwrap();
+    old.expect(0xd0).unwrap();
 
     fs::remove_file(daemon.data()).unwrap();
-    publisher.expect(0x40).unwrap();
-    publish(&mut publisher, 12..=20);
+    old.expect(0x40).unwrap();
+    publish(&mut publisher, 13..=20);
     let log = daemon.process().log();
     assert_eq!(log.matches(complaint).count(), 1, "{log}");
     daemon.kill();
@@ -153,66 +154,4 @@ fn a_store_that_cannot_be_written_at_the_end_is_no_success() {
         .collect();
     assert_eq!(said.len(), 1, "{log}");
     assert!(said[0].starts_with("tidegate: "), "{log}");
-}
-
-/// A daemon that may write this many kibibytes to each file.
-fn start_limited(folder: &Path, port: u16, kibibytes: u32) -> Process {
-    let conf = folder.join("tidegate.conf");
-    fs::write(&conf, configuration(port, &folder.join("data"), "")).unwrap();
-    let daemon = tidegate(["start".as_ref(), "--conf".as_ref(), conf.as_os_str()]);
-    let limit = format!(
-        "ulimit -S -f {}; trap '' XFSZ; exec \"$0\" \"$@\"",
-        kibibytes * 2
-    );
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &limit]).arg(daemon.get_program());
-    shell.args(daemon.get_args());
-    let mut process = Process::start(&mut shell, folder, "tidegate");
-    until("the daemon listens", || {
-        assert_eq!(process.status(), None, "{}", process.log());
-        accepts(port)
-    });
-    process
-}
-
-#[test]
-fn a_full_disk_acknowledges_nothing_and_loses_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let port = reservation::port();
-    let mut daemon = start_limited(folder.path(), port, 256);
-    let connect = |client_id, kept| WireClient::connect(port, Version::V5, client_id, kept);
-    let (mut reader, _) = connect("reader", Kept::Session).unwrap();
-    reader.subscribe("t/#", 1).unwrap();
-    reader.disconnect().unwrap();
-    let (mut publisher, _) = connect("publisher", Kept::Nothing).unwrap();
-    let (mut sent, mut acknowledged) = (0, 0);
-    // It never stops to write, unless it is full.
-    while !daemon.log().contains("nothing is acknowledged") {
-        sent += 1;
-        assert!(sent < 1_000, "never full");
-        let payload = format!("{{\"n\": {sent}, \"x\": \"{}\"}}", "x".repeat(2_000));
-        publisher.publish("t/a", payload.as_bytes()).unwrap();
-        publisher.send(&[0xc0, 0]).unwrap();
-        while publisher.receive().unwrap().unwrap().head == 0x40 {
-            acknowledged += 1;
-        }
-    }
-    assert!(acknowledged < sent, "{acknowledged}");
-    let limit = Command::new("prlimit")
-        .args(["--pid", &daemon.id().to_string(), "--fsize=unlimited"])
-        .status();
-    assert!(limit.unwrap().success());
-    while acknowledged < sent {
-        publisher.expect(0x40).unwrap();
-        acknowledged += 1;
-    }
-    daemon.kill();
-    let _restarted = start_limited(folder.path(), port, 1 << 20);
-    let (mut reader, is_resumed) = connect("reader", Kept::Session).unwrap();
-    assert!(is_resumed);
-    for number in 1..=sent {
-        let publish = reader.receive_publish().unwrap();
-        assert_eq!(publish.number(), Some(number));
-        reader.acknowledge(publish.identifier).unwrap();
-    }
 }

@@ -33,8 +33,7 @@ impl Daemon {
     pub fn start(more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let port = reservation::port();
-        let text = configuration(port, &folder.path().join("data"), more);
-        fs::write(folder.path().join("tidegate.conf"), text).expect("a configuration file");
+        configure(folder.path(), port, more);
         let mut process = launch(folder.path());
         wait_ready(&mut process, port);
         Self {
@@ -74,6 +73,13 @@ impl Daemon {
         (self.process.wait(), start.elapsed())
     }
 
+    /// Starts it again after it has ended, with `more` in its configuration.
+    #[track_caller]
+    pub fn reconfigure(&mut self, more: &str) {
+        configure(self.folder.path(), self.port, more);
+        self.restart();
+    }
+
     /// Starts it again after it has ended.
     ///
     /// # Panics
@@ -84,6 +90,11 @@ impl Daemon {
         self.process = launch(self.folder.path());
         wait_ready(&mut self.process, self.port);
     }
+}
+
+fn configure(folder: &Path, port: u16, more: &str) {
+    let text = configuration(port, &folder.join("data"), more);
+    fs::write(folder.join("tidegate.conf"), text).expect("a configuration file");
 }
 
 /// A configuration with one listener and a store.

@@ -236,7 +236,8 @@ impl WireClient {
     pub fn publish_acknowledged(&mut self, topic: &str, payload: &[u8]) -> io::Result<()> {
         let identifier = self.publish(topic, payload)?;
         let answer = self.expect(0x40)?;
-        if answer.body.starts_with(&identifier.to_be_bytes()) {
+        let is_taken = answer.reason() < 0x80;
+        if is_taken && answer.body.starts_with(&identifier.to_be_bytes()) {
             Ok(())
         } else {
             Err(io::Error::other(format!(
@@ -283,6 +284,12 @@ impl WireClient {
 }
 
 impl Packet {
+    /// The Reason Code of a PUBACK, PUBREC, PUBREL or PUBCOMP.
+    #[must_use]
+    pub fn reason(&self) -> u8 {
+        self.body.get(2).copied().unwrap_or_default()
+    }
+
     /// What it is as a PUBLISH.
     #[must_use]
     pub fn publish(&self, version: Version) -> Option<Publish> {

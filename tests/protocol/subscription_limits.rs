@@ -22,6 +22,11 @@ fn says_no(connack: &Packet, property: u8) -> bool {
             0x21 | 0x22 => 2,
             0x27 => 4,
             0x24 | 0x25 | 0x28..=0x2a => 1,
+            // A User Property: the name and the value, each behind its length.
+            0x26 => {
+                let name = usize::from(rest[1]);
+                4 + name + usize::from(rest[3 + name])
+            }
             other => panic!("a property that is not expected: {other:#x}"),
         };
         if *identifier == property {

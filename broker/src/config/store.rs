@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
-use gateway::ConfiguredDuration;
+use gateway::{ConfiguredDuration, ConfiguredFilter};
+use persistence::Durability;
 use serde::Deserialize;
 
 use super::byte_size::ByteSize;
 use super::problem::{Problem, check_positive, check_range};
+use crate::exchange::DurabilityRules;
 
 /// The database of sessions, queues and retained messages.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -17,6 +19,10 @@ pub(crate) struct Store {
     /// The database's folder; default is `STATE_DIRECTORY`, `$XDG_STATE_HOME/tidegate`
     /// or `~/.local/state/tidegate`.
     pub(crate) path: Option<PathBuf>,
+    /// How safe a QoS 1 or 2 message is before it is acknowledged; default `normal`.
+    pub(crate) durability: ConfiguredDurability,
+    /// Other durabilities for some topics; the first filter that matches counts.
+    pub(crate) topics: Vec<TopicDurability>,
     /// How long a message waits at most for others to be written with; default 5ms. An
     /// acknowledgement waits as long.
     pub(crate) commit_interval: ConfiguredDuration,
@@ -29,6 +35,37 @@ pub(crate) struct Store {
     pub(crate) max_messages: u64,
 }
 
+/// How safe a message is before it is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ConfiguredDurability {
+    /// It is in memory, and lost with the process.
+    Memory,
+    /// It is written and survives the process; a power cut may take the last second.
+    #[default]
+    Normal,
+    /// It is written and synced, and survives a power cut.
+    Full,
+}
+
+impl From<ConfiguredDurability> for Durability {
+    fn from(durability: ConfiguredDurability) -> Self {
+        match durability {
+            ConfiguredDurability::Memory => Self::Memory,
+            ConfiguredDurability::Normal => Self::Normal,
+            ConfiguredDurability::Full => Self::Full,
+        }
+    }
+}
+
+/// The durability of some topics.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TopicDurability {
+    filter: ConfiguredFilter,
+    durability: ConfiguredDurability,
+}
+
 /// Publishers wait for their acknowledgements as long.
 const COMMIT_INTERVAL_MAX: ConfiguredDuration = ConfiguredDuration::from_secs(10);
 
@@ -37,6 +74,8 @@ impl Default for Store {
         Self {
             enable: true,
             path: None,
+            durability: ConfiguredDurability::Normal,
+            topics: Vec::new(),
             commit_interval: ConfiguredDuration::from_millis(5),
             commit_messages: 1000,
             max_pending_bytes: ByteSize::mebibytes(16),
@@ -46,6 +85,13 @@ impl Default for Store {
 }
 
 impl Store {
+    /// The durability of each message.
+    pub(crate) fn durability_rules(&self) -> DurabilityRules {
+        let rules = self.topics.iter();
+        let rules = rules.map(|it| (it.filter.0.clone(), it.durability.into()));
+        DurabilityRules::new(rules.collect(), self.durability.into())
+    }
+
     pub(super) fn validate(&self) -> Result<(), Problem> {
         if self
             .path

@@ -5,13 +5,11 @@ use std::task::Context;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqtt::connection::{
-    Action, Handshake, IncomingPublish, Limits, PendingAck, ServerConnection, WillMessage,
-};
+use mqtt::connection::{Action, Handshake, IncomingPublish, Limits, ServerConnection, WillMessage};
 use mqtt::packet::{Frame, Packet, Property};
 use mqtt::session::Outgoing;
 use mqtt::{Message, ProtocolViolation, ReasonCode, TopicName};
-use persistence::{Operation, Position};
+use persistence::{Durability, Operation, Position};
 
 use super::outbox::{Outbox, Reply};
 use super::{Accepted, End};
@@ -40,6 +38,8 @@ pub(super) struct Client {
     awaited: Position,
     pub(super) session_expiry: Option<Duration>,
     pub(super) disconnected: bool,
+    /// A message was neither taken nor answered, so no later one is: they keep their order.
+    pub(super) unanswered: bool,
 }
 
 impl Client {
@@ -72,6 +72,7 @@ impl Client {
             will: handshake.will,
             session_expiry: None,
             disconnected: false,
+            unanswered: false,
         }
     }
 
@@ -193,6 +194,9 @@ impl Client {
             expires_at: expiry.map(|seconds| now.after(Duration::from_secs(seconds.into()))),
             properties: publish.properties.forwarded(),
         };
+        if let Some(ack) = incoming.ack.filter(|_| self.refuses(&message)) {
+            return self.refuse_for_now(ack);
+        }
         let published = match self.exchange.publish(message, Some(&self.link)) {
             Ok(published) => published,
             Err(reason) => return self.refuse(incoming.ack, reason),
@@ -201,7 +205,8 @@ impl Client {
             return;
         };
         let mut position = published.position;
-        if ack.is_pubrec() {
+        // What is in memory only is published again after a crash, and not taken for a repetition.
+        if ack.is_pubrec() && published.durability > Durability::Memory {
             let receive = |session| Operation::Receive(session, ack.packet_id());
             position = position.max(self.remember(receive));
         }
@@ -209,19 +214,6 @@ impl Client {
             ack = ack.with_reason(ReasonCode::NoMatchingSubscribers);
         }
         self.outbox.reply(position, Reply::Ack(ack));
-    }
-
-    /// Answers a message that is not published. QoS 0 has no answer, and MQTT 3 no negative one.
-    fn refuse(&mut self, ack: Option<PendingAck>, reason: ReasonCode) {
-        let Some(ack) = ack else {
-            return;
-        };
-        // The client may use the identifier again at once [MQTT-4.3.3-9].
-        if ack.is_pubrec() && self.protocol.version().is_v5() {
-            self.link.lock().session.inbound.release(ack.packet_id());
-        }
-        self.outbox
-            .reply(Position(0), Reply::Ack(ack.with_reason(reason)));
     }
 
     /// The client as templates know it.

@@ -6,6 +6,7 @@ mod client;
 mod handshake;
 mod inbox;
 mod outbox;
+mod refuse;
 mod serve;
 mod subscribe;
 

@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use mqtt::ReasonCode;
 use mqtt::connection::{PendingAck, ServerConnection};
 use persistence::{Position, Store};
 use tokio::io::AsyncWrite;
@@ -36,6 +37,21 @@ pub(super) enum Reply {
     Ack(PendingAck),
     /// An encoded SUBACK or UNSUBACK.
     Encoded(Vec<u8>),
+}
+
+impl Reply {
+    /// Makes it say that the message is not stored, if that can be said. A message of QoS 1 may
+    /// still be delivered when the store can be written again, and again when its publisher
+    /// repeats it; one of QoS 2 may not, so its publisher has to wait for the answer.
+    const fn refuse(&mut self) -> bool {
+        if let Self::Ack(ack) = self
+            && ack.is_puback()
+        {
+            *ack = ack.with_reason(ReasonCode::QuotaExceeded);
+            return true;
+        }
+        false
+    }
 }
 
 impl Outbox {
@@ -73,8 +89,9 @@ impl Outbox {
         context: &mut Context<'_>,
     ) -> u64 {
         let mut released = 0;
-        while let Some((position, _)) = self.replies.front() {
-            if store.durable() < *position {
+        let refuses = store.is_failing() && connection.version().is_v5();
+        while let Some((position, reply)) = self.replies.front_mut() {
+            if store.durable() < *position && !(refuses && reply.refuse()) {
                 let asked = self.awaited == *position;
                 self.awaited = *position;
                 if asked || store.poll_durable(*position, context).is_pending() {

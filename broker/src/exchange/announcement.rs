@@ -19,8 +19,9 @@ impl Exchange {
         let mut matches = Vec::new();
         let choice = self.choice(&message, "");
         self.router.matches(choice, &mut matches);
+        let mut storing = self.storing(&message);
         merge(&mut matches, None, |to, merged| {
-            self.deliver(to, choice, &message, merged, &mut None);
+            self.deliver(to, choice, &message, merged, &mut storing);
         });
     }
 

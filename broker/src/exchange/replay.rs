@@ -78,6 +78,7 @@ impl Exchange {
         let now = self.now();
         for message in messages {
             let topic = message.topic.clone();
+            let mut storing = self.storing(&message);
             let delivery = Delivery {
                 sequence: 0,
                 qos: message.qos.min(replay.options.qos),
@@ -89,7 +90,7 @@ impl Exchange {
                 if !state.session.has_room(&delivery) {
                     return false;
                 }
-                link.put(state, delivery, &mut None, &self.store);
+                link.put(state, delivery, &mut storing);
             }
             replay.after = Some(topic);
         }

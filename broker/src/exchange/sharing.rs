@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use mqtt::session::Delivery;
 use mqtt::{Message, TopicFilter};
-use persistence::{Position, StoredMessage};
+use persistence::Position;
 
 use super::{Exchange, Merged};
-use crate::link::NotDelivered;
+use crate::link::{NotDelivered, Storing};
 use crate::share::Choice;
 
 impl Exchange {
@@ -18,11 +18,11 @@ impl Exchange {
         share: &TopicFilter,
         choice: Choice<'_>,
         message: &Arc<Message>,
-        body: &mut Option<StoredMessage>,
+        storing: &mut Storing<'_>,
     ) -> Position {
         while let Some(member) = self.router.choose(share, choice) {
             let delivery = Merged::from(&member).delivery(message);
-            let delivered = member.link.deliver(delivery, body, &self.store);
+            let delivered = member.link.deliver(delivery, storing);
             if delivered != Err(NotDelivered::Ended) {
                 return self.count(delivered);
             }
@@ -36,9 +36,9 @@ impl Exchange {
     pub(crate) fn redistribute(&self, shares: &[TopicFilter], deliveries: Vec<Delivery>) {
         for Delivery { message, .. } in deliveries {
             let topic = message.topic.as_str();
-            let mut body = None;
+            let mut storing = self.storing(&message);
             for share in shares.iter().filter(|share| share.matches(topic)) {
-                self.deliver_shared(share, self.choice(&message, ""), &message, &mut body);
+                self.deliver_shared(share, self.choice(&message, ""), &message, &mut storing);
             }
         }
     }

@@ -25,6 +25,7 @@ const QUEUE: QueueLimits = QueueLimits {
 
 pub(crate) fn exchange(store: Store) -> Exchange {
     let bounds = ExchangeLimits {
+        durability: crate::exchange::DurabilityRules::default(),
         queue: QUEUE,
         sessions_max: 100,
         share_strategy: ShareStrategy::RoundRobin,

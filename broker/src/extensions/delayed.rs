@@ -70,6 +70,8 @@ impl Exchange {
         let due = self.clock.after(delay);
         let id = self.store.next_delayed_id();
         let message = Arc::new(message);
+        let storing = self.storing(&message);
+        let durability = storing.durability;
         let mut waiting = self.delayed.lock();
         if waiting.len() >= self.delayed.messages_max.unwrap_or(0) {
             return Err(ReasonCode::QuotaExceeded);
@@ -80,12 +82,13 @@ impl Exchange {
         let position = if message.qos == QoS::AtMostOnce {
             Position(0)
         } else {
-            self.store.submit(Operation::Delay { id, due, message })
+            storing.awaited(storing.submit(Operation::Delay { id, due, message }))
         };
         // It is not known yet who will subscribe.
         Ok(Published {
             position,
             subscribers: 1,
+            durability,
         })
     }
 

@@ -41,6 +41,8 @@ pub(crate) struct LinkState {
     pub(crate) delayed_will: Option<(Timestamp, WillMessage)>,
     /// Milliseconds without a packet after which the owner is ordered to end.
     pub(crate) keep_alive_millis: Option<u64>,
+    /// When the owner's first message came that was neither taken nor answered.
+    pub(crate) unanswered_since: Option<Timestamp>,
     /// The session is over; nothing is put in any more.
     pub(crate) ended: bool,
     waker: Option<Waker>,
@@ -70,6 +72,7 @@ impl LinkState {
             expires_at: None,
             delayed_will: None,
             keep_alive_millis: None,
+            unanswered_since: None,
             ended: false,
             waker: None,
             notified: false,
@@ -115,6 +118,7 @@ impl LinkState {
         self.expires_at = None;
         self.delayed_will = None;
         self.order = None;
+        self.unanswered_since = None;
         self.notified = false;
         self.session.resume(inflight_max);
         self.waker.take()

@@ -98,14 +98,25 @@ impl Handshake {
         if version.is_v5() {
             self.encode_properties(limits, &mut raw);
         }
-        let connack = Connack {
-            session_present,
-            reason: ReasonCode::Success,
-            properties: Properties::trusted(&raw),
-        };
+        let required = raw.len();
+        if let Some(durability) = limits.durability.as_deref().filter(|_| version.is_v5()) {
+            Property::UserProperty("durability", durability).encode(&mut raw);
+        }
         let start = out.len();
-        Packet::Connack(connack).encode(version, out);
-        out.len() - start <= self.asked.packet_bytes_max as usize
+        // [MQTT-3.2.2-20]
+        for properties in [raw.as_slice(), raw.get(..required).unwrap_or_default()] {
+            let connack = Connack {
+                session_present,
+                reason: ReasonCode::Success,
+                properties: Properties::trusted(properties),
+            };
+            Packet::Connack(connack).encode(version, out);
+            if out.len() - start <= self.asked.packet_bytes_max as usize {
+                return true;
+            }
+            out.truncate(start);
+        }
+        false
     }
 
     fn encode_properties(&self, limits: &Limits, raw: &mut Vec<u8>) {

@@ -56,6 +56,9 @@ pub struct Limits {
     pub shared_subscription_available: bool,
     /// Whether there are exclusive subscriptions. If not, they are refused with 0x8F.
     pub exclusive_subscription_available: bool,
+    /// What an acknowledgement means here, for a User Property `durability` of CONNACK; none if
+    /// it is not said.
+    pub durability: Option<Arc<str>>,
     /// The Response Information for clients that ask for it; `${clientid}` is replaced.
     pub response_information: Option<Arc<str>>,
     /// Another server, for clients that are refused or sent away because of a limit.
@@ -85,6 +88,7 @@ impl Default for Limits {
             subscription_identifier_available: true,
             shared_subscription_available: true,
             exclusive_subscription_available: false,
+            durability: None,
             response_information: None,
             server_reference: None,
         }

@@ -123,6 +123,12 @@ impl PendingAck {
         self.reason.is_error()
     }
 
+    /// True for the PUBACK of a QoS 1 message.
+    #[must_use]
+    pub const fn is_puback(self) -> bool {
+        matches!(self.kind, AckKind::Puback)
+    }
+
     /// True for the PUBREC of a QoS 2 message, whose identifier a store remembers.
     #[must_use]
     pub const fn is_pubrec(self) -> bool {

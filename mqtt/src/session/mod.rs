@@ -127,6 +127,12 @@ impl Session {
         self.live.is_empty() || bytes <= self.limits.live_bytes_max
     }
 
+    /// Whether a delivery of QoS 1 or 2 would find no room in memory.
+    #[must_use]
+    pub fn spills(&self) -> bool {
+        self.queue.spills()
+    }
+
     /// The next packet to send, if the flow control window allows one.
     ///
     /// Expired messages are put into `expired` instead; the caller forgets them in the store.

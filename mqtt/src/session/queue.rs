@@ -102,7 +102,7 @@ impl Queue {
     }
 
     /// True if what comes goes to the store only.
-    fn spills(&self) -> bool {
+    pub(super) fn spills(&self) -> bool {
         self.spilled.count > 0 || self.is_full()
     }
 

@@ -13,6 +13,7 @@ mod outbound;
 mod sent;
 mod vanished;
 
+use std::fs;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
@@ -100,11 +101,11 @@ fn crash(directory: &Path) -> tempfile::TempDir {
     let left = memory();
     let epoch = directory.join("tidegate.epoch");
     let mut files = vec![epoch.clone()];
-    for entry in std::fs::read_dir(directory).unwrap() {
+    for entry in fs::read_dir(directory).unwrap() {
         files.extend(Some(entry.unwrap().path()).filter(|it| it.is_file() && *it != epoch));
     }
     for file in files.into_iter().filter(|it| it.exists()) {
-        std::fs::copy(&file, left.path().join(file.file_name().unwrap())).unwrap();
+        fs::copy(&file, left.path().join(file.file_name().unwrap())).unwrap();
     }
     left
 }
@@ -112,7 +113,7 @@ fn crash(directory: &Path) -> tempfile::TempDir {
 /// The length of the write-ahead log, which every commit that writes something changes.
 fn log_length(directory: &Path) -> u64 {
     let log = directory.join("tidegate.db-wal");
-    std::fs::metadata(log).unwrap().len()
+    fs::metadata(log).unwrap().len()
 }
 
 /// Waits long between two commits, so that what is submitted after the first is one batch, and
@@ -268,6 +269,21 @@ fn an_entry_acknowledged_before_its_commit_is_not_written() {
 }
 
 #[test]
+fn what_has_to_be_synced_is_synced_with_its_commit() {
+    let directory = memory();
+    let (store, _) = Store::open(directory.path(), Options::default()).unwrap();
+    let session = store.next_session_id();
+    wait_durable(&store, put_session(&store, session, "client"));
+    let epoch = || fs::read_to_string(directory.path().join("tidegate.epoch")).unwrap();
+    for packet_id in 1..=20 {
+        let before = epoch();
+        let operation = Operation::Receive(session, packet_id);
+        wait_durable(&store, store.submit_as(operation, Durability::Full));
+        assert!(epoch() > before, "20 commits in far less than 20 seconds");
+    }
+}
+
+#[test]
 fn a_second_process_and_a_newer_file_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(directory.path(), Options::default()).unwrap();
@@ -278,14 +294,14 @@ fn a_second_process_and_a_newer_file_are_refused() {
     let connection = rusqlite::Connection::open(&file).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
     drop(connection);
-    let before = std::fs::read(&file).unwrap();
+    let before = fs::read(&file).unwrap();
     drop(store);
     let newer = Store::open(directory.path(), Options::default());
     assert!(matches!(
         newer,
         Err(OpenStoreError::Newer { found: 99, .. })
     ));
-    assert_eq!(std::fs::read(&file).unwrap(), before, "left untouched");
+    assert_eq!(fs::read(&file).unwrap(), before, "left untouched");
 }
 
 #[test]

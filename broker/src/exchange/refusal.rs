@@ -1,0 +1,50 @@
+//! Messages that the store cannot take: they are refused before anything of them is routed, so
+//! that their publisher may try again without making two of one.
+
+use std::cell::RefCell;
+
+use mqtt::Message;
+use persistence::Durability;
+
+use super::{Exchange, Match};
+
+/// How a publisher can be told that a message is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// With a Reason Code, and it goes on.
+    Answer,
+    /// Only by ending its connection, so it rather waits as long as there is room in memory.
+    Silence,
+}
+
+thread_local! {
+    /// Kept for its allocation.
+    static MATCHES: RefCell<Vec<Match>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Exchange {
+    /// True if a message is not to be taken now: it would have to be stored before it is
+    /// acknowledged, and the store cannot be written.
+    pub(crate) fn refuses(&self, message: &Message, refusal: Refusal) -> bool {
+        if !self.store.is_failing() {
+            return false;
+        }
+        let may_wait = refusal == Refusal::Silence && self.store.has_room();
+        !may_wait && message.qos.is_acknowledged() && self.would_store(message)
+    }
+
+    fn would_store(&self, message: &Message) -> bool {
+        if self.bounds.durability.of(&message.topic) == Durability::Memory {
+            return false;
+        }
+        if message.retain {
+            return true;
+        }
+        let mut matches = MATCHES.with(RefCell::take);
+        self.router.matches(self.choice(message, ""), &mut matches);
+        let stores = matches.iter().any(|it| it.subscription.link.would_store());
+        matches.clear();
+        MATCHES.set(matches);
+        stores
+    }
+}

@@ -1,0 +1,58 @@
+//! Keeping messages for later subscribers, in memory and in the store.
+
+use std::sync::Arc;
+
+use mqtt::Message;
+use persistence::{Durability, Operation, Position};
+
+use super::Exchange;
+use crate::link::Storing;
+use crate::metrics::count;
+
+impl Exchange {
+    /// Keeps a message for later subscribers; an empty payload removes the one there is
+    /// [MQTT-3.3.1-6], and so does one that is too large: the old one is not the last any more.
+    pub(super) fn retain(&self, message: &Arc<Message>, storing: &Storing<'_>) -> Position {
+        let (topic, bounds) = (&message.topic, &self.bounds);
+        // QoS 0 is not refused for want of room, but neither does it take what there is not.
+        if self.store.is_failing() && !self.store.has_room() {
+            count(&self.counters.retained_refused);
+            return Position(0);
+        }
+        let fits = message.payload.len() <= bounds.retained_payload_bytes_max;
+        let kept = (fits && !message.payload.is_empty()).then(|| Arc::clone(message));
+        let submit = || {
+            if storing.durability == Durability::Memory {
+                return Position(0);
+            }
+            storing.submit(Operation::Retain(topic.clone(), kept.clone()))
+        };
+        let count_max = bounds.retained_messages_max;
+        let done = self.retained.set(topic, kept.clone(), count_max, submit);
+        if !fits || done.is_none() {
+            count(&self.counters.retained_refused);
+            tracing::warn!(%topic, "a message is not retained: a limit is reached");
+        }
+        done.unwrap_or(Position(0))
+    }
+
+    /// Puts back the retained messages that the store knew. Those of topics that are in memory
+    /// only leave it, so that the next restart does not bring them back in place of later ones.
+    pub(crate) fn recover_retained(&self, recovered: Vec<Arc<Message>>) {
+        // Those that have expired are removed by the timekeeper.
+        for message in recovered {
+            let topic = message.topic.clone();
+            if self.bounds.durability.of(&topic) == Durability::Memory {
+                self.store.submit(Operation::Retain(topic.clone(), None));
+            }
+            self.retained.set(&topic, Some(message), usize::MAX, || {});
+        }
+    }
+
+    /// Removes the retained messages that have expired.
+    pub(crate) fn expire_retained(&self) {
+        self.retained.remove_expired(self.now(), |topic| {
+            self.store.submit(Operation::Retain(topic.clone(), None));
+        });
+    }
+}

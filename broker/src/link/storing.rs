@@ -1,0 +1,60 @@
+//! How one message comes into the store for all its deliveries.
+
+use std::sync::Arc;
+
+use mqtt::{Message, QoS};
+use persistence::{Durability, Operation, Position, Store, StoredMessage};
+
+/// The store as one message uses it.
+#[derive(Debug)]
+pub(crate) struct Storing<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) durability: Durability,
+    /// The message as the store numbers it, made for the first delivery that is stored.
+    body: Option<StoredMessage>,
+}
+
+impl<'a> Storing<'a> {
+    pub(crate) const fn new(store: &'a Store, durability: Durability) -> Self {
+        Self {
+            store,
+            durability,
+            body: None,
+        }
+    }
+
+    /// Whether a delivery into a durable session is stored although it has room in memory.
+    ///
+    /// One of QoS 2 always is: its identifier follows from its place, and must not become that
+    /// of another message while its receiver still knows it.
+    pub(super) fn keeps(&self, qos: QoS) -> bool {
+        match qos {
+            QoS::AtMostOnce => false,
+            QoS::AtLeastOnce => self.durability > Durability::Memory,
+            QoS::ExactlyOnce => true,
+        }
+    }
+
+    pub(super) fn stored(&mut self, message: Arc<Message>) -> StoredMessage {
+        let store = self.store;
+        let body = self.body.get_or_insert_with(|| StoredMessage {
+            id: store.next_message_id(),
+            message,
+        });
+        body.clone()
+    }
+
+    /// Hands a change that the message causes to the store.
+    pub(crate) fn submit(&self, operation: Operation) -> Position {
+        self.store.submit_as(operation, self.durability)
+    }
+
+    /// The position that the message's acknowledgement waits for, if it is stored at this one.
+    pub(crate) fn awaited(&self, position: Position) -> Position {
+        if self.durability == Durability::Memory {
+            Position(0)
+        } else {
+            position
+        }
+    }
+}
