@@ -162,6 +162,11 @@ fn an_mqtt_5_publisher_is_refused_and_may_repeat() {
         let answer = other.expect(0x50).unwrap();
         assert!(answer.body.starts_with(&[0, 9, 0x97]), "{answer:?}");
     }
+    // Neither is a subscription granted that a restart would forget.
+    let mut durable = daemon.connect(Version::V5, "durable", Kept::Session);
+    durable.send(&packet(0x82, b"\0\x01\0\0\x01x\x01")).unwrap();
+    let answer = durable.expect(0x90).unwrap();
+    assert!(answer.body.ends_with(&[0x97]), "{answer:?}");
     // What nobody has to store goes on.
     other.subscribe("live", 1).unwrap();
     other.publish("live", b"1").unwrap();

@@ -47,6 +47,10 @@ impl Client {
             return Err(full);
         }
         drop(state);
+        // One that is known goes on, and its answer waits for the store.
+        if is_new && self.link.durable().is_some() && self.exchange.store.is_failing() {
+            return Err(full);
+        }
         let made = self
             .exchange
             .subscribe(&self.link, filter, options, identifier);
