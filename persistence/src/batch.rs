@@ -2,7 +2,7 @@
 //!
 //! Folding keeps the outcome of applying the operations one by one, but writes less: an entry
 //! that is enqueued and dequeued within the batch is not written at all (commit elision), nor is
-//! a message that is delayed and published within it, and of several retained messages of one
+//! a message that is delayed and published within it or a will that comes and goes, and of several retained messages of one
 //! topic only the last is.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +13,7 @@ use mqtt::{Message, QoS, Timestamp, TopicName};
 use rusqlite::{Connection, Error, Statement, params};
 
 use crate::damage::is_damage;
+use crate::will::Wills;
 use crate::{Operation, PageReply, SessionId, StoredMessage, row};
 
 /// Bytes of message bodies in one page of a queue; a page has at least one entry.
@@ -31,6 +32,7 @@ pub(crate) struct Batch {
     inbound: BTreeMap<(SessionId, u16), bool>,
     /// Delayed messages; none if they are not delayed any more.
     delayed: BTreeMap<u64, Option<Delayed>>,
+    wills: Wills,
 }
 
 struct Entry {
@@ -111,6 +113,9 @@ impl Batch {
                     self.delayed.insert(id, None);
                 }
             }
+            Operation::PutWill { id, session, will } => self.wills.put(id, session, will),
+            Operation::DelayWill(id, until) => self.wills.delay(id, until),
+            Operation::RemoveWill(id) => self.wills.remove(id),
             Operation::LoadPage(session, request, reply) => {
                 return Some(Page {
                     session,
@@ -130,6 +135,7 @@ impl Batch {
             && self.retained.is_empty()
             && self.inbound.is_empty()
             && self.delayed.is_empty()
+            && self.wills.is_empty()
     }
 
     /// Writes everything, and the epoch if there is a new one, in one transaction. After an error
@@ -151,6 +157,7 @@ impl Batch {
         self.apply_retained(&transaction)?;
         self.apply_inbound(&transaction)?;
         self.apply_delayed(&transaction)?;
+        self.wills.apply(&transaction)?;
         transaction.commit()
     }
 
@@ -361,6 +368,9 @@ fn apply_session(connection: &Connection, operation: &Operation) -> Result<(), E
         | Operation::Release(..)
         | Operation::Delay { .. }
         | Operation::Undelay(_)
+        | Operation::PutWill { .. }
+        | Operation::DelayWill(..)
+        | Operation::RemoveWill(_)
         | Operation::LoadPage(..) => unreachable!("fold keeps only changes of sessions here"),
     }
     Ok(())

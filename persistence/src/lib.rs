@@ -1,5 +1,5 @@
 //! What survives the process: durable sessions with their queues, retained and delayed messages,
-//! in one SQLite database.
+//! wills, in one SQLite database.
 //!
 //! One thread owns the database and is its only writer. Everybody else submits [`Operation`]s,
 //! which it applies in the order of submission, many in one transaction (group commit). Each
@@ -34,6 +34,7 @@ mod row;
 mod schema;
 mod store;
 mod throttle;
+mod will;
 mod writer;
 
 pub use damage::Damage;
@@ -43,3 +44,4 @@ pub use operation::{Operation, PageReply, SessionId, StoredMessage};
 pub use recovery::{DelayedMessage, Recovered, RecoveredSession};
 pub use row::StoredSubscription;
 pub use store::{Options, Position, Store};
+pub use will::RecoveredWill;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use mqtt::connection::WillMessage;
 use mqtt::session::{Delivery, PageRequest};
 use mqtt::{Message, QoS, Timestamp, TopicFilter, TopicName};
 
@@ -87,6 +88,19 @@ pub enum Operation {
     },
     /// A delayed message is published, or is not to be.
     Undelay(u64),
+    /// The connection that begins has a will.
+    PutWill {
+        /// From [`crate::Store::next_will_id`].
+        id: u64,
+        /// The session of the connection.
+        session: SessionId,
+        /// What.
+        will: Arc<WillMessage>,
+    },
+    /// The connection of a will is lost, and its delay ends at this moment.
+    DelayWill(u64, Timestamp),
+    /// A will is published, or is not to be.
+    RemoveWill(u64),
     /// Reads a part of a session's queue.
     LoadPage(SessionId, PageRequest, PageReply),
 }
@@ -97,6 +111,7 @@ impl Operation {
         let body = match self {
             Self::Enqueue { stored, .. } => stored.message.byte_count(),
             Self::Retain(_, Some(message)) | Self::Delay { message, .. } => message.byte_count(),
+            Self::PutWill { will, .. } => will.message.byte_count(),
             Self::PutSession { .. }
             | Self::DeleteSession(_)
             | Self::Subscribe(..)
@@ -108,6 +123,8 @@ impl Operation {
             | Self::Release(..)
             | Self::Sent(..)
             | Self::Undelay(_)
+            | Self::DelayWill(..)
+            | Self::RemoveWill(_)
             | Self::LoadPage(..) => 0,
         };
         body + size_of::<Self>()
@@ -130,6 +147,9 @@ impl fmt::Debug for Operation {
             Self::Sent(..) => "Sent",
             Self::Delay { .. } => "Delay",
             Self::Undelay(_) => "Undelay",
+            Self::PutWill { .. } => "PutWill",
+            Self::DelayWill(..) => "DelayWill",
+            Self::RemoveWill(_) => "RemoveWill",
             Self::LoadPage(..) => "LoadPage",
         };
         formatter.write_str(name)

@@ -7,7 +7,7 @@ use mqtt::{Message, Timestamp};
 use rusqlite::{Connection, Error};
 
 use crate::damage::is_damage;
-use crate::{Damage, SessionId, StoredSubscription, batch, row};
+use crate::{Damage, RecoveredWill, SessionId, StoredSubscription, batch, row, will};
 
 /// Everything that is loaded at start. The queues themselves stay on disk.
 #[derive(Debug, Default)]
@@ -18,6 +18,8 @@ pub struct Recovered {
     pub retained: Vec<Arc<Message>>,
     /// The delayed messages, the one that is due first in front.
     pub delayed: Vec<DelayedMessage>,
+    /// The wills, the earliest connection's in front.
+    pub wills: Vec<RecoveredWill>,
     /// What was wrong with the files, and was logged.
     pub damage: Option<Damage>,
 }
@@ -39,6 +41,7 @@ pub(crate) struct Numbers {
     pub(crate) session: u64,
     pub(crate) message: u64,
     pub(crate) delayed: u64,
+    pub(crate) will: u64,
 }
 
 /// A durable session as it was left.
@@ -100,11 +103,13 @@ pub(crate) fn recover(connection: &mut Connection) -> Result<(Recovered, Numbers
         session: sessions.keys().next_back().map_or(0, |id| id.0),
         message: last("SELECT coalesce(max(id), 0) FROM message")?,
         delayed: last("SELECT coalesce(max(id), 0) FROM delayed")?,
+        will: last("SELECT coalesce(max(id), 0) FROM will")?,
     };
     let recovered = Recovered {
         sessions: sessions.into_values().collect(),
         retained: retained(connection)?,
         delayed: delayed(connection)?,
+        wills: will::recover(connection)?,
         damage: None,
     };
     Ok((recovered, numbers))

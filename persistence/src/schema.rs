@@ -4,7 +4,7 @@ use rusqlite::{Connection, Error};
 
 /// What leads from each version of the tables to the next, the first from an empty file. A new
 /// version is a new step at the end; those that files have gone through are never changed.
-const MIGRATIONS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
+const MIGRATIONS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 pub(crate) const SCHEMA_VERSION: usize = MIGRATIONS.len();
 
 /// `refs` counts the queue entries that a message body stands in.
@@ -48,6 +48,15 @@ const VERSION_3: &str = "
 CREATE TABLE outbound(
     session_id INTEGER NOT NULL, sequence INTEGER NOT NULL,
     PRIMARY KEY(session_id, sequence)) WITHOUT ROWID;
+";
+
+/// `due` is null while the connection of the will lives; `expiry_seconds` count from when it is
+/// published.
+const VERSION_4: &str = "
+CREATE TABLE will(
+    id INTEGER PRIMARY KEY, session_id INTEGER NOT NULL, delay_seconds INTEGER NOT NULL,
+    due INTEGER, topic TEXT NOT NULL, payload BLOB NOT NULL, properties BLOB NOT NULL,
+    qos INTEGER NOT NULL, retain INTEGER NOT NULL, expiry_seconds INTEGER);
 ";
 
 /// The version of the tables in a file, 0 if it has none.

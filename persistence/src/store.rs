@@ -60,6 +60,7 @@ pub(crate) struct Shared {
     next_message: AtomicU64,
     next_session: AtomicU64,
     next_delayed: AtomicU64,
+    next_will: AtomicU64,
     writer: Mutex<Option<JoinHandle<Result<(), WriteError>>>>,
     file: PathBuf,
 }
@@ -122,6 +123,7 @@ impl Store {
             next_message: AtomicU64::new(last.message + 1),
             next_session: AtomicU64::new(last.session + 1),
             next_delayed: AtomicU64::new(last.delayed + 1),
+            next_will: AtomicU64::new(last.will + 1),
             writer: Mutex::default(),
             file: database.files.database(),
         });
@@ -173,6 +175,14 @@ impl Store {
         self.shared
             .as_ref()
             .map_or(0, |it| it.next_delayed.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A number for the will of a connection that begins.
+    #[must_use]
+    pub fn next_will_id(&self) -> u64 {
+        self.shared
+            .as_ref()
+            .map_or(0, |it| it.next_will.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Hands an operation to the writer, which keeps [`Options::durability`] for it. Never waits;

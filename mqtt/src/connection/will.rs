@@ -13,8 +13,10 @@ use crate::{Message, ProtocolViolation, ReasonCode, Timestamp, TopicName};
 /// A Will Message that is kept with its connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WillMessage {
-    message: Message,
-    expiry: Option<Duration>,
+    /// What is published; its expiry is the one below.
+    pub message: Message,
+    /// The Message Expiry Interval, which begins when it is published.
+    pub expiry: Option<Duration>,
     /// How long to wait for the client to come back before publishing.
     pub delay: Duration,
 }

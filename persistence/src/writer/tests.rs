@@ -8,6 +8,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use mqtt::connection::WillMessage;
 use mqtt::packet::SubscriptionOptions;
 use mqtt::session::PageRequest;
 use mqtt::{Message, QoS, Timestamp, TopicFilter, TopicName};
@@ -120,6 +121,16 @@ fn delay(id: u64) -> Operation {
     Operation::Delay { id, due, message }
 }
 
+fn put_will(id: u64, session: SessionId) -> Operation {
+    let will = WillMessage {
+        message: (*message(id)).clone(),
+        expiry: None,
+        delay: Duration::from_secs(id),
+    };
+    let will = Arc::new(will);
+    Operation::PutWill { id, session, will }
+}
+
 /// Each step is made durable before the next one is submitted.
 fn script() -> Vec<Vec<Operation>> {
     let filter = TopicFilter::new("t/#").unwrap();
@@ -129,17 +140,28 @@ fn script() -> Vec<Vec<Operation>> {
         identifier: Some(7),
     };
     vec![
-        vec![put(FIRST, "first", None), put(SECOND, "second", None)],
-        vec![Operation::Subscribe(FIRST, subscription)],
+        vec![
+            put(FIRST, "first", None),
+            put(SECOND, "second", None),
+            put_will(1, FIRST),
+        ],
+        vec![
+            Operation::Subscribe(FIRST, subscription),
+            put_will(2, SECOND),
+        ],
         vec![enqueue(FIRST, 1, 1), enqueue(SECOND, 1, 1)],
         vec![enqueue(FIRST, 2, 2), enqueue(FIRST, 3, 3)],
         vec![retain("a", Some(1)), retain("b", Some(2)), delay(1)],
         vec![Operation::Dequeue(FIRST, 1), delay(2)],
         vec![Operation::Receive(FIRST, 9), Operation::Undelay(1)],
-        vec![Operation::Sent(FIRST, 2), put(FIRST, "first", Some(5))],
+        vec![
+            Operation::Sent(FIRST, 2),
+            put(FIRST, "first", Some(5)),
+            Operation::DelayWill(1, Timestamp::from_millis(5)),
+        ],
         vec![Operation::Release(FIRST, 9), retain("a", None)],
         vec![Operation::Pubrec(FIRST, 2)],
-        vec![Operation::DeleteSession(SECOND)],
+        vec![Operation::RemoveWill(2), Operation::DeleteSession(SECOND)],
         vec![Operation::Unsubscribe(FIRST, filter)],
         vec![Operation::Dequeue(FIRST, 3), enqueue(FIRST, 4, 4)],
         vec![Operation::Dequeue(FIRST, 2)],

@@ -12,6 +12,7 @@ mod migration;
 mod outbound;
 mod sent;
 mod vanished;
+mod will;
 
 use std::fs;
 use std::path::Path;
