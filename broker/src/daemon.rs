@@ -65,7 +65,7 @@ impl Daemon {
             let socket = bind(&listener).await?;
             sockets.push((listener, socket));
         }
-        let (store, recovered) = open_store(&settings)?;
+        let (store, mut recovered) = open_store(&settings)?;
         let ConfiguredExtensions {
             extensions,
             preset_sessions,
@@ -83,8 +83,11 @@ impl Daemon {
             .iter()
             .map(|(name, _)| name.as_str())
             .collect();
+        let wills = std::mem::take(&mut recovered.wills);
         recover(&exchange, recovered, &names);
         preset_sessions.iter().for_each(|it| exchange.preset(it));
+        // Last, so that whoever is there gets what is published.
+        exchange.recover_wills(wills);
         let gateways = settings.gateways().iter().map(|(name, gateway)| Hosted {
             name: name.as_str().into(),
             gateway: Arc::clone(gateway),

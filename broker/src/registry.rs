@@ -1,5 +1,9 @@
 //! All sessions by Client Identifier: how they begin, change hands and end (§3.1.2.4, §4.1).
 
+mod will;
+
+pub(crate) use will::Will;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,6 +54,8 @@ pub(crate) struct Claim<'a> {
     pub(crate) inflight_messages_max: u16,
     /// Milliseconds without a packet after which the connection is dead.
     pub(crate) keep_alive_millis: Option<u64>,
+    /// What is published if the connection does not end in order.
+    pub(crate) will: Option<&'a WillMessage>,
 }
 
 /// A session as a new connection gets it.
@@ -61,6 +67,8 @@ pub(crate) struct Attached {
     pub(crate) owner: Owner,
     /// True if it existed before.
     pub(crate) session_present: bool,
+    /// The will, to be given back in [`Ending`].
+    pub(crate) will: Option<Will>,
     /// Once this is durable, deliveries may be sent: a store that is read after a crash says then
     /// that they may have been, and DUP is set where it has to be.
     pub(crate) resumed: Position,
@@ -69,8 +77,8 @@ pub(crate) struct Attached {
 /// How a connection ended, as far as its session is concerned.
 #[derive(Debug)]
 pub(crate) struct Ending {
-    /// The Will Message that is due, if the connection did not end in order.
-    pub(crate) will: Option<WillMessage>,
+    /// The will that is due, if the connection did not end in order.
+    pub(crate) will: Option<Will>,
     /// A new Session Expiry Interval from DISCONNECT.
     pub(crate) session_expiry: Option<Duration>,
 }
@@ -127,6 +135,8 @@ impl Exchange {
         let owner = Owner(self.registry.owners.fetch_add(1, Ordering::Relaxed) + 1);
         let mut state = link.lock();
         let was_online = state.owner.is_some();
+        // The client came back in time [MQTT-3.1.3-9].
+        let delayed_will = state.delayed_will.take();
         let previous = state.begin(owner, claim.inflight_messages_max);
         state.expiry = expiry;
         state.keep_alive_millis = claim.keep_alive_millis;
@@ -136,12 +146,15 @@ impl Exchange {
             self.registry.online.fetch_add(1, Ordering::Relaxed);
         }
         link.touch(self.now());
+        delayed_will.iter().for_each(|(_, it)| self.forget_will(it));
         let resumed = self.put_session(&link, expiry, None);
+        let will = claim.will.map(|it| self.keep_will(&link, it.clone()));
         links.insert(Arc::clone(&link.client_id), Arc::clone(&link));
         Attached {
             link,
             owner,
             session_present,
+            will,
             resumed,
         }
     }
@@ -186,12 +199,16 @@ impl Exchange {
         if state.owner != Some(owner) {
             // Taken over. The will is due unless the session goes on and the new connection came
             // within its delay [MQTT-3.1.3-9].
-            let due = ending
-                .will
-                .filter(|will| will.delay.is_zero() || state.ended);
+            let ended = state.ended;
             drop(state);
             drop(links);
-            self.publish_will(link, due);
+            match ending.will {
+                Some(will) if ended || will.delay().is_zero() => {
+                    self.publish_will(Some(link), &will);
+                }
+                Some(will) => self.forget_will(&will),
+                None => {}
+            }
             return false;
         }
         state.owner = None;
@@ -199,19 +216,14 @@ impl Exchange {
         let sent = state.session.sent();
         state.expiry = ending.session_expiry.unwrap_or(state.expiry);
         let expiry = state.expiry;
-        let delayed = ending
-            .will
-            .as_ref()
-            .is_some_and(|will| !will.delay.is_zero());
         let mut due = ending.will;
         if expiry.is_zero() {
             links.remove(&link.client_id);
         } else {
             state.expires_at = Some(now.after(expiry));
-            if delayed {
-                // [MQTT-3.1.3-9]
-                state.delayed_will = due.take().map(|will| (self.clock.after(will.delay), will));
-            }
+            // [MQTT-3.1.3-9]
+            let delayed = due.take_if(|will| !will.delay().is_zero());
+            state.delayed_will = delayed.map(|will| self.delay_will(will));
         }
         drop(state);
         if !expiry.is_zero() {
@@ -223,20 +235,13 @@ impl Exchange {
         }
         drop(links);
         self.registry.online.fetch_sub(1, Ordering::Relaxed);
-        self.publish_will(link, due);
+        if let Some(will) = due {
+            self.publish_will(Some(link), &will);
+        }
         if expiry.is_zero() {
             self.end_session(link);
         }
         true
-    }
-
-    fn publish_will(&self, link: &Link, will: Option<WillMessage>) {
-        if let Some(will) = will {
-            let published = self.publish(will.into_message(self.now()), Some(link));
-            if let Err(reason) = published {
-                tracing::debug!(client_id = %link.client_id, ?reason, "a will is not published");
-            }
-        }
     }
 
     /// Removes what a session has in the routing table and in the store.
@@ -257,14 +262,16 @@ impl Exchange {
         for filter in subscriptions.keys() {
             self.router.unsubscribe(filter, link);
         }
+        // The end of the session ends the delay [MQTT-3.1.3-9].
+        if let Some((_, will)) = will {
+            self.publish_will(Some(link), &will);
+        }
         let is_shared = |filter: &TopicFilter| matches!(filter.sharing(), Sharing::Group(_));
         let shares = subscriptions.into_keys().filter(is_shared);
         self.depart(Departed {
             link: Arc::clone(link),
             shares: shares.chain(left_groups).collect(),
         });
-        // The end of the session ends the delay [MQTT-3.1.3-9].
-        self.publish_will(link, will.map(|(_, will)| will));
     }
 
     /// Gives what a session that has ended did not deliver to the other members of its groups,
@@ -375,7 +382,9 @@ impl Exchange {
         let will = state.delayed_will.take_if(|(at, _)| *at <= now);
         let expired = state.expires_at.is_some_and(|at| at <= now);
         drop(state);
-        self.publish_will(link, will.map(|(_, will)| will));
+        if let Some((_, will)) = will {
+            self.publish_will(Some(link), &will);
+        }
         if expired {
             self.expire(link, now);
         }
@@ -399,3 +408,6 @@ impl Exchange {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

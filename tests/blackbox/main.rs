@@ -24,3 +24,4 @@ mod plant;
 mod retained;
 mod store;
 mod uplink;
+mod wills;

@@ -5,7 +5,7 @@ use std::task::Context;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqtt::connection::{Action, Handshake, IncomingPublish, Limits, ServerConnection, WillMessage};
+use mqtt::connection::{Action, Handshake, IncomingPublish, Limits, ServerConnection};
 use mqtt::packet::{Frame, Packet, Property};
 use mqtt::session::Outgoing;
 use mqtt::{Message, ProtocolViolation, ReasonCode, TopicName};
@@ -17,7 +17,7 @@ use crate::exchange::Exchange;
 use crate::extensions::{Presence, Who};
 use crate::link::{Link, Owner};
 use crate::metrics::{Traffic, count};
-use crate::registry::Attached;
+use crate::registry::{Attached, Will};
 
 /// The part that handles packets, apart from the socket they come from.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(super) struct Client {
     pub(super) owner: Owner,
     pub(super) protocol: ServerConnection,
     pub(super) outbox: Outbox,
-    pub(super) will: Option<WillMessage>,
+    pub(super) will: Option<Will>,
     pub(super) presence: Presence,
     pub(super) received: Traffic,
     pub(super) sent: Traffic,
@@ -48,6 +48,7 @@ impl Client {
             link,
             owner,
             resumed,
+            will,
             ..
         } = attached;
         let presence = Presence {
@@ -69,7 +70,7 @@ impl Client {
             owner,
             protocol: handshake.connection,
             outbox: Outbox::default(),
-            will: handshake.will,
+            will,
             session_expiry: None,
             disconnected: false,
             unanswered: false,
@@ -140,8 +141,9 @@ impl Client {
             } => {
                 self.disconnected = true;
                 self.session_expiry = session_expiry;
-                if !with_will {
-                    self.will = None; // [MQTT-3.14.4-3]
+                // [MQTT-3.14.4-3]
+                if let Some(will) = self.will.take_if(|_| !with_will) {
+                    self.exchange.forget_will(&will);
                 }
             }
         }

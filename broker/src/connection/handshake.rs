@@ -211,6 +211,7 @@ async fn serve(mut stream: TcpStream, input: Vec<u8>, handshake: Handshake, acce
         expiry: handshake.session_expiry,
         inflight_messages_max: handshake.inflight_messages_max,
         keep_alive_millis: handshake.connection.keep_alive_millis(),
+        will: handshake.will.as_ref(),
     });
     // Before the client knows that it is there, and can tell others.
     let who = Who {

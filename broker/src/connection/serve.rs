@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use mqtt::ReasonCode;
-use mqtt::connection::{Handshake, WillMessage};
+use mqtt::connection::Handshake;
 use mqtt::packet::Frame;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -17,7 +17,7 @@ use super::{Accepted, End};
 use crate::exchange::Exchange;
 use crate::link::{Link, Owner};
 use crate::metrics::count;
-use crate::registry::{Attached, Ending};
+use crate::registry::{Attached, Ending, Will};
 
 /// Reads in one turn; then other tasks get theirs.
 const READS_PER_TURN: usize = 4;
@@ -39,7 +39,7 @@ pub(super) struct Farewell {
     exchange: Arc<Exchange>,
     link: Arc<Link>,
     owner: Owner,
-    will: Option<WillMessage>,
+    will: Option<Will>,
 }
 
 impl Farewell {

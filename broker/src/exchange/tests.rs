@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mqtt::connection::{Limits, WillMessage};
-use mqtt::packet::{Frame, Packet, Property, RetainHandling, SubscriptionOptions};
+use mqtt::packet::{RetainHandling, SubscriptionOptions};
 use mqtt::session::{Outgoing, QueueLimits};
-use mqtt::{Message, ProtocolVersion, QoS, ReasonCode, TopicFilter, TopicName};
+use mqtt::{Message, QoS, ReasonCode, TopicFilter, TopicName};
 use persistence::Store;
 
 use super::{Exchange, ExchangeLimits};
@@ -47,16 +47,45 @@ pub(crate) fn attach(
     clean_start: bool,
     expiry: u64,
 ) -> Attached {
+    attach_with(exchange, client_id, clean_start, expiry, None)
+}
+
+pub(crate) fn attach_with(
+    exchange: &Exchange,
+    client_id: &str,
+    clean_start: bool,
+    expiry: u64,
+    will: Option<&WillMessage>,
+) -> Attached {
     exchange.attach(Claim {
         client_id,
         clean_start,
         expiry: Duration::from_secs(expiry),
         inflight_messages_max: 1_000,
         keep_alive_millis: None,
+        will,
     })
 }
 
-pub(super) fn subscribe(
+/// A will on the topic `will`.
+pub(crate) fn will(payload: &'static str, delay: u64) -> WillMessage {
+    WillMessage {
+        message: message("will", payload, QoS::AtLeastOnce, false),
+        expiry: None,
+        delay: Duration::from_secs(delay),
+    }
+}
+
+/// The connection is lost.
+pub(crate) fn lose(exchange: &Exchange, attached: Attached) {
+    let ending = Ending {
+        will: attached.will,
+        session_expiry: None,
+    };
+    exchange.detach(&attached.link, attached.owner, ending);
+}
+
+pub(crate) fn subscribe(
     exchange: &Exchange,
     link: &Arc<Link>,
     filter: &str,
@@ -67,14 +96,14 @@ pub(super) fn subscribe(
     assert!(made.is_some(), "nobody has it exclusively");
 }
 
-pub(super) fn qos(qos: QoS) -> SubscriptionOptions {
+pub(crate) fn qos(qos: QoS) -> SubscriptionOptions {
     SubscriptionOptions {
         qos,
         ..SubscriptionOptions::default()
     }
 }
 
-pub(super) fn message(topic: &str, payload: &'static str, qos: QoS, retain: bool) -> Message {
+pub(crate) fn message(topic: &str, payload: &'static str, qos: QoS, retain: bool) -> Message {
     let mut message = Message::new(TopicName::new(topic).unwrap(), payload);
     message.qos = qos;
     message.retain = retain;
@@ -88,7 +117,7 @@ pub(super) fn publish(exchange: &Exchange, message: Message, publisher: &Link) -
 }
 
 /// Everything that waits for a session: payload, QoS, retain flag, subscription identifiers.
-pub(super) fn received(
+pub(crate) fn received(
     exchange: &Exchange,
     link: &Arc<Link>,
 ) -> Vec<(String, QoS, bool, Vec<u32>)> {
@@ -429,29 +458,11 @@ fn a_delayed_will_is_due_at_a_takeover_only_if_the_session_ends() {
     let exchange = exchange(Store::disabled());
     let watcher = attach(&exchange, "watcher", true, 0).link;
     subscribe(&exchange, &watcher, "will", qos(QoS::AtLeastOnce));
-    let mut raw = Vec::new();
-    Property::WillDelayInterval(60).encode(&mut raw);
-    let connect = [
-        &b"\x10\x20\0\x04MQTT\x05\x06\0\0\0\0\x01d"[..],
-        b"\x05",
-        &raw,
-        b"\0\x04will\0\x04gone",
-    ];
-    let connect = connect.concat();
-    let (frame, _) = Frame::split(&connect, 1_000).unwrap().unwrap();
-    let Ok(Packet::Connect(connect)) = Packet::decode(frame, ProtocolVersion::V5) else {
-        panic!("no CONNECT");
-    };
-    let will = connect.will.as_ref().unwrap();
-    let will = WillMessage::new(will, "d", &exchange.limits).unwrap();
+    let will = will("gone", 60);
     for (clean_start, expiry, wills) in [(false, 60, 0), (false, 0, 0), (true, 60, 1)] {
-        let old = attach(&exchange, "d", true, 60);
+        let old = attach_with(&exchange, "d", true, 60, Some(&will));
         attach(&exchange, "d", clean_start, expiry);
-        let ending = Ending {
-            will: Some(will.clone()),
-            session_expiry: None,
-        };
-        exchange.detach(&old.link, old.owner, ending);
+        lose(&exchange, old);
         let found = received(&exchange, &watcher);
         assert_eq!(found.len(), wills, "{clean_start} {expiry}");
     }

@@ -26,6 +26,7 @@ impl Exchange {
             expiry: preset.expiry,
             inflight_messages_max: self.limits.inflight_messages_max,
             keep_alive_millis: None,
+            will: None,
         });
         for (filter, options) in &preset.subscriptions {
             let known = attached.link.lock().subscriptions.contains_key(filter);

@@ -50,6 +50,7 @@ impl GatewaySession {
             },
             inflight_messages_max: INFLIGHT_MESSAGES_MAX,
             keep_alive_millis: None,
+            will: None,
         });
         let session = Self {
             exchange: Arc::clone(exchange),

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
 use std::time::Duration;
 
-use mqtt::connection::WillMessage;
 use mqtt::packet::SubscriptionOptions;
 use mqtt::session::Session;
 use mqtt::{ReasonCode, Timestamp, TopicFilter, TopicName};
 use persistence::{Position, Store};
+
+use crate::registry::Will;
 
 /// Groups that a session remembers to have left.
 const LEFT_GROUPS_MAX: usize = 32;
@@ -38,7 +39,7 @@ pub(crate) struct LinkState {
     /// When the session ends; only while there is no owner.
     pub(crate) expires_at: Option<Timestamp>,
     /// A will whose delay runs; only while there is no owner.
-    pub(crate) delayed_will: Option<(Timestamp, WillMessage)>,
+    pub(crate) delayed_will: Option<(Timestamp, Will)>,
     /// Milliseconds without a packet after which the owner is ordered to end.
     pub(crate) keep_alive_millis: Option<u64>,
     /// When the owner's first message came that was neither taken nor answered.
@@ -116,7 +117,6 @@ impl LinkState {
     pub(crate) fn begin(&mut self, owner: Owner, inflight_max: u16) -> Option<Waker> {
         self.owner = Some(owner);
         self.expires_at = None;
-        self.delayed_will = None;
         self.order = None;
         self.unanswered_since = None;
         self.notified = false;

@@ -1,0 +1,94 @@
+//! Sessions over a restart of the daemon, and at the limits of the registry.
+
+use std::time::{Duration, Instant};
+
+use mqtt::QoS;
+use persistence::{Options, Store};
+
+use crate::exchange::Exchange;
+use crate::exchange::tests::{
+    attach, attach_with, exchange, lose, message, qos, received, subscribe, will,
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The daemon dies, and another one begins with its store.
+fn crash(exchange: &Exchange, directory: &std::path::Path) -> Exchange {
+    exchange.store.close().unwrap();
+    let (store, recovered) = Store::open(directory, Options::default()).unwrap();
+    let next = self::exchange(store);
+    for session in recovered.sessions {
+        next.recover_session(session);
+    }
+    next.recover_wills(recovered.wills);
+    next
+}
+
+/// The wills that a client is told, who is told too what has its identifier as the topic.
+fn told(exchange: &Exchange, client_id: &str) -> Vec<String> {
+    let link = attach(exchange, client_id, false, 60).link;
+    let end = message(client_id, "end", QoS::AtLeastOnce, false);
+    exchange.publish(end, None).unwrap();
+    let (start, mut wills) = (Instant::now(), Vec::new());
+    while wills.pop_if(|last| last == "end").is_none() {
+        assert!(start.elapsed() < PATIENCE, "{wills:?}");
+        let found = received(exchange, &link).into_iter();
+        wills.extend(found.map(|(payload, ..)| payload));
+        std::thread::yield_now();
+    }
+    wills.sort();
+    wills
+}
+
+// Conforms: 5.0 [MQTT-3.1.2-8] [MQTT-3.1.3-9]; 3.1.1 [MQTT-3.1.2-8]
+#[test]
+fn a_crash_loses_no_will_of_a_durable_session() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(directory.path(), Options::default()).unwrap();
+    let before = exchange(store);
+    for watcher in ["first", "second"] {
+        let link = attach(&before, watcher, false, 60).link;
+        subscribe(&before, &link, "will", qos(QoS::AtLeastOnce));
+        subscribe(&before, &link, watcher, qos(QoS::AtLeastOnce));
+    }
+    let connect = |client_id, clean, payload, delay| {
+        attach_with(&before, client_id, clean, 60, Some(&will(payload, delay)))
+    };
+    connect("at once", true, "at once", 0);
+    connect("away", true, "away", 60);
+    connect("back", true, "back", 60);
+    // The delay of this one runs already.
+    lose(&before, connect("lost", true, "lost", 60));
+    // Taken over: the session goes on, or ends; the crash comes before the earlier connection.
+    connect("goes on", true, "goes on, before", 60);
+    connect("goes on", false, "goes on", 0);
+    connect("ends", true, "ends", 60);
+    attach(&before, "ends", true, 60);
+    // Deleted, published, and of a session that does not survive.
+    let left = connect("left", true, "left", 0).will.unwrap();
+    before.forget_will(&left);
+    attach_with(&before, "none", true, 0, Some(&will("none", 0)));
+    lose(&before, connect("published", true, "published", 0));
+
+    let after = crash(&before, directory.path());
+    let wills = ["at once", "ends", "goes on", "published"];
+    assert_eq!(told(&after, "first"), wills);
+    assert!(attach(&after, "back", false, 60).session_present);
+    attach(&after, "lost", true, 60);
+    let last = crash(&after, directory.path());
+    // Nothing is repeated. What waited goes on waiting, unless its session has ended.
+    assert_eq!(
+        told(&last, "second"),
+        [&wills[..3], &["lost"], &wills[3..]].concat()
+    );
+    let (store, recovered) = {
+        last.store.close().unwrap();
+        Store::open(directory.path(), Options::default()).unwrap()
+    };
+    let [away] = &recovered.wills[..] else {
+        panic!("{recovered:?}");
+    };
+    assert_eq!(away.will.message.payload, "away");
+    assert!(away.due.is_some());
+    store.close().unwrap();
+}
