@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::damage;
 use crate::schema::SCHEMA_VERSION;
 
 /// Why the store could not be opened.
@@ -30,6 +31,17 @@ pub enum OpenStoreError {
     /// The file is a symbolic link, so what SQLite keeps beside it would be elsewhere.
     #[error("the store {0} is a symbolic link; `store.path` may be one, but not the file")]
     Link(PathBuf),
+    /// There is no store to look at.
+    #[error("there is no store {0}")]
+    Absent(PathBuf),
+    /// A file is there and cannot be read.
+    #[error("{file} cannot be read: {source}")]
+    Read {
+        /// Which.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// SQLite refused, for example because the file is damaged.
     #[error("the store {file} cannot be opened: {source}")]
     Database {
@@ -38,6 +50,14 @@ pub enum OpenStoreError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+}
+
+impl OpenStoreError {
+    /// Whether the content of the files is at fault, and not the system around them.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Database { source, .. } if damage::is_damage(source))
+    }
 }
 
 /// What is not on the disk although the store was closed.

@@ -77,6 +77,24 @@ impl Files {
         bytes("") == 0 && (epoch > 0 || bytes("-wal") > 0)
     }
 
+    /// What is kept of damaged files, each with its length in bytes, in the order of the names.
+    pub(crate) fn kept(&self) -> io::Result<Vec<(PathBuf, u64)>> {
+        let prefix = format!("{DATABASE_FILE}.damaged-");
+        let mut kept = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            // The index of a log has nothing of its own, and a note says that there is one.
+            let is_beside = name.ends_with("-shm") || name.ends_with(".salvaged");
+            if name.starts_with(&prefix) && !is_beside {
+                kept.push((entry.path(), entry.metadata()?.len()));
+            }
+        }
+        kept.sort();
+        Ok(kept)
+    }
+
     /// Copies the log as it is, if there is one, to where [`Files::set_aside`] would move it.
     pub(crate) fn keep_log(&self) -> io::Result<Option<PathBuf>> {
         let log = with_suffix(&self.database(), "-wal");
@@ -128,7 +146,7 @@ impl Files {
     }
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut path = path.as_os_str().to_owned();
     path.push(suffix);
     path.into()

@@ -28,6 +28,7 @@ mod durability;
 mod error;
 mod files;
 mod handover;
+mod inspect;
 mod operation;
 mod recovery;
 mod row;
@@ -40,6 +41,10 @@ mod writer;
 pub use damage::Damage;
 pub use durability::Durability;
 pub use error::{CloseStoreError, OpenStoreError};
+pub use inspect::{
+    Amount, Depth, Exported, Exports, Findings, FlushLatency, Inspection, KeptFile, Problem,
+    QueuedMessage, SessionRecord, Stats, kept_files,
+};
 pub use operation::{Operation, PageReply, SessionId, StoredMessage};
 pub use recovery::{DelayedMessage, Recovered, RecoveredSession};
 pub use row::StoredSubscription;

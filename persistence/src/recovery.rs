@@ -245,12 +245,6 @@ fn delayed(connection: &Connection) -> Result<Vec<DelayedMessage>, Error> {
         "SELECT id, due, topic, payload, properties, qos, retain, expires_at FROM delayed
          ORDER BY due, id",
     )?;
-    let rows = statement.query_map([], |row| {
-        Ok(DelayedMessage {
-            id: row.get(0)?,
-            due: Timestamp::from_millis(row.get(1)?),
-            message: Arc::new(row::message(row, 2)?),
-        })
-    })?;
+    let rows = statement.query_map([], row::delayed)?;
     rows.collect()
 }

@@ -8,6 +8,8 @@ use mqtt::session::Delivery;
 use mqtt::{Message, ProtocolVersion, QoS, Timestamp, TopicFilter, TopicName};
 use rusqlite::{Error, Row, types::Type};
 
+use crate::DelayedMessage;
+
 /// A subscription of a durable session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredSubscription {
@@ -58,20 +60,33 @@ pub(crate) fn message(row: &Row<'_>, first: usize) -> Result<Message, Error> {
     })
 }
 
+/// Reads id and due, then the message.
+pub(crate) fn delayed(row: &Row<'_>) -> Result<DelayedMessage, Error> {
+    Ok(DelayedMessage {
+        id: row.get(0)?,
+        due: Timestamp::from_millis(row.get(1)?),
+        message: Arc::new(message(row, 2)?),
+    })
+}
+
 /// Reads sequence, qos, retain and subscription_ids, then the message.
 pub(crate) fn delivery(row: &Row<'_>) -> Result<Delivery, Error> {
-    let ids: Vec<u8> = row.get(3)?;
-    let subscription_ids = ids
-        .chunks_exact(4)
-        .map(|id| u32::from_le_bytes([id[0], id[1], id[2], id[3]]))
-        .collect();
     Ok(Delivery {
         sequence: row.get(0)?,
         qos: qos(row, 1)?,
         retain: row.get(2)?,
-        subscription_ids,
+        subscription_ids: read_subscription_ids(row, 3)?,
         message: Arc::new(message(row, 4)?),
     })
+}
+
+pub(crate) fn read_subscription_ids(row: &Row<'_>, column: usize) -> Result<Vec<u32>, Error> {
+    let ids: Vec<u8> = row.get(column)?;
+    let (ids, rest) = ids.as_chunks::<4>();
+    if !rest.is_empty() {
+        return Err(corrupt(column, Type::Blob, "no Subscription Identifiers"));
+    }
+    Ok(ids.iter().map(|id| u32::from_le_bytes(*id)).collect())
 }
 
 pub(crate) fn subscription_ids(ids: &[u32]) -> Vec<u8> {

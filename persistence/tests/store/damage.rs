@@ -63,14 +63,6 @@ fn number(message: &Message) -> u64 {
     digits.parse().unwrap_or(0)
 }
 
-/// Every commit is synced, and so counted.
-fn synced() -> Options {
-    Options {
-        durability: Durability::Full,
-        ..Options::default()
-    }
-}
-
 /// A message that fills a part of a page or several pages.
 fn body(topic: &str, number: u64) -> Arc<Message> {
     let length = [10, 700, 9_000][usize::try_from(number % 3).unwrap()];

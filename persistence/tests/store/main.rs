@@ -8,6 +8,7 @@
 
 mod damage;
 mod delayed;
+mod inspection;
 mod migration;
 mod outbound;
 mod sent;
@@ -115,6 +116,14 @@ fn crash(directory: &Path) -> tempfile::TempDir {
 fn log_length(directory: &Path) -> u64 {
     let log = directory.join("tidegate.db-wal");
     fs::metadata(log).unwrap().len()
+}
+
+/// Every commit is synced, and so counted.
+fn synced() -> Options {
+    Options {
+        durability: Durability::Full,
+        ..Options::default()
+    }
 }
 
 /// Waits long between two commits, so that what is submitted after the first is one batch, and

@@ -3,7 +3,7 @@
 use super::*;
 
 /// A database as version 1 left it, with a client connected.
-const VERSION_1: &str = include_str!("version_1.sql");
+pub(crate) const VERSION_1: &str = include_str!("version_1.sql");
 
 #[test]
 fn a_file_of_version_1_is_opened_with_its_content() {
