@@ -14,6 +14,7 @@ use rusqlite::{Connection, Error, Statement, params};
 
 use crate::damage::is_damage;
 use crate::will::Wills;
+use crate::statistics::QueueRows;
 use crate::{Operation, PageReply, SessionId, StoredMessage, row};
 
 /// Bytes of message bodies in one page of a queue; a page has at least one entry.
@@ -24,6 +25,8 @@ pub(crate) struct Batch {
     /// Changes of sessions and subscriptions, in their order.
     sessions: Vec<Operation>,
     enqueued: BTreeMap<(SessionId, u64), Entry>,
+    /// How many there were, with those that were dequeued again.
+    enqueues: u64,
     dequeued: BTreeSet<(SessionId, u64)>,
     /// Entries of QoS 2 between PUBREC and PUBCOMP.
     released: BTreeSet<(SessionId, u64)>,
@@ -82,6 +85,7 @@ impl Batch {
                     retain,
                     subscription_ids,
                 };
+                self.enqueues += 1;
                 self.enqueued.insert((session, sequence), entry);
             }
             Operation::Pubrec(session, sequence) => {
@@ -127,6 +131,11 @@ impl Batch {
         None
     }
 
+    /// Queue entries that came and went within the batch.
+    pub(crate) fn elided(&self) -> u64 {
+        self.enqueues - self.enqueued.len() as u64
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.sessions.is_empty()
             && self.enqueued.is_empty()
@@ -138,30 +147,32 @@ impl Batch {
             && self.wills.is_empty()
     }
 
-    /// Writes everything, and the epoch if there is a new one, in one transaction. After an error
-    /// nothing of it is written.
+    /// Writes everything, and the epoch if there is a new one, in one transaction; tells what
+    /// became of the queues. After an error nothing of it is written.
     pub(crate) fn commit(
         &self,
         connection: &mut Connection,
         epoch: Option<u64>,
-    ) -> Result<(), Error> {
+    ) -> Result<QueueRows, Error> {
+        let mut rows = QueueRows::default();
         let transaction = connection.transaction()?;
         if let Some(epoch) = epoch {
             let mut update = transaction.prepare_cached("UPDATE store SET epoch = ?1")?;
             update.execute([epoch])?;
         }
         for operation in &self.sessions {
-            apply_session(&transaction, operation)?;
+            rows.deleted += apply_session(&transaction, operation)?;
         }
-        self.apply_queues(&transaction)?;
+        self.apply_queues(&transaction, &mut rows)?;
         self.apply_retained(&transaction)?;
         self.apply_inbound(&transaction)?;
         self.apply_delayed(&transaction)?;
         self.wills.apply(&transaction)?;
-        transaction.commit()
+        transaction.commit()?;
+        Ok(rows)
     }
 
-    fn apply_queues(&self, connection: &Connection) -> Result<(), Error> {
+    fn apply_queues(&self, connection: &Connection, rows: &mut QueueRows) -> Result<(), Error> {
         // How much the references to each message change, and its body if it may be new.
         let mut changes: BTreeMap<u64, (i64, Option<&Message>)> = BTreeMap::new();
         let mut insert = connection
@@ -177,6 +188,7 @@ impl Batch {
                 entry.retain,
                 ids
             ])?;
+            rows.inserted += 1;
             let change = changes
                 .entry(id)
                 .or_insert((0, Some(&entry.stored.message)));
@@ -189,6 +201,7 @@ impl Batch {
         )?;
         for (session, sequence) in &self.dequeued {
             if let Some(id) = query_u64(&mut delete, params![session.0, sequence])? {
+                rows.deleted += 1;
                 changes.entry(id).or_insert((0, None)).0 -= 1;
             } else {
                 forget.execute(params![session.0, sequence])?;
@@ -312,7 +325,9 @@ fn change_references(
     Ok(())
 }
 
-fn apply_session(connection: &Connection, operation: &Operation) -> Result<(), Error> {
+/// Tells how many queue entries are deleted.
+fn apply_session(connection: &Connection, operation: &Operation) -> Result<u64, Error> {
+    let mut deleted = 0;
     match operation {
         Operation::PutSession {
             session,
@@ -324,7 +339,7 @@ fn apply_session(connection: &Connection, operation: &Operation) -> Result<(), E
             let mut namesake = connection
                 .prepare_cached("SELECT id FROM session WHERE client_id = ?1 AND id <> ?2")?;
             if let Some(id) = query_u64(&mut namesake, params![&**client_id, session.0])? {
-                delete_session(connection, SessionId(id))?;
+                deleted = delete_session(connection, SessionId(id))?;
             }
             let mut put = connection.prepare_cached(
                 "INSERT INTO session(id, client_id, expiry_seconds, expires_at)
@@ -339,7 +354,7 @@ fn apply_session(connection: &Connection, operation: &Operation) -> Result<(), E
                 expires_at.map(row::timestamp)
             ])?;
         }
-        Operation::DeleteSession(session) => delete_session(connection, *session)?,
+        Operation::DeleteSession(session) => deleted = delete_session(connection, *session)?,
         Operation::Subscribe(session, subscription) => {
             let mut put = connection
                 .prepare_cached("INSERT OR REPLACE INTO subscription VALUES(?1, ?2, ?3, ?4)")?;
@@ -373,17 +388,17 @@ fn apply_session(connection: &Connection, operation: &Operation) -> Result<(), E
         | Operation::RemoveWill(_)
         | Operation::LoadPage(..) => unreachable!("fold keeps only changes of sessions here"),
     }
-    Ok(())
+    Ok(deleted)
 }
 
-/// Removes a session with all that belongs to it.
-pub(crate) fn delete_session(connection: &Connection, session: SessionId) -> Result<(), Error> {
+/// Removes a session with all that belongs to it; tells how many queue entries that is.
+pub(crate) fn delete_session(connection: &Connection, session: SessionId) -> Result<u64, Error> {
+    let mut delete = connection.prepare_cached("DELETE FROM queue WHERE session_id = ?1")?;
     for sql in [
         "DELETE FROM message WHERE refs <= 1 AND id IN
              (SELECT message_id FROM queue WHERE session_id = ?1)",
         "UPDATE message SET refs = refs - 1 WHERE id IN
              (SELECT message_id FROM queue WHERE session_id = ?1)",
-        "DELETE FROM queue WHERE session_id = ?1",
         "DELETE FROM subscription WHERE session_id = ?1",
         "DELETE FROM inbound WHERE session_id = ?1",
         "DELETE FROM outbound WHERE session_id = ?1",
@@ -391,7 +406,7 @@ pub(crate) fn delete_session(connection: &Connection, session: SessionId) -> Res
     ] {
         connection.prepare_cached(sql)?.execute([session.0])?;
     }
-    Ok(())
+    Ok(delete.execute([session.0])? as u64)
 }
 
 /// Reads a page of a queue; true if nothing is left in the requested range that can be read.

@@ -23,13 +23,11 @@ use crate::batch::Batch;
 use crate::damage::{self, is_damage};
 use crate::error::WriteError;
 use crate::files::{Files, Lock, Look};
+use crate::log::LogState;
 use crate::recovery::{self, Numbers};
+use crate::statistics::Written;
 use crate::throttle::Throttle;
 use crate::{Damage, OpenStoreError, Recovered, schema};
-
-/// Bytes of the log before its first frame, and of a frame beside its page.
-const LOG_HEADER_BYTES: u64 = 32;
-const FRAME_HEADER_BYTES: u64 = 24;
 
 /// The open database and the lock that keeps other processes away while it lives.
 #[derive(Debug)]
@@ -41,6 +39,9 @@ pub(crate) struct Database {
     truncated: bool,
     /// The commits that were synced.
     epoch: u64,
+    pub(crate) written: Written,
+    /// Entries in all queues.
+    pub(crate) queued: u64,
     restores: Throttle,
     lock: Lock,
 }
@@ -84,6 +85,8 @@ impl Database {
             files,
             truncated: false,
             epoch: epoch.max(found.epoch),
+            written: Written::default(),
+            queued: last.queued,
             restores: Throttle::default(),
             lock,
         };
@@ -100,7 +103,11 @@ impl Database {
         let level = if sync { "FULL" } else { "NORMAL" };
         self.connection.pragma_update(None, "synchronous", level)?;
         let epoch = sync.then_some(self.epoch + 1);
-        batch.commit(&mut self.connection, epoch)?;
+        let rows = self.logged(|connection| batch.commit(connection, epoch))?;
+        self.written.commits += 1;
+        self.written.synced_commits += u64::from(sync);
+        self.written.entries += rows.inserted;
+        self.queued = (self.queued + rows.inserted).saturating_sub(rows.deleted);
         if let Some(epoch) = epoch {
             self.epoch = epoch;
             // Without the note a loss that nobody expects would not be noticed; that is no reason
@@ -108,6 +115,24 @@ impl Database {
             self.files.note_epoch(epoch).ok();
         }
         Ok(())
+    }
+
+    /// Counts what a transaction writes to the log. That it cannot be counted is no error, which
+    /// would mean that the transaction is tried again.
+    pub(crate) fn logged<T>(
+        &mut self,
+        transact: impl FnOnce(&mut Connection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let before = LogState::of(&self.connection);
+        let done = transact(&mut self.connection)?;
+        if let (Ok(before), Ok(after), Ok(page_bytes)) = (
+            before,
+            LogState::of(&self.connection),
+            self.number("PRAGMA page_size"),
+        ) {
+            self.written.log_bytes += after.bytes_since(before, page_bytes);
+        }
+        Ok(done)
     }
 
     /// Before a commit: makes sure that what it writes to is what a restart will read.
@@ -124,7 +149,7 @@ impl Database {
         // Another process may have made them shorter in order, with a checkpoint or a VACUUM; then
         // all that has to be there still is.
         self.truncated |= now.database.bytes < self.seen.database.bytes
-            && now.database.bytes < self.database_bytes()?
+            && now.database.bytes < self.bytes()?
             || now.log.bytes < self.seen.log.bytes && now.log.bytes < self.log_bytes()?;
         if self.truncated {
             set_checkpoint_on_close(&self.connection, false)?;
@@ -190,21 +215,24 @@ impl Database {
     }
 
     /// The bytes of the database, with those that are in the log only.
-    fn database_bytes(&self) -> Result<u64, Error> {
-        Ok(self.number("PRAGMA page_count", 0)? * self.number("PRAGMA page_size", 0)?)
+    pub(crate) fn bytes(&self) -> Result<u64, Error> {
+        Ok(self.number("PRAGMA page_count")? * self.number("PRAGMA page_size")?)
+    }
+
+    /// The bytes of its file after the last commit.
+    pub(crate) const fn file_bytes(&self) -> u64 {
+        self.seen.database.bytes
     }
 
     /// The bytes of the log that are in use.
     fn log_bytes(&self) -> Result<u64, Error> {
-        let frame_bytes = FRAME_HEADER_BYTES + self.number("PRAGMA page_size", 0)?;
-        Ok(match self.number("PRAGMA wal_checkpoint(NOOP)", 1)? {
-            0 => 0,
-            frames => LOG_HEADER_BYTES + frames * frame_bytes,
-        })
+        let page_bytes = self.number("PRAGMA page_size")?;
+        Ok(LogState::of(&self.connection)?.bytes(page_bytes))
     }
 
-    fn number(&self, sql: &str, column: usize) -> Result<u64, Error> {
-        self.connection.query_row(sql, [], |row| row.get(column))
+    pub(crate) fn number(&self, sql: &str) -> Result<u64, Error> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        statement.query_row([], |row| row.get(0))
     }
 }
 

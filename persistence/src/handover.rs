@@ -67,6 +67,12 @@ impl Shared {
         Some(taken)
     }
 
+    /// Whether the writer has something to do.
+    pub(crate) fn has_submitted(&self) -> bool {
+        let submitted = lock(&self.submitted);
+        submitted.closing || !submitted.operations.is_empty()
+    }
+
     /// The database cannot be written, or can again. Who waits looks what that means for it.
     pub(crate) fn set_failing(&self, failing: bool) {
         if self.failing.swap(failing, Ordering::Relaxed) != failing {

@@ -35,13 +35,15 @@ pub struct DelayedMessage {
     pub message: Arc<Message>,
 }
 
-/// The greatest numbers that are in use.
+/// The greatest numbers that are in use, and how much there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Numbers {
     pub(crate) session: u64,
     pub(crate) message: u64,
     pub(crate) delayed: u64,
     pub(crate) will: u64,
+    /// Entries in all queues.
+    pub(crate) queued: u64,
 }
 
 /// A durable session as it was left.
@@ -91,7 +93,7 @@ pub(crate) fn recover(connection: &mut Connection) -> Result<(Recovered, Numbers
     }
     let mut sessions = sessions(connection)?;
     subscriptions(connection, &mut sessions)?;
-    queues(connection, &mut sessions)?;
+    let queued = queues(connection, &mut sessions)?;
     inbound(connection, &mut sessions)?;
     outbound(connection, &mut sessions)?;
     for session in sessions.values_mut() {
@@ -104,6 +106,7 @@ pub(crate) fn recover(connection: &mut Connection) -> Result<(Recovered, Numbers
         message: last("SELECT coalesce(max(id), 0) FROM message")?,
         delayed: last("SELECT coalesce(max(id), 0) FROM delayed")?,
         will: last("SELECT coalesce(max(id), 0) FROM will")?,
+        queued,
     };
     let recovered = Recovered {
         sessions: sessions.into_values().collect(),
@@ -193,19 +196,22 @@ fn subscriptions(connection: &Connection, sessions: &mut Sessions) -> Result<(),
     Ok(())
 }
 
-fn queues(connection: &Connection, sessions: &mut Sessions) -> Result<(), Error> {
+/// Tells how many entries there are in all queues.
+fn queues(connection: &Connection, sessions: &mut Sessions) -> Result<u64, Error> {
     let mut statement = connection.prepare(
         "SELECT session_id, count(*), min(sequence), max(sequence) FROM queue GROUP BY session_id",
     )?;
     let mut rows = statement.query([])?;
+    let mut queued = 0;
     while let Some(row) = rows.next()? {
+        queued += row.get::<_, u64>(1)?;
         if let Some(session) = sessions.get_mut(&SessionId(row.get(0)?)) {
             session.waiting = row.get(1)?;
             session.first_sequence = row.get(2)?;
             session.next_sequence = row.get::<_, u64>(3)? + 1;
         }
     }
-    Ok(())
+    Ok(queued)
 }
 
 fn inbound(connection: &Connection, sessions: &mut Sessions) -> Result<(), Error> {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::database::Database;
 use crate::error::WriteError;
 use crate::recovery::Numbers;
+use crate::statistics::{Meter, Statistics};
 use crate::{CloseStoreError, Durability, OpenStoreError, Operation, Recovered, SessionId, writer};
 
 /// How the store works.
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) durable: AtomicU64,
     pub(crate) failing: AtomicBool,
     pub(crate) waiters: Mutex<Waiters>,
+    pub(crate) meter: Mutex<Meter>,
     next_message: AtomicU64,
     next_session: AtomicU64,
     next_delayed: AtomicU64,
@@ -120,6 +122,7 @@ impl Store {
             durable: AtomicU64::new(0),
             failing: AtomicBool::new(false),
             waiters: Mutex::default(),
+            meter: Mutex::new(Meter::of(&database)),
             next_message: AtomicU64::new(last.message + 1),
             next_session: AtomicU64::new(last.session + 1),
             next_delayed: AtomicU64::new(last.delayed + 1),
@@ -228,6 +231,16 @@ impl Store {
     pub fn is_failing(&self) -> bool {
         let shared = self.shared.as_ref();
         shared.is_some_and(|it| it.failing.load(Ordering::Relaxed))
+    }
+
+    /// What it has done and what it holds. The times of commits are those since the last call.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let Some(shared) = &self.shared else {
+            return Statistics::default();
+        };
+        let operations = lock(&shared.submitted).position;
+        lock(&shared.meter).read(operations)
     }
 
     /// Ready once everything up to `position` is durable.

@@ -9,7 +9,7 @@ use crate::Operation;
 use crate::batch::{Batch, Page, load_page};
 use crate::database::Database;
 use crate::error::WriteError;
-use crate::store::Shared;
+use crate::store::{Shared, lock};
 use crate::throttle::Throttle;
 
 /// With `normal` durability, the longest time that a commit is not synced.
@@ -18,6 +18,8 @@ const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// The longest such pause.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The pause between two steps in which the file is made shorter.
+const SHRINK_PAUSE: Duration = Duration::from_millis(20);
 
 pub(crate) fn start(
     database: Database,
@@ -33,6 +35,7 @@ pub(crate) fn start(
                 last_commit: None,
                 last_sync: None,
                 unsynced: true,
+                shrink_at: Some(Instant::now()),
             }
             .run()
         })
@@ -46,13 +49,16 @@ struct Writer {
     last_sync: Option<Instant>,
     /// There may be commits that are not synced.
     unsynced: bool,
+    /// When some of the file is given back, if nobody waits then; none if there is nothing.
+    shrink_at: Option<Instant>,
 }
 
 impl Writer {
     fn run(mut self) -> Result<(), WriteError> {
-        while let Some(taken) = self.shared.take(self.pause(), self.sync_due()) {
+        while let Some(taken) = self.shared.take(self.pause(), self.idle()) {
             self.apply(taken.operations, taken.sync)?;
             self.shared.advance(taken.position);
+            self.shrink();
         }
         self.finish()
     }
@@ -100,12 +106,52 @@ impl Writer {
         let sync = sync || self.sync_due() == Some(Duration::ZERO);
         // An empty one is worth a commit if it syncs those before it.
         if batch.is_empty() && !(sync && self.unsynced) {
+            self.measure(batch.elided(), None);
             return Ok(());
         }
+        let start = Instant::now();
         self.insist(|it| it.try_commit(batch, sync))?;
         self.insist(|it| it.database.confirm())?;
         self.last_commit = Some(Instant::now());
+        self.measure(batch.elided(), Some(start.elapsed()));
+        if !batch.is_empty() {
+            self.shrink_at.get_or_insert_with(Instant::now);
+        }
         Ok(())
+    }
+
+    /// Notes what [`crate::Store::statistics`] tells.
+    fn measure(&self, elided: u64, commit: Option<Duration>) {
+        let usage = self.database.usage().ok();
+        let mut meter = lock(&self.shared.meter);
+        meter.note(&self.database, usage);
+        meter.elided += elided;
+        commit.into_iter().for_each(|time| meter.time(time));
+    }
+
+    /// Gives back a part of the file unless somebody waits for a commit.
+    fn shrink(&mut self) {
+        if self.shrink_at.is_none_or(|at| at > Instant::now()) || self.shared.has_submitted() {
+            return;
+        }
+        self.shrink_at = match self.database.give_back() {
+            Ok(true) => Some(Instant::now() + SHRINK_PAUSE),
+            Ok(false) => None,
+            // It can wait for ever; what cannot says it when it is committed.
+            Err(error) => {
+                tracing::debug!(%error, "the store's file does not get shorter");
+                None
+            }
+        };
+        self.measure(0, None);
+    }
+
+    /// How long the writer has nothing to do if nothing is submitted; none if for ever.
+    fn idle(&self) -> Option<Duration> {
+        let shrink = self
+            .shrink_at
+            .map(|at| at.saturating_duration_since(Instant::now()));
+        self.sync_due().into_iter().chain(shrink).min()
     }
 
     /// Tries again and again until it succeeds. Fails only if the store is to be closed and it

@@ -12,6 +12,8 @@ mod inspection;
 mod migration;
 mod outbound;
 mod sent;
+mod space;
+mod statistics;
 mod vanished;
 mod will;
 

@@ -45,3 +45,32 @@ fn a_file_of_version_1_is_opened_with_its_content() {
     assert_eq!((recovered.sessions.len(), recovered.delayed.len()), (1, 1));
     store.close().unwrap();
 }
+
+#[test]
+fn every_version_gives_space_back() {
+    const INCREMENTAL: u8 = 2;
+    let directory = memory();
+    let file = directory.path().join("tidegate.db");
+    let auto_vacuum = || {
+        let connection = rusqlite::Connection::open(&file).unwrap();
+        let mode = connection.query_row("PRAGMA auto_vacuum", [], |row| row.get::<_, u8>(0));
+        mode.unwrap()
+    };
+    // It is decided before the first table is made.
+    let made = rusqlite::Connection::open(&file).unwrap();
+    made.execute_batch(VERSION_1).unwrap();
+    drop(made);
+    assert_eq!(auto_vacuum(), INCREMENTAL);
+    let (store, _) = Store::open(directory.path(), Options::default()).unwrap();
+    // It is written anew.
+    std::fs::remove_file(&file).unwrap();
+    wait_durable(&store, put_session(&store, SessionId(9), "d"));
+    store.close().unwrap();
+    assert_eq!(auto_vacuum(), INCREMENTAL);
+    std::fs::remove_file(&file).unwrap();
+    drop(store);
+    std::fs::remove_file(directory.path().join("tidegate.epoch")).unwrap();
+    let (store, _) = Store::open(directory.path(), Options::default()).unwrap();
+    store.close().unwrap();
+    assert_eq!(auto_vacuum(), INCREMENTAL);
+}
