@@ -13,8 +13,8 @@ use mqtt::{Message, QoS, Timestamp, TopicName};
 use rusqlite::{Connection, Error, Statement, params};
 
 use crate::damage::is_damage;
-use crate::will::Wills;
 use crate::statistics::QueueRows;
+use crate::will::Wills;
 use crate::{Operation, PageReply, SessionId, StoredMessage, row};
 
 /// Bytes of message bodies in one page of a queue; a page has at least one entry.
