@@ -63,13 +63,13 @@ fn every_version_gives_space_back() {
     assert_eq!(auto_vacuum(), INCREMENTAL);
     let (store, _) = Store::open(directory.path(), Options::default()).unwrap();
     // It is written anew.
-    std::fs::remove_file(&file).unwrap();
+    fs::remove_file(&file).unwrap();
     wait_durable(&store, put_session(&store, SessionId(9), "d"));
     store.close().unwrap();
     assert_eq!(auto_vacuum(), INCREMENTAL);
-    std::fs::remove_file(&file).unwrap();
+    fs::remove_file(&file).unwrap();
     drop(store);
-    std::fs::remove_file(directory.path().join("tidegate.epoch")).unwrap();
+    fs::remove_file(directory.path().join("tidegate.epoch")).unwrap();
     let (store, _) = Store::open(directory.path(), Options::default()).unwrap();
     store.close().unwrap();
     assert_eq!(auto_vacuum(), INCREMENTAL);

@@ -19,7 +19,7 @@ fn large(store: &Store) -> StoredMessage {
 
 fn file_bytes(directory: &Path) -> u64 {
     let file = directory.join("tidegate.db");
-    std::fs::metadata(file).unwrap().len()
+    fs::metadata(file).unwrap().len()
 }
 
 #[track_caller]
@@ -83,7 +83,7 @@ fn a_file_that_is_written_anew_gives_back_too() {
     let session = store.next_session_id();
     put_session(&store, session, "c");
     fill(&store, session, 2_000);
-    std::fs::remove_file(directory.path().join("tidegate.db")).unwrap();
+    fs::remove_file(directory.path().join("tidegate.db")).unwrap();
     drain(&store, session, 2_000);
     until("the file gets shorter", || {
         file_bytes(directory.path()) < 5 * MIB
