@@ -194,7 +194,6 @@ impl Exchange {
     /// session had gone over to another connection before.
     pub(crate) fn detach(&self, link: &Arc<Link>, owner: Owner, ending: Ending) -> bool {
         let mut links = self.registry.lock();
-        let now = self.now();
         let mut state = link.lock();
         if state.owner != Some(owner) {
             // Taken over. The will is due unless the session goes on and the new connection came
@@ -216,11 +215,12 @@ impl Exchange {
         let sent = state.session.sent();
         state.expiry = ending.session_expiry.unwrap_or(state.expiry);
         let expiry = state.expiry;
+        let expires_at = self.clock.after(expiry);
         let mut due = ending.will;
         if expiry.is_zero() {
             links.remove(&link.client_id);
         } else {
-            state.expires_at = Some(now.after(expiry));
+            state.expires_at = Some(expires_at);
             // [MQTT-3.1.3-9]
             let delayed = due.take_if(|will| !will.delay().is_zero());
             state.delayed_will = delayed.map(|will| self.delay_will(will));
@@ -231,7 +231,7 @@ impl Exchange {
             if let Some(session) = link.durable() {
                 self.store.submit(Operation::Sent(session, sent));
             }
-            self.put_session(link, expiry, Some(now.after(expiry)));
+            self.put_session(link, expiry, Some(expires_at));
         }
         drop(links);
         self.registry.online.fetch_sub(1, Ordering::Relaxed);
