@@ -156,7 +156,7 @@ fn open_store(settings: &Settings) -> Result<(Store, Recovered), StartError> {
 
 /// Where a daemon keeps its state unless it is told: what systemd assigns, the system's place
 /// for a system service, or the user's.
-fn state_directory() -> Option<PathBuf> {
+pub(crate) fn state_directory() -> Option<PathBuf> {
     let variable = |name| {
         std::env::var_os(name)
             .filter(|it| !it.is_empty())

@@ -23,5 +23,6 @@ mod mosquitto_clients;
 mod plant;
 mod retained;
 mod store;
+mod store_command;
 mod uplink;
 mod wills;

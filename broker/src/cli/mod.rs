@@ -5,6 +5,7 @@ mod check;
 mod hints;
 mod publish;
 mod start;
+mod store;
 mod subscribe;
 
 use std::ffi::OsString;
@@ -33,6 +34,8 @@ enum Command {
     Start(start::Start),
     /// Check a configuration file and say what is wrong with it.
     Check(Configured),
+    /// Look at the database: check it, count what is in it, or read it out.
+    Store(store::Store),
     /// Publish messages.
     Pub(publish::Publish),
     /// Subscribe and print what comes.
@@ -58,6 +61,7 @@ pub fn run() -> ExitCode {
     match cli.command {
         Command::Start(it) => start::run(&it),
         Command::Check(it) => check::run(it.conf.as_deref()),
+        Command::Store(it) => store::run(&it),
         Command::Pub(it) => publish::run(&it),
         Command::Sub(it) => subscribe::run(&it),
         Command::Demo(it) => demo::run(&it),
