@@ -7,7 +7,6 @@ use gateway::Status;
 use persistence::{CloseStoreError, OpenStoreError, Recovered, Store};
 use tokio::net::TcpListener;
 
-use crate::clock::Clock;
 use crate::config::ConfiguredExtensions;
 use crate::exchange::Exchange;
 use crate::gateways::{GATEWAY_PREFIX, Hosted};
@@ -72,7 +71,6 @@ impl Daemon {
         } = settings.take_extensions();
         let exchange = Exchange::new(
             store.clone(),
-            Clock::start(),
             settings.limits(),
             settings.bounds(),
             extensions,

@@ -21,9 +21,8 @@ use std::sync::Arc;
 use mqtt::connection::Limits;
 use mqtt::session::QueueLimits;
 use mqtt::{Message, ReasonCode, Timestamp};
-use persistence::{Durability, Position, Store};
+use persistence::{Clock, Durability, Position, Store};
 
-use crate::clock::Clock;
 use crate::extensions::{Delayed, Extensions};
 use crate::link::{Link, NotDelivered, Storing};
 use crate::metrics::{Counters, count};
@@ -84,7 +83,6 @@ thread_local! {
 impl Exchange {
     pub(crate) fn new(
         store: Store,
-        clock: Clock,
         limits: Limits,
         bounds: ExchangeLimits,
         extensions: Extensions,
@@ -95,8 +93,8 @@ impl Exchange {
             router: Router::new(),
             retained: Retained::new(),
             registry: Registry::default(),
+            clock: store.clock(),
             store,
-            clock,
             limits,
             bounds,
             counters: Counters::default(),

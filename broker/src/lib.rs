@@ -8,7 +8,6 @@
 //! only listeners and the supervisor start tasks.
 
 mod cli;
-mod clock;
 mod config;
 mod connection;
 mod daemon;

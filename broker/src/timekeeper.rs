@@ -2,7 +2,8 @@
 //!
 //! Talks to: nobody. Once a second it sweeps the sessions for dead connections, expired sessions
 //! and delayed wills, and the retained messages for expired ones, so that none of them needs a
-//! timer of its own; from time to time it announces the state of the daemon below `$SYS`.
+//! timer of its own; from time to time it announces the state of the daemon below `$SYS`, and has
+//! the store note the time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use kameo::Actor;
 use kameo::actor::{ActorRef, WeakActorRef};
 use kameo::error::Infallible;
 use kameo::mailbox::{MailboxReceiver, Signal};
+use persistence::Operation;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use crate::exchange::Exchange;
@@ -18,6 +20,8 @@ use crate::gateways::Hosted;
 use crate::sys_topics::SysTopics;
 
 const SWEEP: Duration = Duration::from_secs(1);
+/// The longest time that is lost to the store by a crash between two boots without a wall clock.
+const NOTE_TIME: Duration = Duration::from_secs(60);
 
 /// What the timekeeper is made from.
 #[derive(Clone)]
@@ -32,6 +36,7 @@ pub(crate) struct Timekeeper {
     args: TimekeeperArgs,
     started: Instant,
     announced: Option<Instant>,
+    time_noted: Instant,
     sys_topics: SysTopics,
     ticks: Interval,
 }
@@ -47,6 +52,7 @@ impl Actor for Timekeeper {
             args,
             started: Instant::now(),
             announced: None,
+            time_noted: Instant::now(),
             sys_topics: SysTopics::default(),
             ticks,
         })
@@ -71,10 +77,14 @@ impl Timekeeper {
         self.args.exchange.sweep();
         self.args.exchange.expire_retained();
         self.args.exchange.release_delayed();
+        let now = Instant::now();
+        if now - self.time_noted >= NOTE_TIME {
+            self.time_noted = now;
+            self.args.exchange.store.submit(Operation::NoteTime);
+        }
         let Some(interval) = self.args.announcement_interval else {
             return;
         };
-        let now = Instant::now();
         let elapsed = self.announced.map_or(interval, |last| now - last);
         if elapsed + SWEEP / 2 >= interval {
             self.announced = Some(now);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Milliseconds since an epoch of the caller's choice; never goes backwards.
 ///
-/// The daemon derives it from the wall clock at start plus the monotonic clock since.
+/// The daemon takes it from its store, whose time goes on over restarts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 

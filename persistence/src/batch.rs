@@ -12,6 +12,7 @@ use mqtt::session::{Delivery, PageRequest};
 use mqtt::{Message, QoS, Timestamp, TopicName};
 use rusqlite::{Connection, Error, Statement, params};
 
+use crate::clock::Mark;
 use crate::damage::is_damage;
 use crate::statistics::QueueRows;
 use crate::will::Wills;
@@ -36,6 +37,8 @@ pub(crate) struct Batch {
     /// Delayed messages; none if they are not delayed any more.
     delayed: BTreeMap<u64, Option<Delayed>>,
     wills: Wills,
+    /// The present moment is to be written down.
+    pub(crate) notes_time: bool,
 }
 
 struct Entry {
@@ -120,6 +123,7 @@ impl Batch {
             Operation::PutWill { id, session, will } => self.wills.put(id, session, will),
             Operation::DelayWill(id, until) => self.wills.delay(id, until),
             Operation::RemoveWill(id) => self.wills.remove(id),
+            Operation::NoteTime => self.notes_time = true,
             Operation::LoadPage(session, request, reply) => {
                 return Some(Page {
                     session,
@@ -145,20 +149,29 @@ impl Batch {
             && self.inbound.is_empty()
             && self.delayed.is_empty()
             && self.wills.is_empty()
+            && !self.notes_time
     }
 
-    /// Writes everything, and the epoch if there is a new one, in one transaction; tells what
-    /// became of the queues. After an error nothing of it is written.
+    /// Writes everything in one transaction, and if it is to be synced the new epoch and the
+    /// present moment; tells what became of the queues. After an error nothing of it is written.
     pub(crate) fn commit(
         &self,
         connection: &mut Connection,
-        epoch: Option<u64>,
+        synced: Option<(u64, Mark)>,
     ) -> Result<QueueRows, Error> {
         let mut rows = QueueRows::default();
         let transaction = connection.transaction()?;
-        if let Some(epoch) = epoch {
-            let mut update = transaction.prepare_cached("UPDATE store SET epoch = ?1")?;
-            update.execute([epoch])?;
+        if let Some((epoch, Mark { time, reading })) = synced {
+            let mut update = transaction.prepare_cached(
+                "UPDATE store SET epoch = ?1, time = ?2, wall = ?3, boot_id = ?4, boot_clock = ?5",
+            )?;
+            update.execute(params![
+                epoch,
+                row::timestamp(time),
+                row::integer(reading.wall_millis),
+                reading.boot.map(|it| it.to_string()),
+                row::integer(reading.boot_millis),
+            ])?;
         }
         for operation in &self.sessions {
             rows.deleted += apply_session(&transaction, operation)?;
@@ -386,6 +399,7 @@ fn apply_session(connection: &Connection, operation: &Operation) -> Result<u64, 
         | Operation::PutWill { .. }
         | Operation::DelayWill(..)
         | Operation::RemoveWill(_)
+        | Operation::NoteTime
         | Operation::LoadPage(..) => unreachable!("fold keeps only changes of sessions here"),
     }
     Ok(deleted)

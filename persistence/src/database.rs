@@ -27,13 +27,14 @@ use crate::log::LogState;
 use crate::recovery::{self, Numbers};
 use crate::statistics::Written;
 use crate::throttle::Throttle;
-use crate::{Damage, OpenStoreError, Recovered, schema};
+use crate::{Clock, Damage, OpenStoreError, Recovered, schema};
 
 /// The open database and the lock that keeps other processes away while it lives.
 #[derive(Debug)]
 pub(crate) struct Database {
     pub(crate) connection: Connection,
     pub(crate) files: Files,
+    pub(crate) clock: Clock,
     /// The open files after the last commit.
     seen: Look,
     truncated: bool,
@@ -77,12 +78,13 @@ impl Database {
             damage = Some(Damage::Unreadable { kept, reason });
             loaded = load(&files, 0);
         }
-        let (found, mut recovered, last) = loaded?;
+        let (found, mut recovered, last, clock) = loaded?;
         recovered.damage = damage.or(found.damage);
         let database = Self {
             connection: found.connection,
             seen: look(&files)?,
             files,
+            clock,
             truncated: false,
             epoch: epoch.max(found.epoch),
             written: Written::default(),
@@ -102,13 +104,13 @@ impl Database {
         }
         let level = if sync { "FULL" } else { "NORMAL" };
         self.connection.pragma_update(None, "synchronous", level)?;
-        let epoch = sync.then_some(self.epoch + 1);
-        let rows = self.logged(|connection| batch.commit(connection, epoch))?;
+        let synced = sync.then(|| (self.epoch + 1, self.clock.mark()));
+        let rows = self.logged(|connection| batch.commit(connection, synced))?;
         self.written.commits += 1;
         self.written.synced_commits += u64::from(sync);
         self.written.entries += rows.inserted;
         self.queued = (self.queued + rows.inserted).saturating_sub(rows.deleted);
-        if let Some(epoch) = epoch {
+        if let Some((epoch, _)) = synced {
             self.epoch = epoch;
             // Without the note a loss that nobody expects would not be noticed; that is no reason
             // to have one.
@@ -280,10 +282,14 @@ fn connect(files: &Files, expected: u64) -> Result<Found, OpenStoreError> {
 }
 
 /// Opens the database and reads it.
-fn load(files: &Files, expected: u64) -> Result<(Found, Recovered, Numbers), OpenStoreError> {
+fn load(
+    files: &Files,
+    expected: u64,
+) -> Result<(Found, Recovered, Numbers, Clock), OpenStoreError> {
     let mut found = connect(files, expected)?;
-    match recovery::recover(&mut found.connection) {
-        Ok((recovered, last)) => Ok((found, recovered, last)),
+    let recovered = recovery::recover(&mut found.connection);
+    match recovered.and_then(|it| Ok((it, recovery::clock(&found.connection)?))) {
+        Ok(((recovered, last), clock)) => Ok((found, recovered, last, clock)),
         Err(source) => {
             set_checkpoint_on_close(&found.connection, false).ok();
             let file = files.database();

@@ -22,6 +22,7 @@
 //! database; a lock file keeps a second process away.
 
 mod batch;
+mod clock;
 mod damage;
 mod database;
 mod durability;
@@ -41,6 +42,7 @@ mod throttle;
 mod will;
 mod writer;
 
+pub use clock::Clock;
 pub use damage::Damage;
 pub use durability::Durability;
 pub use error::{CloseStoreError, OpenStoreError};

@@ -101,6 +101,8 @@ pub enum Operation {
     DelayWill(u64, Timestamp),
     /// A will is published, or is not to be.
     RemoveWill(u64),
+    /// The present moment is to be written down, although nothing else is. See [`crate::Clock`].
+    NoteTime,
     /// Reads a part of a session's queue.
     LoadPage(SessionId, PageRequest, PageReply),
 }
@@ -125,6 +127,7 @@ impl Operation {
             | Self::Undelay(_)
             | Self::DelayWill(..)
             | Self::RemoveWill(_)
+            | Self::NoteTime
             | Self::LoadPage(..) => 0,
         };
         body + size_of::<Self>()
@@ -150,6 +153,7 @@ impl fmt::Debug for Operation {
             Self::PutWill { .. } => "PutWill",
             Self::DelayWill(..) => "DelayWill",
             Self::RemoveWill(_) => "RemoveWill",
+            Self::NoteTime => "NoteTime",
             Self::LoadPage(..) => "LoadPage",
         };
         formatter.write_str(name)

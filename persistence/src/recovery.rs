@@ -6,6 +6,7 @@ use std::sync::Arc;
 use mqtt::{Message, Timestamp};
 use rusqlite::{Connection, Error};
 
+use crate::clock::{Clock, Mark};
 use crate::damage::is_damage;
 use crate::{Damage, RecoveredWill, SessionId, StoredSubscription, batch, row, will};
 
@@ -116,6 +117,18 @@ pub(crate) fn recover(connection: &mut Connection) -> Result<(Recovered, Numbers
         damage: None,
     };
     Ok((recovered, numbers))
+}
+
+/// The clock that goes on from where the store was left.
+pub(crate) fn clock(connection: &Connection) -> Result<Clock, Error> {
+    let last = Mark::load(connection)?;
+    // Up to version 3 nobody wrote the time down, and the wall clock may not be set yet. But the
+    // ends of sessions say when their clients went.
+    let sql = "SELECT max(expires_at - 1000 * expiry_seconds) FROM session
+               WHERE expiry_seconds <= 0xFFFFFFFF";
+    let gone: Option<i64> = connection.query_row(sql, [], |row| row.get(0))?;
+    let gone = gone.and_then(|it| u64::try_from(it).ok()).unwrap_or(0);
+    Ok(Clock::begin(last.as_ref(), Timestamp::from_millis(gone)))
 }
 
 /// Writes down what is decided at a start.

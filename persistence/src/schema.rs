@@ -4,7 +4,7 @@ use rusqlite::{Connection, Error};
 
 /// What leads from each version of the tables to the next, the first from an empty file. A new
 /// version is a new step at the end; those that files have gone through are never changed.
-const MIGRATIONS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+const MIGRATIONS: [&str; 5] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
 pub(crate) const SCHEMA_VERSION: usize = MIGRATIONS.len();
 
 /// `refs` counts the queue entries that a message body stands in.
@@ -57,6 +57,15 @@ CREATE TABLE will(
     id INTEGER PRIMARY KEY, session_id INTEGER NOT NULL, delay_seconds INTEGER NOT NULL,
     due INTEGER, topic TEXT NOT NULL, payload BLOB NOT NULL, properties BLOB NOT NULL,
     qos INTEGER NOT NULL, retain INTEGER NOT NULL, expiry_seconds INTEGER);
+";
+
+/// The last moment that was written down: the store's own time, and the clocks of the machine.
+/// Times are in milliseconds.
+const VERSION_5: &str = "
+ALTER TABLE store ADD COLUMN time INTEGER;
+ALTER TABLE store ADD COLUMN wall INTEGER;
+ALTER TABLE store ADD COLUMN boot_id TEXT;
+ALTER TABLE store ADD COLUMN boot_clock INTEGER;
 ";
 
 /// The version of the tables in a file, 0 if it has none.

@@ -12,7 +12,9 @@ use crate::database::Database;
 use crate::error::WriteError;
 use crate::recovery::Numbers;
 use crate::statistics::{Meter, Statistics};
-use crate::{CloseStoreError, Durability, OpenStoreError, Operation, Recovered, SessionId, writer};
+use crate::{
+    Clock, CloseStoreError, Durability, OpenStoreError, Operation, Recovered, SessionId, writer,
+};
 
 /// How the store works.
 #[derive(Clone, Debug)]
@@ -65,6 +67,7 @@ pub(crate) struct Shared {
     next_will: AtomicU64,
     writer: Mutex<Option<JoinHandle<Result<(), WriteError>>>>,
     file: PathBuf,
+    clock: Clock,
 }
 
 #[derive(Debug, Default)]
@@ -129,6 +132,7 @@ impl Store {
             next_will: AtomicU64::new(last.will + 1),
             writer: Mutex::default(),
             file: database.files.database(),
+            clock: database.clock,
         });
         let writer = writer::start(database, Arc::clone(&shared))?;
         *lock(&shared.writer) = Some(writer);
@@ -152,6 +156,14 @@ impl Store {
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         self.shared.as_ref().map(|shared| shared.file.as_path())
+    }
+
+    /// The time of what is stored, which goes on from where it was left. A store that keeps nothing
+    /// has one that begins at each call.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        let shared = self.shared.as_ref();
+        shared.map_or_else(Clock::start, |it| it.clock)
     }
 
     /// A number for a message body that is about to be enqueued.

@@ -67,8 +67,9 @@ impl Writer {
     fn finish(mut self) -> Result<(), WriteError> {
         // The files may have gone since the last commit.
         self.insist(|it| it.database.prepare())?;
-        if self.unsynced
-            && let Err(error) = self.sync(&Batch::default())
+        // In any case, since it notes the time.
+        if let Err(error) = self.sync(&Batch::default())
+            && self.unsynced
         {
             tracing::warn!(%error, "the last changes are written to the store, but not synced");
         }
@@ -186,7 +187,7 @@ impl Writer {
         let is_due = self
             .last_sync
             .is_none_or(|it| it.elapsed() >= SYNC_INTERVAL);
-        if sync || is_due {
+        if sync || batch.notes_time || is_due {
             return self.sync(batch);
         }
         self.database.commit(batch, false)?;

@@ -10,7 +10,6 @@ use mqtt::{Message, QoS, ReasonCode, TopicFilter, TopicName};
 use persistence::Store;
 
 use super::{Exchange, ExchangeLimits};
-use crate::clock::Clock;
 use crate::extensions::Extensions;
 use crate::link::Link;
 use crate::registry::{Attached, Claim, Ending};
@@ -32,13 +31,7 @@ pub(crate) fn exchange(store: Store) -> Exchange {
         retained_messages_max: 2,
         retained_payload_bytes_max: 16,
     };
-    Exchange::new(
-        store,
-        Clock::start(),
-        Limits::default(),
-        bounds,
-        Extensions::default(),
-    )
+    Exchange::new(store, Limits::default(), bounds, Extensions::default())
 }
 
 pub(crate) fn attach(

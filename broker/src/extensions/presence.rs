@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use mqtt::{Message, ProtocolVersion, ReasonCode, TopicName};
+use persistence::Clock;
 use serde_json::{Value, json};
 
 use crate::exchange::Exchange;
@@ -25,7 +26,7 @@ impl Exchange {
                 "status": "online",
                 "client_id": client_id,
                 "username": presence.user_name.as_deref().unwrap_or_default(),
-                "ts": self.now().as_millis(),
+                "ts": Clock::wall_millis(),
                 "proto_name": presence.version.protocol_name(),
                 "proto_ver": presence.version as u8,
                 "keepalive": presence.keep_alive,
@@ -48,7 +49,7 @@ impl Exchange {
                 "status": "offline",
                 "client_id": client_id,
                 "username": presence.user_name.as_deref().unwrap_or_default(),
-                "ts": self.now().as_millis(),
+                "ts": Clock::wall_millis(),
                 "reason_code": format!("{:02x}", reason as u8),
                 "IPv4": presence.address.to_string(),
             })

@@ -14,6 +14,7 @@ mod outbound;
 mod sent;
 mod space;
 mod statistics;
+mod time;
 mod vanished;
 mod will;
 

@@ -1,19 +1,28 @@
 //! Files of earlier versions.
 
+use persistence::{Clock, Recovered};
+
 use super::*;
 
 /// A database as version 1 left it, with a client connected.
 pub(crate) const VERSION_1: &str = include_str!("version_1.sql");
+/// A database as version 3 left it in 2100, when one client had just gone and one was connected.
+const VERSION_3: &str = include_str!("version_3.sql");
+const IN_2100: Timestamp = Timestamp::from_millis(4_102_444_800_000);
 
-#[test]
-fn a_file_of_version_1_is_opened_with_its_content() {
+fn open_file(sql: &str) -> (tempfile::TempDir, Store, Recovered) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("tidegate.db");
     let connection = rusqlite::Connection::open(&file).unwrap();
-    connection.execute_batch(VERSION_1).unwrap();
+    connection.execute_batch(sql).unwrap();
     drop(connection);
-
     let (store, recovered) = Store::open(directory.path(), Options::default()).unwrap();
+    (directory, store, recovered)
+}
+
+#[test]
+fn a_file_of_version_1_is_opened_with_its_content() {
+    let (directory, store, recovered) = open_file(VERSION_1);
     let [session] = &recovered.sessions[..] else {
         panic!("{recovered:?}")
     };
@@ -73,4 +82,39 @@ fn every_version_gives_space_back() {
     let (store, _) = Store::open(directory.path(), Options::default()).unwrap();
     store.close().unwrap();
     assert_eq!(auto_vacuum(), INCREMENTAL);
+}
+
+#[test]
+fn the_time_of_a_file_of_version_3_goes_on_from_when_its_last_client_went() {
+    let (_directory, store, recovered) = open_file(VERSION_3);
+    let now = store.clock().now();
+    let hour = Duration::from_secs(3_600);
+    assert!(now >= IN_2100 && now.since(IN_2100) < hour, "{now:?}");
+    let [away, online, endless] = &recovered.sessions[..] else {
+        panic!("{recovered:?}")
+    };
+    assert_eq!(away.expires_at, Some(IN_2100.after(hour / 60)));
+    assert_eq!(online.expires_at, None);
+    assert!(endless.expires_at > Some(IN_2100.after(hour)));
+    let retained = &recovered.retained[0];
+    assert_eq!(
+        retained.expires_at,
+        Some(Timestamp::from_millis(4_102_444_802_000))
+    );
+    assert_eq!(
+        recovered.delayed[0].due,
+        Timestamp::from_millis(4_102_444_803_000)
+    );
+    store.close().unwrap();
+}
+
+#[test]
+fn the_time_of_a_file_of_version_3_is_not_behind_the_wall_clock() {
+    // Its last client had gone in 1970.
+    let sql = VERSION_3.replace("4102444860000", "65000");
+    let wall = Timestamp::from_millis(Clock::wall_millis());
+    let (_directory, store, recovered) = open_file(&sql);
+    assert_eq!(recovered.sessions.len(), 3);
+    assert!(store.clock().now() >= wall);
+    store.close().unwrap();
 }
