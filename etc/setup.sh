@@ -2,8 +2,8 @@
 # Installs what is missing on a Debian 12 with a Rust toolchain and gcc.
 #
 #   sh etc/setup.sh build   what `cargo build` needs: cmake, make, g++, libclang
-#   sh etc/setup.sh test    that, and the tests' peers: mosquitto, Python packages and Node.js with
-#                           MQTT.js in .venv
+#   sh etc/setup.sh test    that, libfaketime, and the tests' peers: mosquitto, Python packages and
+#                           Node.js with MQTT.js in .venv
 #
 # Does nothing and says nothing when nothing is missing.
 set -eu
@@ -87,6 +87,7 @@ without_service() {
 install_peers() {
     need mosquitto mosquitto
     need mosquitto_pub mosquitto-clients
+    has_package libfaketime || MISSING="$MISSING libfaketime"
     has_package python3-venv || MISSING="$MISSING python3-venv"
     case "$MISSING " in
     *' mosquitto '*)

@@ -24,5 +24,6 @@ mod plant;
 mod retained;
 mod store;
 mod store_command;
+mod time;
 mod uplink;
 mod wills;

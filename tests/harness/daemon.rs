@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use crate::process::Process;
 use crate::reservation;
 use crate::wait::until;
+use crate::wall_clock;
 
 /// A running `tidegate start` with a configuration and a data directory of its own.
 #[derive(Debug)]
@@ -31,7 +32,23 @@ impl Daemon {
     #[must_use]
     #[track_caller]
     pub fn start(more: &str) -> Self {
+        Self::start_in(tempfile::tempdir().expect("a folder"), more)
+    }
+
+    /// The same, but its wall clock shows what the test says, as in [`wall_clock::set`].
+    ///
+    /// # Panics
+    /// It does not accept connections in time.
+    #[must_use]
+    #[track_caller]
+    pub fn start_at(time: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        wall_clock::set(folder.path(), time);
+        Self::start_in(folder, more)
+    }
+
+    #[track_caller]
+    fn start_in(folder: TempDir, more: &str) -> Self {
         let port = reservation::port();
         configure(folder.path(), port, more);
         let mut process = launch(folder.path());
@@ -53,6 +70,12 @@ impl Daemon {
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// Sets the wall clock of one that was started with [`Daemon::start_at`], whether it runs or
+    /// not.
+    pub fn set_wall_clock(&self, time: &str) {
+        wall_clock::set(self.folder.path(), time);
     }
 
     /// Its process.
@@ -131,6 +154,7 @@ pub fn accepts(port: u16) -> bool {
 fn launch(folder: &Path) -> Process {
     let conf = folder.join("tidegate.conf");
     let mut command = tidegate([OsStr::new("start"), OsStr::new("--conf"), conf.as_os_str()]);
+    wall_clock::give(&mut command, folder);
     Process::start(&mut command, folder, "tidegate")
 }
 

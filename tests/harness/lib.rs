@@ -29,6 +29,7 @@ pub mod strict;
 pub mod subscriber;
 pub mod subscription;
 pub mod wait;
+pub mod wall_clock;
 pub mod wire;
 
 use std::path::PathBuf;
