@@ -192,3 +192,5 @@ impl Exchange {
 mod share_tests;
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod time_tests;

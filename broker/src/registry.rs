@@ -317,16 +317,18 @@ impl Exchange {
         );
         let link = Arc::new(link);
         let mut state = link.lock();
-        state.expires_at = Some(
-            recovered
-                .expires_at
-                .unwrap_or_else(|| self.now().after(expiry)),
-        );
+        let left = recovered.expires_at;
+        let expires_at = left.unwrap_or_else(|| self.now().after(expiry));
+        state.expires_at = Some(expires_at);
         for stored in &recovered.subscriptions {
             let filter = stored.filter.clone();
             state.subscriptions.insert(filter, stored.options);
         }
         drop(state);
+        if left.is_none() {
+            // Or each crash would begin the interval anew.
+            self.put_session(&link, expiry, Some(expires_at));
+        }
         for stored in recovered.subscriptions {
             let entry = Subscription {
                 link: Arc::clone(&link),
