@@ -142,6 +142,9 @@ impl Exchange {
         });
         matches.clear();
         MATCHES.set(matches);
+        if storing.is_stored() {
+            count(&self.counters.stored);
+        }
         Published {
             position,
             subscribers,

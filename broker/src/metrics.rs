@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Counters {
     /// Messages that were published, by clients, gateways and wills.
     pub(crate) published: AtomicU64,
+    /// Messages that went to the store for the queue of a session, or of several.
+    pub(crate) stored: AtomicU64,
     /// Deliveries that a session had no room for.
     pub(crate) dropped: AtomicU64,
     /// Messages that were not taken because the store could not take them.

@@ -51,6 +51,7 @@ impl SysTopics {
     ) {
         self.announce_broker(exchange, uptime);
         self.announce_traffic(exchange);
+        self.announce_store(exchange);
         self.announce_loads(exchange, elapsed);
         for hosted in gateways {
             self.announce_gateway(exchange, hosted);
@@ -130,6 +131,30 @@ impl SysTopics {
         ];
         for (name, counter) in values {
             self.say(exchange, name, read(counter).to_string());
+        }
+    }
+
+    /// What the store does for the messages that it is given; nothing if there is no store.
+    fn announce_store(&mut self, exchange: &Exchange) {
+        let store = &exchange.store;
+        if !store.is_enabled() {
+            return;
+        }
+        let is = store.statistics();
+        let per_message = is.log_bytes / read(&exchange.counters.stored).max(1);
+        let state = if store.is_failing() { "failing" } else { "ok" };
+        let values = [
+            ("state", state.to_owned()),
+            ("bytes/used", is.used_bytes.to_string()),
+            ("bytes/written", is.log_bytes.to_string()),
+            ("messages/written", is.entries_written.to_string()),
+            ("messages/elided", is.entries_elided.to_string()),
+            ("bytes_per_message", per_message.to_string()),
+            ("commits", is.commits.to_string()),
+            ("commit/max_ms", is.commit_max.as_millis().to_string()),
+        ];
+        for (name, value) in values {
+            self.say(exchange, &format!("store/{name}"), value);
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::Store;
 use crate::database::Database;
+use crate::store::lock;
 
 /// What the store has done since it was opened, and what it holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,5 +114,17 @@ impl Meter {
             free_bytes: self.usage.free_bytes,
             queued: self.queued,
         }
+    }
+}
+
+impl Store {
+    /// What it has done and what it holds. The times of commits are those since the last call.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let Some(shared) = &self.shared else {
+            return Statistics::default();
+        };
+        let operations = lock(&shared.submitted).position;
+        lock(&shared.meter).read(operations)
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::database::Database;
 use crate::error::WriteError;
 use crate::recovery::Numbers;
-use crate::statistics::{Meter, Statistics};
+use crate::statistics::Meter;
 use crate::{
     Clock, CloseStoreError, Durability, OpenStoreError, Operation, Recovered, SessionId, writer,
 };
@@ -47,7 +47,7 @@ pub struct Position(pub u64);
 /// The store, shared by everybody who changes something durable.
 #[derive(Clone, Debug)]
 pub struct Store {
-    shared: Option<Arc<Shared>>,
+    pub(crate) shared: Option<Arc<Shared>>,
 }
 
 /// What the handles and the writer thread share.
@@ -243,16 +243,6 @@ impl Store {
     pub fn is_failing(&self) -> bool {
         let shared = self.shared.as_ref();
         shared.is_some_and(|it| it.failing.load(Ordering::Relaxed))
-    }
-
-    /// What it has done and what it holds. The times of commits are those since the last call.
-    #[must_use]
-    pub fn statistics(&self) -> Statistics {
-        let Some(shared) = &self.shared else {
-            return Statistics::default();
-        };
-        let operations = lock(&shared.submitted).position;
-        lock(&shared.meter).read(operations)
     }
 
     /// Ready once everything up to `position` is durable.

@@ -22,6 +22,7 @@ mod mosquitto_bridge;
 mod mosquitto_clients;
 mod plant;
 mod retained;
+mod space;
 mod store;
 mod store_command;
 mod time;

@@ -35,6 +35,11 @@ impl<'a> Storing<'a> {
         }
     }
 
+    /// Whether some session's queue in the store has the message.
+    pub(crate) const fn is_stored(&self) -> bool {
+        self.body.is_some()
+    }
+
     pub(super) fn stored(&mut self, message: Arc<Message>) -> StoredMessage {
         let store = self.store;
         let body = self.body.get_or_insert_with(|| StoredMessage {
