@@ -10,7 +10,7 @@
 //! | `--rounds N` | that the medians are of; 3 |
 //! | `--levels A,B` | of durability: memory, normal, full |
 //! | `--only A,B` | lines whose names have one of these |
-//! | `--baseline FILE` | another tidegate, which is measured beside the one of this build |
+//! | `--beside A,B` | other tidegate binaries, which are measured beside the one of this build |
 //! | `--quick` | few messages, one round |
 //! | `--write` | the section "Durability" of BENCHMARKS.md |
 
@@ -26,7 +26,6 @@ mod report;
 
 use std::env;
 use std::io;
-use std::path::PathBuf;
 
 use contender::{Broker, Contender, Program, Usage};
 use load::{Drained, Load, WINDOW, drain, leave_session, publish, topic};
@@ -82,7 +81,7 @@ struct Arguments {
     rounds: u64,
     levels: Vec<String>,
     only: Vec<String>,
-    baseline: Option<PathBuf>,
+    beside: Vec<String>,
     write: bool,
 }
 
@@ -94,7 +93,7 @@ impl Arguments {
             rounds: 3,
             levels: list("memory,normal,full"),
             only: Vec::new(),
-            baseline: None,
+            beside: Vec::new(),
             write: false,
         };
         let mut words = env::args().skip(1);
@@ -109,7 +108,7 @@ impl Arguments {
                 "--rounds" => arguments.rounds = number(value()),
                 "--levels" => arguments.levels = list(&value()),
                 "--only" => arguments.only = list(&value()),
-                "--baseline" => arguments.baseline = Some(value().into()),
+                "--beside" => arguments.beside = list(&value()),
                 "--write" => arguments.write = true,
                 "--quick" => {
                     arguments.messages = 10_000;
@@ -128,14 +127,15 @@ impl Arguments {
             if !self.levels.iter().any(|it| it == level) {
                 continue;
             }
-            let mut add = |name, binary| {
+            let own = (level.to_owned(), None);
+            let beside = self.beside.iter().map(|binary| {
+                let name = binary.rsplit('/').next().unwrap_or(binary);
+                (format!("{level}, {name}"), Some(binary.into()))
+            });
+            for (name, binary) in beside.chain([own]) {
                 let program = Program::Tidegate { level, binary };
                 contenders.push(Contender { name, program });
-            };
-            if self.baseline.is_some() {
-                add(format!("{level} before"), self.baseline.clone());
             }
-            add(level.to_owned(), None);
         }
         contenders.push(Contender {
             name: "Mosquitto".to_owned(),
