@@ -34,7 +34,7 @@ impl Default for Options {
         Self {
             durability: Durability::Normal,
             commit_interval: Duration::from_millis(5),
-            commit_operations: 4_096,
+            commit_operations: 100,
             pending_bytes_max: 16 << 20,
         }
     }

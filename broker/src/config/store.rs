@@ -26,7 +26,8 @@ pub(crate) struct Store {
     /// How long a message waits at most for others to be written with; default 5ms. An
     /// acknowledgement waits as long.
     pub(crate) commit_interval: ConfiguredDuration,
-    /// Messages that are written at once at most; default 1000.
+    /// Messages that end this wait early; default 100. Clients with fewer unacknowledged ones wait
+    /// for the interval.
     pub(crate) commit_messages: u32,
     /// Bytes that wait to be written; default 16 MiB. Publishers are slowed down beyond.
     pub(crate) max_pending_bytes: ByteSize,
@@ -77,7 +78,7 @@ impl Default for Store {
             durability: ConfiguredDurability::Normal,
             topics: Vec::new(),
             commit_interval: ConfiguredDuration::from_millis(5),
-            commit_messages: 1000,
+            commit_messages: 100,
             max_pending_bytes: ByteSize::mebibytes(16),
             max_messages: 1_000_000,
         }
