@@ -29,6 +29,10 @@ use crate::statistics::Written;
 use crate::throttle::Throttle;
 use crate::{Clock, Damage, OpenStoreError, Recovered, schema};
 
+/// Pages of the log that are copied to the database together: 16 MiB. Those that change often, such
+/// as the ends of queues, are then written there once for many commits.
+const CHECKPOINT_PAGES: u32 = 4096;
+
 /// The open database and the lock that keeps other processes away while it lives.
 #[derive(Debug)]
 pub(crate) struct Database {
@@ -304,6 +308,7 @@ fn configure(connection: &Connection) -> Result<(), Error> {
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     // In KiB when negative. Bounded: memory must not grow with the database.
     connection.pragma_update(None, "cache_size", -8192)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)
 }
 
