@@ -60,6 +60,7 @@ impl Shared {
             position: submitted.position,
             sync: std::mem::take(&mut submitted.sync),
         };
+        submitted.used_bytes += submitted.bytes as u64;
         submitted.bytes = 0;
         drop(submitted);
         let room = std::mem::take(&mut lock(&self.waiters).room);

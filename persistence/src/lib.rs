@@ -31,7 +31,9 @@ mod files;
 mod handover;
 mod inspect;
 mod log;
+mod oldest;
 mod operation;
+mod quota;
 mod recovery;
 mod row;
 mod schema;
@@ -50,7 +52,9 @@ pub use inspect::{
     Amount, Depth, Exported, Exports, Findings, FlushLatency, Inspection, KeptFile, Problem,
     QueuedMessage, SessionRecord, Stats, kept_files,
 };
+pub use oldest::{MakeWay, Oldest};
 pub use operation::{Operation, PageReply, SessionId, StoredMessage};
+pub use quota::Quota;
 pub use recovery::{DelayedMessage, Recovered, RecoveredSession};
 pub use row::StoredSubscription;
 pub use statistics::Statistics;

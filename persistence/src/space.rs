@@ -7,6 +7,7 @@ use rusqlite::{Connection, Error, MAIN_DB};
 
 use crate::database::Database;
 use crate::error::WriteError;
+use crate::oldest;
 use crate::statistics::Usage;
 
 /// Free pages that the file keeps for what comes next: 4 MiB.
@@ -50,6 +51,14 @@ impl Database {
             self.confirm()?;
         }
         Ok(false)
+    }
+
+    /// Sees to it that there is an index of the queues by age if one is needed, and none
+    /// otherwise. Without it entries are found all the same, only slowly.
+    pub(crate) fn keep_age_index(&self, is_needed: bool) {
+        if let Err(error) = oldest::keep_index(&self.connection, is_needed) {
+            tracing::warn!(%error, is_needed, "the index of the store by age stays as it was");
+        }
     }
 
     fn has_free_pages(&self) -> Result<bool, Error> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::database::Database;
 use crate::error::WriteError;
+use crate::quota::{Asked, Quota};
 use crate::recovery::Numbers;
 use crate::statistics::Meter;
 use crate::{
@@ -27,6 +28,8 @@ pub struct Options {
     pub commit_operations: usize,
     /// Bytes that may wait for the writer before publishers are slowed down.
     pub pending_bytes_max: usize,
+    /// Bounds of the store as a whole.
+    pub quota: Quota,
 }
 
 impl Default for Options {
@@ -36,6 +39,7 @@ impl Default for Options {
             commit_interval: Duration::from_millis(5),
             commit_operations: 100,
             pending_bytes_max: 16 << 20,
+            quota: Quota::default(),
         }
     }
 }
@@ -59,6 +63,9 @@ pub(crate) struct Shared {
     pub(crate) arrived: Condvar,
     pub(crate) durable: AtomicU64,
     pub(crate) failing: AtomicBool,
+    /// A bound of the quota is reached.
+    pub(crate) full: AtomicBool,
+    pub(crate) asked: Mutex<Asked>,
     pub(crate) waiters: Mutex<Waiters>,
     pub(crate) meter: Mutex<Meter>,
     next_message: AtomicU64,
@@ -74,6 +81,8 @@ pub(crate) struct Shared {
 pub(crate) struct Submitted {
     pub(crate) operations: Vec<Operation>,
     pub(crate) bytes: usize,
+    /// Bytes of the database as of the last commit, with those that the writer has taken since.
+    pub(crate) used_bytes: u64,
     pub(crate) position: u64,
     /// Something among the operations has to be synced with its commit.
     pub(crate) sync: bool,
@@ -106,6 +115,7 @@ impl Store {
     /// uses it; or a newer version wrote it.
     pub fn open(directory: &Path, options: Options) -> Result<(Self, Recovered), OpenStoreError> {
         let (database, recovered, last) = Database::open(directory)?;
+        database.keep_age_index(options.quota.drops_oldest);
         if let Some(damage) = &recovered.damage {
             tracing::error!(%damage, "the store is damaged");
         }
@@ -118,14 +128,22 @@ impl Store {
 
     /// Starts the writer.
     pub(crate) fn start(database: Database, last: Numbers, options: Options) -> io::Result<Self> {
+        let meter = Meter::of(&database);
+        let used_bytes = meter.usage.used_bytes;
+        let full = options.quota.is_reached(used_bytes, meter.queued);
         let shared = Arc::new(Shared {
+            full: AtomicBool::new(full && !options.quota.drops_oldest),
             options,
-            submitted: Mutex::default(),
+            submitted: Mutex::new(Submitted {
+                used_bytes,
+                ..Submitted::default()
+            }),
+            asked: Mutex::default(),
             arrived: Condvar::new(),
             durable: AtomicU64::new(0),
             failing: AtomicBool::new(false),
             waiters: Mutex::default(),
-            meter: Mutex::new(Meter::of(&database)),
+            meter: Mutex::new(meter),
             next_message: AtomicU64::new(last.message + 1),
             next_session: AtomicU64::new(last.session + 1),
             next_delayed: AtomicU64::new(last.delayed + 1),
@@ -221,6 +239,7 @@ impl Store {
         submitted.sync |= durability == Durability::Full;
         let position = Position(submitted.position);
         let full = submitted.operations.len() == shared.options.commit_operations;
+        shared.look_at(&submitted);
         drop(submitted);
         if first || full {
             shared.arrived.notify_one();

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::Operation;
 use crate::batch::{Batch, Page, load_page};
 use crate::database::Database;
 use crate::error::WriteError;
+use crate::oldest::Way;
+use crate::quota::Guard;
 use crate::store::{Shared, lock};
 use crate::throttle::Throttle;
+use crate::{MakeWay, Oldest, Operation};
 
 /// With `normal` durability, the longest time that a commit is not synced.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,7 +30,10 @@ pub(crate) fn start(
     std::thread::Builder::new()
         .name("store".to_owned())
         .spawn(move || {
+            let directory = database.files.directory().to_owned();
             Writer {
+                guard: Guard::new(shared.options.quota, directory),
+                way: Way::default(),
                 database,
                 shared,
                 complaints: Throttle::default(),
@@ -44,6 +49,9 @@ pub(crate) fn start(
 struct Writer {
     database: Database,
     shared: Arc<Shared>,
+    guard: Guard,
+    /// How far entries were dropped.
+    way: Way,
     complaints: Throttle,
     last_commit: Option<Instant>,
     last_sync: Option<Instant>,
@@ -55,9 +63,11 @@ struct Writer {
 
 impl Writer {
     fn run(mut self) -> Result<(), WriteError> {
+        self.keep_quota()?;
         while let Some(taken) = self.shared.take(self.pause(), self.idle()) {
             self.apply(taken.operations, taken.sync)?;
             self.shared.advance(taken.position);
+            self.keep_quota()?;
             self.shrink();
         }
         self.finish()
@@ -130,6 +140,58 @@ impl Writer {
         commit.into_iter().for_each(|time| meter.time(time));
     }
 
+    /// Drops what is oldest if that is wanted, and tells whether the store is full.
+    fn keep_quota(&mut self) -> Result<(), WriteError> {
+        let meter = *lock(&self.shared.meter);
+        self.guard.look(meter.usage);
+        if self.guard.excess(&meter).is_some() {
+            // Nobody else takes it, so it is not missed.
+            let mut asked = std::mem::take(&mut *lock(&self.shared.asked));
+            let done = asked.0.as_mut().map(|it| self.drop_oldest(it));
+            *lock(&self.shared.asked) = asked;
+            done.transpose()?;
+        }
+        let meter = *lock(&self.shared.meter);
+        self.guard.judge(&meter, &self.shared);
+        Ok(())
+    }
+
+    /// Drops what is oldest until the quota is kept, or nothing more makes way.
+    fn drop_oldest(&mut self, make_way: &mut MakeWay) -> Result<(), WriteError> {
+        // What did not make way before may do so by now.
+        let mut turns = if self.way.is_at_start() { 1 } else { 2 };
+        while turns > 0 {
+            let meter = *lock(&self.shared.meter);
+            let Some(excess) = self.guard.excess(&meter) else {
+                return Ok(());
+            };
+            let mut oldest = match self.way.next(&self.database.connection, excess) {
+                Ok(oldest) => oldest,
+                Err(error) => {
+                    if self.complaints.lets_through() {
+                        tracing::error!(%error, "the store cannot be read to make room in it");
+                    }
+                    return Ok(());
+                }
+            };
+            if oldest.is_empty() {
+                turns -= 1;
+                continue;
+            }
+            make_way(&mut oldest);
+            self.guard.count_dropped(oldest.len() as u64);
+            let mut batch = Batch::default();
+            for Oldest {
+                session, sequence, ..
+            } in oldest
+            {
+                batch.fold(Operation::Dequeue(session, sequence));
+            }
+            self.commit(&batch, false)?;
+        }
+        Ok(())
+    }
+
     /// Gives back a part of the file unless somebody waits for a commit.
     fn shrink(&mut self) {
         if self.shrink_at.is_none_or(|at| at > Instant::now()) || self.shared.has_submitted() {
@@ -152,7 +214,8 @@ impl Writer {
         let shrink = self
             .shrink_at
             .map(|at| at.saturating_duration_since(Instant::now()));
-        self.sync_due().into_iter().chain(shrink).min()
+        let look = self.guard.next_look();
+        [self.sync_due(), shrink, look].into_iter().flatten().min()
     }
 
     /// Tries again and again until it succeeds. Fails only if the store is to be closed and it

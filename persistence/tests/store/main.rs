@@ -11,6 +11,7 @@ mod delayed;
 mod inspection;
 mod migration;
 mod outbound;
+mod quota;
 mod sent;
 mod space;
 mod statistics;

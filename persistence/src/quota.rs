@@ -1,0 +1,221 @@
+//! Bounds of the store as a whole, and what the writer does when they are reached.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::oldest::Excess;
+use crate::statistics::{Meter, Usage};
+use crate::store::{Shared, Submitted, lock};
+use crate::throttle::Throttle;
+use crate::{MakeWay, Store};
+
+/// The time between two looks at what the file system has left.
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// A store that is full is so until this part of the bound is free: one of so many. Otherwise it
+/// would change with each message that is drained.
+const ROOM_PART: u64 = 20;
+/// What the file system has to have left unless the options say so: the smaller of these.
+const LEFT_BYTES: u64 = 64 << 20;
+const LEFT_PART: u64 = 20;
+
+/// Bounds of the store as a whole.
+///
+/// They hold for messages only, and each may be exceeded by what is under way: entries are
+/// counted when they are written, and publishers are asked to look at [`Store::is_full`]. What
+/// makes room is taken in any case: acknowledgements, the end of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Bytes of the database that hold something, with those that wait for the writer.
+    pub used_bytes_max: u64,
+    /// Entries in all queues.
+    pub queued_max: u64,
+    /// Bytes that the file system has left at least, so that SQLite has room to remove something
+    /// and to copy its log; none for 64 MiB or a twentieth of the file system, whichever is less.
+    pub left_bytes_min: Option<u64>,
+    /// Makes room by dropping what is oldest in all queues, for which [`Store::drop_oldest`] has
+    /// to say how. It costs an index of the queues. Otherwise nothing is dropped.
+    pub drops_oldest: bool,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self {
+            used_bytes_max: u64::MAX,
+            queued_max: u64::MAX,
+            left_bytes_min: None,
+            drops_oldest: false,
+        }
+    }
+}
+
+impl Quota {
+    /// Whether nothing more is taken until there is room again.
+    pub(crate) fn is_reached(&self, used_bytes: u64, queued: u64) -> bool {
+        used_bytes >= self.used_bytes_max || queued >= self.queued_max
+    }
+
+    fn has_room(&self, used_bytes: u64, queued: u64) -> bool {
+        let below = |bound: u64| bound - bound / ROOM_PART;
+        used_bytes < below(self.used_bytes_max) && queued < below(self.queued_max)
+    }
+}
+
+impl Store {
+    /// True while a message that would have to be kept must not be submitted: a bound of the
+    /// [`Quota`] is reached, and nothing can be dropped for it.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let shared = self.shared.as_ref();
+        shared.is_some_and(|it| it.full.load(Ordering::Relaxed))
+    }
+
+    /// Who is asked before entries are dropped to keep the [`Quota`].
+    pub fn drop_oldest(&self, make_way: MakeWay) {
+        if let Some(shared) = &self.shared {
+            lock(&shared.asked).0 = Some(make_way);
+        }
+    }
+}
+
+impl Shared {
+    /// Something was submitted: it may be what the store has no room for.
+    pub(crate) fn look_at(&self, submitted: &Submitted) {
+        let quota = &self.options.quota;
+        let used_bytes = submitted.used_bytes + submitted.bytes as u64;
+        if !quota.drops_oldest && used_bytes >= quota.used_bytes_max {
+            self.full.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The writer tells whether the store is full, given the bytes that are in use.
+    fn set_full(&self, used_bytes: u64, is_full: impl FnOnce(u64, bool) -> bool) -> bool {
+        let mut submitted = lock(&self.submitted);
+        submitted.used_bytes = used_bytes;
+        let used_bytes = used_bytes + submitted.bytes as u64;
+        // Under the lock: what is submitted next finds it full or makes it so.
+        let full = is_full(used_bytes, self.full.load(Ordering::Relaxed));
+        self.full.store(full, Ordering::Relaxed);
+        full
+    }
+}
+
+/// Who is asked before entries are dropped.
+#[derive(Default)]
+pub(crate) struct Asked(pub(crate) Option<MakeWay>);
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Asked").finish_non_exhaustive()
+    }
+}
+
+/// What the writer knows of the bounds.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    quota: Quota,
+    directory: PathBuf,
+    looked: Option<Instant>,
+    /// The bytes that were in use when the file system had too little left, while it has.
+    scarce_at: Option<u64>,
+    was_full: bool,
+    drops: Throttle,
+    dropped: u64,
+}
+
+impl Guard {
+    pub(crate) fn new(quota: Quota, directory: PathBuf) -> Self {
+        Self {
+            quota,
+            directory,
+            looked: None,
+            scarce_at: None,
+            was_full: false,
+            drops: Throttle::default(),
+            dropped: 0,
+        }
+    }
+
+    /// When what the file system has left is looked at although nothing is committed; none if
+    /// there is enough.
+    pub(crate) fn next_look(&self) -> Option<Duration> {
+        let looked = self.looked.filter(|_| self.scarce_at.is_some())?;
+        Some(LOOK_INTERVAL.saturating_sub(looked.elapsed()))
+    }
+
+    /// Looks at what the file system has left, unless that was a moment ago.
+    pub(crate) fn look(&mut self, usage: Usage) {
+        if self.quota.left_bytes_min == Some(0)
+            || self.looked.is_some_and(|it| it.elapsed() < LOOK_INTERVAL)
+        {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        // What cannot be asked cannot be kept free.
+        let Ok(system) = rustix::fs::statvfs(&self.directory) else {
+            return;
+        };
+        let left = system.f_bavail.saturating_mul(system.f_frsize);
+        let part = system.f_blocks.saturating_mul(system.f_frsize) / LEFT_PART;
+        let min = self.quota.left_bytes_min;
+        let min = min.unwrap_or_else(|| part.min(LEFT_BYTES));
+        let directory = self.directory.display();
+        if self.scarce_at.is_none() && left < min {
+            tracing::warn!(%directory, left, min, "the file system of the store has little space left");
+            self.scarce_at = Some(usage.used_bytes);
+        } else if self.scarce_at.is_some() && left >= min.saturating_add(min / ROOM_PART) {
+            tracing::info!(%directory, left, "the file system of the store has space again");
+            self.scarce_at = None;
+        }
+    }
+
+    /// By how much the bounds are exceeded, if that can be helped by dropping what is oldest.
+    ///
+    /// Where the file system has little left, the database uses its free pages again and does not
+    /// grow: it is not the database's fault, perhaps, and nothing that it drops would help.
+    pub(crate) fn excess(&self, meter: &Meter) -> Option<Excess> {
+        let used_max = self
+            .scarce_at
+            .unwrap_or(u64::MAX)
+            .min(self.quota.used_bytes_max);
+        let excess = Excess {
+            bytes: meter.usage.used_bytes.saturating_sub(used_max),
+            entries: meter.queued.saturating_sub(self.quota.queued_max),
+        };
+        let is_any = excess.bytes > 0 || excess.entries > 0;
+        Some(excess).filter(|_| is_any && self.quota.drops_oldest)
+    }
+
+    /// Notes that entries were dropped.
+    pub(crate) fn count_dropped(&mut self, count: u64) {
+        self.dropped += count;
+        if count > 0 && self.drops.lets_through() {
+            let dropped = self.dropped;
+            tracing::warn!(dropped, "the store is full: what waits longest is dropped");
+        }
+    }
+
+    /// Tells the others whether the store is full, after what could be dropped was.
+    pub(crate) fn judge(&mut self, meter: &Meter, shared: &Shared) {
+        let (used_bytes, queued) = (meter.usage.used_bytes, meter.queued);
+        let full = shared.set_full(used_bytes, |with_pending, was_full| {
+            if self.quota.drops_oldest {
+                return self.excess(meter).is_some();
+            }
+            self.scarce_at.is_some()
+                || self.quota.is_reached(with_pending, queued)
+                || was_full && !self.quota.has_room(with_pending, queued)
+        });
+        if full && !self.was_full {
+            tracing::warn!(
+                used_bytes,
+                queued,
+                "the store is full, messages that it would have to keep are refused"
+            );
+        } else if !full && self.was_full {
+            tracing::info!(used_bytes, queued, "the store has room again");
+        }
+        self.was_full = full;
+    }
+}
