@@ -128,6 +128,9 @@ impl Exchange {
     pub(crate) fn route(&self, message: Arc<Message>, publisher: Option<&Link>) -> Published {
         count(&self.counters.published);
         let mut storing = self.storing(&message);
+        // Its place in every queue is in one commit, so that it is in all of them or in none.
+        let is_acknowledged = message.qos.is_acknowledged();
+        let mut together = (is_acknowledged && message.retain).then(|| self.store.hold());
         let mut position = if message.retain {
             self.retain(&message, &storing)
         } else {
@@ -136,10 +139,14 @@ impl Exchange {
         let mut matches = MATCHES.with(RefCell::take);
         let choice = self.choice(&message, publisher.map_or("", |it| &it.client_id));
         self.router.matches(choice, &mut matches);
+        if is_acknowledged && matches.len() > 1 {
+            together.get_or_insert_with(|| self.store.hold());
+        }
         let subscribers = merge(&mut matches, publisher, |to, merged| {
             let stored = self.deliver(to, choice, &message, merged, &mut storing);
             position = position.max(stored);
         });
+        drop(together);
         matches.clear();
         MATCHES.set(matches);
         if storing.is_stored() {

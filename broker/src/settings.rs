@@ -230,6 +230,7 @@ impl Settings {
             commit_operations: to_usize(store.commit_messages),
             pending_bytes_max: to_usize(store.max_pending_bytes.bytes()),
             durability: store.durability_rules().highest(),
+            ..persistence::Options::default()
         })
     }
 

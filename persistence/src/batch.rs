@@ -53,7 +53,7 @@ struct Delayed {
     message: Arc<Message>,
 }
 
-/// A read that was met while folding: the batch ends before it.
+/// A read that was met while folding: its turn comes when the batch is committed.
 pub(crate) struct Page {
     pub(crate) session: SessionId,
     pub(crate) request: PageRequest,
@@ -348,12 +348,11 @@ fn apply_session(connection: &Connection, operation: &Operation) -> Result<u64, 
             expiry_seconds,
             expires_at,
         } => {
-            // A client may begin its next session before the end of the last one is submitted.
+            // A client may begin its next session before the end of the last one is submitted,
+            // which is still read then.
             let mut namesake = connection
-                .prepare_cached("SELECT id FROM session WHERE client_id = ?1 AND id <> ?2")?;
-            if let Some(id) = query_u64(&mut namesake, params![&**client_id, session.0])? {
-                deleted = delete_session(connection, SessionId(id))?;
-            }
+                .prepare_cached("DELETE FROM session WHERE client_id = ?1 AND id <> ?2")?;
+            namesake.execute(params![&**client_id, session.0])?;
             let mut put = connection.prepare_cached(
                 "INSERT INTO session(id, client_id, expiry_seconds, expires_at)
                  VALUES(?1, ?2, ?3, ?4) ON CONFLICT(id) DO UPDATE SET

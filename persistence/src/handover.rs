@@ -49,12 +49,15 @@ impl Shared {
             submitted = guard;
         }
         let enough = self.options.commit_operations;
-        let (mut submitted, _) = self
+        let (submitted, _) = self
             .arrived
             .wait_timeout_while(submitted, pause, |it| {
                 it.operations.len() < enough && !it.closing
             })
             .unwrap_or_else(PoisonError::into_inner);
+        drop(submitted);
+        let gate = self.gate.close();
+        let mut submitted = lock(&self.submitted);
         let taken = Taken {
             operations: std::mem::take(&mut submitted.operations),
             position: submitted.position,
@@ -63,6 +66,7 @@ impl Shared {
         submitted.used_bytes += submitted.bytes as u64;
         submitted.bytes = 0;
         drop(submitted);
+        drop(gate);
         let room = std::mem::take(&mut lock(&self.waiters).room);
         room.into_iter().for_each(Waker::wake);
         Some(taken)

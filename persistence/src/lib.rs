@@ -15,6 +15,8 @@
 //! Commit elision: a queue entry that is removed before its transaction begins is never written,
 //! so consumers that keep up cost no flash.
 //!
+//! What belongs together is submitted under a [`Hold`], and is in one commit.
+//!
 //! Invariants: nothing is reported durable before its commit succeeded and the database was seen
 //! where a restart looks for it. A failed commit is retried with the same content; until it
 //! succeeds nothing after it is durable either. Files that are deleted or replaced while they are
@@ -29,6 +31,7 @@ mod durability;
 mod error;
 mod files;
 mod handover;
+mod hold;
 mod inspect;
 mod log;
 mod oldest;
@@ -48,6 +51,7 @@ pub use clock::Clock;
 pub use damage::Damage;
 pub use durability::Durability;
 pub use error::{CloseStoreError, OpenStoreError};
+pub use hold::Hold;
 pub use inspect::{
     Amount, Depth, Exported, Exports, Findings, FlushLatency, Inspection, KeptFile, Problem,
     QueuedMessage, SessionRecord, Stats, kept_files,

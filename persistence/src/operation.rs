@@ -103,7 +103,7 @@ pub enum Operation {
     RemoveWill(u64),
     /// The present moment is to be written down, although nothing else is. See [`crate::Clock`].
     NoteTime,
-    /// Reads a part of a session's queue.
+    /// Reads a part of a session's queue, as it is when this and maybe more is committed.
     LoadPage(SessionId, PageRequest, PageReply),
 }
 

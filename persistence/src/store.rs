@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::database::Database;
 use crate::error::WriteError;
+use crate::hold::Gate;
 use crate::quota::{Asked, Quota};
 use crate::recovery::Numbers;
 use crate::statistics::Meter;
@@ -59,6 +60,7 @@ pub struct Store {
 pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) submitted: Mutex<Submitted>,
+    pub(crate) gate: Gate,
     /// Wakes the writer.
     pub(crate) arrived: Condvar,
     pub(crate) durable: AtomicU64,
@@ -71,7 +73,7 @@ pub(crate) struct Shared {
     next_message: AtomicU64,
     next_session: AtomicU64,
     next_delayed: AtomicU64,
-    next_will: AtomicU64,
+    pub(crate) next_will: AtomicU64,
     writer: Mutex<Option<JoinHandle<Result<(), WriteError>>>>,
     file: PathBuf,
     clock: Clock,
@@ -139,6 +141,7 @@ impl Store {
                 ..Submitted::default()
             }),
             asked: Mutex::default(),
+            gate: Gate::default(),
             arrived: Condvar::new(),
             durable: AtomicU64::new(0),
             failing: AtomicBool::new(false),
@@ -208,14 +211,6 @@ impl Store {
         self.shared
             .as_ref()
             .map_or(0, |it| it.next_delayed.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// A number for the will of a connection that begins.
-    #[must_use]
-    pub fn next_will_id(&self) -> u64 {
-        self.shared
-            .as_ref()
-            .map_or(0, |it| it.next_will.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Hands an operation to the writer, which keeps [`Options::durability`] for it. Never waits;

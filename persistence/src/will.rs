@@ -2,13 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mqtt::Timestamp;
 use mqtt::connection::WillMessage;
 use rusqlite::{Connection, Error, params};
 
-use crate::{SessionId, row};
+use crate::{SessionId, Store, row};
+
+impl Store {
+    /// A number for the will of a connection that begins.
+    #[must_use]
+    pub fn next_will_id(&self) -> u64 {
+        self.shared
+            .as_ref()
+            .map_or(0, |it| it.next_will.fetch_add(1, Ordering::Relaxed))
+    }
+}
 
 /// A will that is still to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -99,17 +99,15 @@ impl Writer {
         })
     }
 
-    /// Writes operations in their order.
+    /// Writes operations in one commit, then reads what is asked for: a read amid operations
+    /// that belong together does not part them.
     fn apply(&mut self, operations: Vec<Operation>, sync: bool) -> Result<(), WriteError> {
         let mut batch = Batch::default();
-        for operation in operations {
-            if let Some(page) = batch.fold(operation) {
-                // The next commit of these operations syncs this one too.
-                self.commit(&std::mem::take(&mut batch), false)?;
-                self.answer(page);
-            }
-        }
-        self.commit(&batch, sync)
+        let operations = operations.into_iter();
+        let pages: Vec<_> = operations.filter_map(|it| batch.fold(it)).collect();
+        self.commit(&batch, sync)?;
+        pages.into_iter().for_each(|page| self.answer(page));
+        Ok(())
     }
 
     /// Commits a batch, and syncs it and all before it if `sync` is true or due.

@@ -5,7 +5,7 @@ use std::task::Context;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqtt::connection::{Action, Handshake, IncomingPublish, Limits, ServerConnection};
+use mqtt::connection::{Action, Handshake, IncomingPublish, Limits, PendingAck, ServerConnection};
 use mqtt::packet::{Frame, Packet, Property};
 use mqtt::session::Outgoing;
 use mqtt::{Message, ProtocolViolation, ReasonCode, TopicName};
@@ -13,7 +13,7 @@ use persistence::{Durability, Operation, Position};
 
 use super::outbox::{Outbox, Reply};
 use super::{Accepted, End};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Published};
 use crate::extensions::{Presence, Who};
 use crate::link::{Link, Owner};
 use crate::metrics::{Traffic, count};
@@ -199,23 +199,32 @@ impl Client {
         if let Some(ack) = incoming.ack.filter(|_| self.refuses(&message)) {
             return self.refuse_for_now(ack);
         }
-        let published = match self.exchange.publish(message, Some(&self.link)) {
+        let published = match self.take_in(message, incoming.ack) {
             Ok(published) => published,
             Err(reason) => return self.refuse(incoming.ack, reason),
         };
         let Some(mut ack) = incoming.ack else {
             return;
         };
-        let mut position = published.position;
-        // What is in memory only is published again after a crash, and not taken for a repetition.
-        if ack.is_pubrec() && published.durability > Durability::Memory {
-            let receive = |session| Operation::Receive(session, ack.packet_id());
-            position = position.max(self.remember(receive));
-        }
         if published.subscribers == 0 {
             ack = ack.with_reason(ReasonCode::NoMatchingSubscribers);
         }
-        self.outbox.reply(position, Reply::Ack(ack));
+        self.outbox.reply(published.position, Reply::Ack(ack));
+    }
+
+    /// Publishes a message, and remembers the identifier of one of QoS 2. Both are in one commit,
+    /// so that a crash neither loses nor repeats it.
+    fn take_in(&self, message: Message, ack: Option<PendingAck>) -> Result<Published, ReasonCode> {
+        let exchange = &*self.exchange;
+        let received = ack.filter(|it| it.is_pubrec());
+        let _together = received.map(|_| exchange.store.hold());
+        let mut published = exchange.publish(message, Some(&self.link))?;
+        // What is in memory only is published again after a crash, and not taken for a repetition.
+        if let Some(ack) = received.filter(|_| published.durability > Durability::Memory) {
+            let receive = |session| Operation::Receive(session, ack.packet_id());
+            published.position = published.position.max(self.remember(receive));
+        }
+        Ok(published)
     }
 
     /// The client as templates know it.

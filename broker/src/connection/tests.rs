@@ -1,12 +1,13 @@
 //! One connection over a socket: enhanced authentication by a mechanism that only the test has,
-//! and a takeover at a moment that no client could choose.
+//! a takeover at a moment that no client could choose, and what is in one commit.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use mqtt::QoS;
 use mqtt::connection::{Limits, Mechanism, Mechanisms, Step};
-use persistence::Store;
+use persistence::{Durability, Operation, Options, Store};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -178,4 +179,60 @@ async fn a_disconnect_that_has_come_counts_although_the_client_is_taken_over() {
         }
     }
     panic!("the will is published every time");
+}
+
+/// A store that commits each operation by itself and at once, and counts that.
+fn hasty_store(directory: &std::path::Path) -> Store {
+    let options = Options {
+        durability: Durability::Full,
+        commit_interval: Duration::ZERO,
+        commit_operations: 1,
+        ..Options::default()
+    };
+    Store::open(directory, options).unwrap().0
+}
+
+fn commits(directory: &std::path::Path) -> u64 {
+    let epoch = std::fs::read_to_string(directory.join("tidegate.epoch")).unwrap();
+    epoch.split(' ').next().unwrap().parse().unwrap()
+}
+
+// Conforms: 5.0 [MQTT-4.3.3-10]; 3.1.1 [MQTT-4.3.3-2]
+#[tokio::test]
+async fn a_qos_2_message_its_identifier_and_all_its_places_are_in_one_commit() {
+    // So many that the store would not wait for all of them.
+    const SUBSCRIBERS: usize = 500;
+    let directory = tempfile::tempdir().unwrap();
+    let store = hasty_store(directory.path());
+    let mut exchange = exchange::tests::exchange(store.clone());
+    exchange.bounds.sessions_max = 2 * SUBSCRIBERS;
+    let exchange = Arc::new(exchange);
+    for number in 0..SUBSCRIBERS {
+        let link = exchange::tests::attach(&exchange, &format!("s{number}"), true, 60).link;
+        let qos = exchange::tests::qos(QoS::ExactlyOnce);
+        exchange::tests::subscribe(&exchange, &link, "t", qos);
+    }
+    serve(Arc::clone(&exchange), async |mut stream| {
+        // A session that outlives the connection by a minute.
+        let connect = b"\x10\x13\0\x04MQTT\x05\x02\0\0\x05\x11\0\0\0\x3c\0\x01c";
+        stream.write_all(connect).await.unwrap();
+        assert_eq!(packet(&mut stream).await.0, 0x20);
+        let position = store.submit(Operation::Undelay(1));
+        std::future::poll_fn(|context| store.poll_durable(position, context)).await;
+        let before = commits(directory.path());
+        stream.write_all(b"\x34\x07\0\x01t\0\x09\0x").await.unwrap();
+        let (head, body) = packet(&mut stream).await;
+        assert_eq!((head, &body[..2]), (0x50, &b"\0\x09"[..]));
+        assert_eq!(commits(directory.path()), before + 1);
+    })
+    .await;
+    store.close().unwrap();
+    let (store, recovered) = Store::open(directory.path(), Options::default()).unwrap();
+    let sessions = recovered.sessions;
+    assert_eq!(
+        sessions.iter().filter(|it| it.waiting == 1).count(),
+        SUBSCRIBERS
+    );
+    assert!(sessions.iter().any(|it| it.received == [9]));
+    store.close().unwrap();
 }

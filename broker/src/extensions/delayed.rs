@@ -110,9 +110,10 @@ impl Exchange {
             let ((_, id), message) = first.remove_entry();
             drop(waiting);
             let is_stored = message.qos.is_acknowledged();
+            // In one commit with what routing stores, so that a crash neither loses nor repeats it.
+            let _together = is_stored.then(|| self.store.hold());
             self.route(message, None);
             if is_stored {
-                // Behind what routing stored: a crash in between repeats it and loses nothing.
                 self.store.submit(Operation::Undelay(id));
             }
         }

@@ -57,12 +57,13 @@ impl Exchange {
 
     /// Publishes the will of a session's connection; there is no session if it has ended.
     pub(super) fn publish_will(&self, link: Option<&Link>, will: &Will) {
+        // In one commit with what routing stores, so that a crash neither loses nor repeats it.
+        let _together = self.store.hold();
         let message = WillMessage::clone(&will.message).into_message(self.now());
         if let Err(reason) = self.publish(message, link) {
             let topic = &will.message.message.topic;
             tracing::debug!(%topic, ?reason, "a will is not published");
         }
-        // Behind what routing stored: a crash in between repeats it and loses nothing.
         self.forget_will(will);
     }
 

@@ -194,7 +194,9 @@ impl Run {
         self.folder.path().join("data")
     }
 
+    /// In one commit.
     fn submit(&self, step: Vec<Operation>) -> Position {
+        let _together = self.store.hold();
         let positions = step.into_iter().map(|it| self.store.submit(it));
         positions.last().unwrap()
     }
