@@ -8,6 +8,7 @@
 
 mod damage;
 mod delayed;
+mod flips;
 mod hold;
 mod inspection;
 mod migration;
@@ -29,8 +30,8 @@ use std::time::Duration;
 use mqtt::session::{Delivery, PageRequest};
 use mqtt::{Message, QoS, Timestamp, TopicFilter, TopicName};
 use persistence::{
-    CloseStoreError, Damage, Durability, OpenStoreError, Operation, Options, Position, SessionId,
-    Store, StoredMessage, StoredSubscription,
+    CloseStoreError, Damage, Durability, OpenStoreError, Operation, Options, Position, Recovered,
+    SessionId, Store, StoredMessage, StoredSubscription,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -108,8 +108,9 @@ fn rows_are_counted_exactly_also_those_of_sessions_that_end_and_after_a_restart(
     // It is not there any more.
     store.submit(Operation::Dequeue(sessions[0], 7));
     store.submit(Operation::DeleteSession(sessions[1]));
-    // Its name is taken by another session.
-    wait_durable(&store, put_session(&store, store.next_session_id(), "c"));
+    // Its name is taken by another session, then it ends.
+    put_session(&store, store.next_session_id(), "c");
+    wait_durable(&store, store.submit(Operation::DeleteSession(sessions[2])));
     assert_eq!(store.statistics().queued, 100);
     assert_eq!(queued(directory.path()), 100);
     store.close().unwrap();

@@ -15,12 +15,7 @@ use super::stats::explain;
 use super::{Place, finite};
 use crate::terminal::Terminal;
 
-/// Print sessions, queues, retained and delayed messages, a line of JSON for each.
-///
-/// Each line has a `type`: `session`, `subscription`, `queued`, `retained` or `delayed`. A payload
-/// is in `payload` if it is UTF-8 text, else in `payload_base64`. Times are milliseconds since 1970
-/// in fields that end in `_ms`; null is never. What changes while it runs may be printed as it was
-/// before or after its change.
+/// Which part of the store is printed.
 #[derive(Debug, Args)]
 pub(super) struct Export {
     #[command(flatten)]

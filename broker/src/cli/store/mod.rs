@@ -31,6 +31,11 @@ enum Command {
     /// Count sessions, messages and bytes, and list the deepest queues.
     Stats(Look),
     /// Print sessions, queues, retained and delayed messages, a line of JSON for each.
+    ///
+    /// Each line has a `type`: `session`, `subscription`, `queued`, `retained` or `delayed`. A payload
+    /// is in `payload` if it is UTF-8 text, else in `payload_base64`. Times are milliseconds since 1970
+    /// in fields that end in `_ms`; null is never. What changes while it runs may be printed as it was
+    /// before or after its change.
     Export(export::Export),
 }
 
