@@ -10,10 +10,12 @@
 mod cli;
 mod config;
 mod connection;
+mod crashlab;
 mod daemon;
 mod demo;
 mod exchange;
 mod extensions;
+mod folder;
 mod gateways;
 mod link;
 mod listener;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use mqtt::QoS;
 use mqtt::connection::Limits;
 use mqtt::session::QueueLimits;
+use persistence::CrashPoint;
 
 use crate::config::{
     self, Config, ConfigError, ConfiguredExtensions, Loaded, LogColor, LogLevel, NamedGateway,
@@ -26,6 +27,7 @@ pub(crate) struct Settings {
     gateways: Vec<NamedGateway>,
     extensions: ConfiguredExtensions,
     notices: Vec<Notice>,
+    crash_point: Option<CrashPoint>,
 }
 
 /// One listener.
@@ -58,7 +60,13 @@ impl Settings {
             gateways,
             extensions,
             notices,
+            crash_point: None,
         })
+    }
+
+    /// Where the process ends, for crash tests only.
+    pub(crate) const fn set_crash_point(&mut self, point: Option<CrashPoint>) {
+        self.crash_point = point;
     }
 
     /// What the configuration leaves out.
@@ -230,6 +238,7 @@ impl Settings {
             commit_operations: to_usize(store.commit_messages),
             pending_bytes_max: to_usize(store.max_pending_bytes.bytes()),
             durability: store.durability_rules().highest(),
+            crash_point: self.crash_point,
             ..persistence::Options::default()
         })
     }

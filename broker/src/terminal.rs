@@ -1,7 +1,7 @@
 //! Writing for a person: standard output and standard error, one line at a time.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 /// The terminal. Nobody reading is not an error: the output of `tidegate sub | head` ends.
@@ -29,6 +29,16 @@ impl Terminal {
         let mut err = io::stderr().lock();
         // There is no other place to say it.
         writeln!(err, "tidegate: {text}").ok();
+    }
+
+    /// Shows how far something is, in place of what was shown before; only to a person.
+    pub(crate) fn progress(self, text: impl Display) {
+        let mut err = io::stderr().lock();
+        if err.is_terminal() {
+            write!(err, "\r\x1b[K{text}")
+                .and_then(|()| err.flush())
+                .ok();
+        }
     }
 
     /// The exit code of a command; a failure is printed as one line.

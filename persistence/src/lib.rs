@@ -25,6 +25,7 @@
 
 mod batch;
 mod clock;
+mod crash_point;
 mod damage;
 mod database;
 mod durability;
@@ -48,6 +49,7 @@ mod will;
 mod writer;
 
 pub use clock::Clock;
+pub use crash_point::CrashPoint;
 pub use damage::Damage;
 pub use durability::Durability;
 pub use error::{CloseStoreError, OpenStoreError};

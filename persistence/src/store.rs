@@ -15,7 +15,8 @@ use crate::quota::{Asked, Quota};
 use crate::recovery::Numbers;
 use crate::statistics::Meter;
 use crate::{
-    Clock, CloseStoreError, Durability, OpenStoreError, Operation, Recovered, SessionId, writer,
+    Clock, CloseStoreError, CrashPoint, Durability, OpenStoreError, Operation, Recovered,
+    SessionId, writer,
 };
 
 /// How the store works.
@@ -31,6 +32,8 @@ pub struct Options {
     pub pending_bytes_max: usize,
     /// Bounds of the store as a whole.
     pub quota: Quota,
+    /// Where the process ends, for crash tests only.
+    pub crash_point: Option<CrashPoint>,
 }
 
 impl Default for Options {
@@ -41,6 +44,7 @@ impl Default for Options {
             commit_operations: 100,
             pending_bytes_max: 16 << 20,
             quota: Quota::default(),
+            crash_point: None,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::batch::{Batch, Page, load_page};
+use crate::crash_point::{CrashPlace, CrashPoint};
 use crate::database::Database;
 use crate::error::WriteError;
 use crate::oldest::Way;
@@ -34,6 +35,7 @@ pub(crate) fn start(
             Writer {
                 guard: Guard::new(shared.options.quota, directory),
                 way: Way::default(),
+                crash_point: shared.options.crash_point,
                 database,
                 shared,
                 complaints: Throttle::default(),
@@ -52,6 +54,7 @@ struct Writer {
     guard: Guard,
     /// How far entries were dropped.
     way: Way,
+    crash_point: Option<CrashPoint>,
     complaints: Throttle,
     last_commit: Option<Instant>,
     last_sync: Option<Instant>,
@@ -67,7 +70,9 @@ impl Writer {
         while let Some(taken) = self.shared.take(self.pause(), self.idle()) {
             self.apply(taken.operations, taken.sync)?;
             self.shared.advance(taken.position);
+            self.pass(CrashPlace::AfterAdvance);
             self.keep_quota()?;
+
             self.shrink();
         }
         self.finish()
@@ -119,9 +124,11 @@ impl Writer {
             return Ok(());
         }
         let start = Instant::now();
+        self.pass(CrashPlace::BeforeCommit);
         self.insist(|it| it.try_commit(batch, sync))?;
         self.insist(|it| it.database.confirm())?;
         self.last_commit = Some(Instant::now());
+        self.pass(CrashPlace::AfterCommit);
         self.measure(batch.elided(), Some(start.elapsed()));
         if !batch.is_empty() {
             self.shrink_at.get_or_insert_with(Instant::now);
@@ -258,10 +265,19 @@ impl Writer {
 
     /// Commits a batch and syncs it and all before it.
     fn sync(&mut self, batch: &Batch) -> Result<(), WriteError> {
+        self.pass(CrashPlace::BeforeSync);
         self.database.commit(batch, true)?;
+        self.pass(CrashPlace::AfterSync);
         self.unsynced = false;
         self.last_sync = Some(Instant::now());
         Ok(())
+    }
+
+    /// A crash test may want the process to end here.
+    fn pass(&mut self, place: CrashPlace) {
+        if let Some(point) = &mut self.crash_point {
+            point.pass(place);
+        }
     }
 
     /// How long commits that are not synced may stay so; none if there are none.

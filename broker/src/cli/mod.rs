@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::ENVIRONMENT_PREFIX;
-use crate::demo;
+use crate::{crashlab, demo};
 
 /// Wrong configuration, as in sysexits.
 pub(crate) const EXIT_CONFIG: u8 = 78;
@@ -42,6 +42,8 @@ enum Command {
     Sub(subscribe::Subscribe),
     /// Show the main job: a simulated plant, this broker, a hub, and an uplink that is cut.
     Demo(demo::Demo),
+    /// Kill a broker again and again on your disk, and count what it has lost.
+    Crashlab(crashlab::Crashlab),
 }
 
 /// Where the configuration is.
@@ -65,6 +67,7 @@ pub fn run() -> ExitCode {
         Command::Pub(it) => publish::run(&it),
         Command::Sub(it) => subscribe::run(&it),
         Command::Demo(it) => demo::run(&it),
+        Command::Crashlab(it) => crashlab::run(&it),
     }
 }
 

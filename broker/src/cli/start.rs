@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use clap::Args;
+use persistence::CrashPoint;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,11 +24,18 @@ pub(super) struct Start {
     /// Stop when standard input, which has to be a pipe, ends: whoever holds its other end is gone.
     #[arg(long, hide = true)]
     while_stdin: bool,
+    /// End with SIGKILL where the store is at this place for the n-th time, such as
+    /// before_commit:17; for crash tests.
+    #[arg(long, hide = true, value_name = "PLACE:N")]
+    crash_at: Option<CrashPoint>,
 }
 
 pub(super) fn run(start: &Start) -> ExitCode {
     let settings = match Settings::load(start.configured.conf.as_deref(), environment()) {
-        Ok(settings) => settings,
+        Ok(mut settings) => {
+            settings.set_crash_point(start.crash_at);
+            settings
+        }
         Err(error) => {
             Terminal.error(error);
             return ExitCode::from(EXIT_CONFIG);

@@ -11,7 +11,6 @@
 //! because they watch a pipe that it holds.
 
 mod broker;
-mod folder;
 mod hub;
 mod plant;
 mod story;
@@ -53,8 +52,8 @@ pub(crate) fn run(demo: &Demo) -> ExitCode {
     Terminal.exit_code(outcome)
 }
 
-/// Waits for a signal that ends the demonstration; its processes and files go with it.
-async fn interruption() -> String {
+/// Waits for a signal that ends a command; its processes and files go with it.
+pub(crate) async fn interruption() -> String {
     let signals = [
         SignalKind::interrupt(),
         SignalKind::terminate(),

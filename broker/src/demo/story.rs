@@ -6,12 +6,14 @@ use tokio::time::{Instant, sleep};
 
 use super::Demo;
 use super::broker::BrokerProcess;
-use super::folder::Folder;
 use super::hub::HubWatch;
 use super::plant::{Plant, SOURCES};
 use super::uplink::Uplink;
+use crate::folder::Folder;
 use crate::terminal::Terminal;
 
+/// Names of its temporary folders begin with this.
+const FOLDER_PREFIX: &str = "tidegate-demo-";
 const LINE_PAUSE: Duration = Duration::from_millis(500);
 const PROBE_PAUSE: Duration = Duration::from_millis(20);
 /// Many times what the store takes to commit.
@@ -70,7 +72,8 @@ pub(super) async fn tell(demo: &Demo) -> Result<(), String> {
 
 impl Stage {
     async fn set(demo: &Demo) -> Result<Self, String> {
-        let folder = Folder::create().map_err(|error| format!("no temporary folder: {error}"))?;
+        let folder = Folder::create(&std::env::temp_dir(), FOLDER_PREFIX)
+            .map_err(|error| format!("no temporary folder: {error}"))?;
         let plant = Plant::open(demo.rate).await?;
         let hub = BrokerProcess::start("hub", folder.path(), "").await?;
         let uplink = Uplink::open(hub.address())

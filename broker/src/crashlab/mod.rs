@@ -1,0 +1,187 @@
+//! `tidegate crashlab`: is it true on your disk that nothing acknowledged is lost?
+//!
+//! ```text
+//! publishers, subscribers (threads here) <--> broker (child process) <--> data directory
+//!            \__ history: sent, acknowledged, delivered __/    ^
+//!                            |                                 | SIGKILL, power cut
+//!                          verdict                         conductor
+//! ```
+//!
+//! Everything that the verdict needs is in this process, so it survives the broker. The clients
+//! keep their sessions as the specification wants it, and acknowledge nothing by accident.
+
+mod connection;
+mod disk;
+mod history;
+mod lab;
+mod process;
+mod publisher;
+mod report;
+mod run;
+mod subscriber;
+mod workload;
+
+use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use self::run::Plan;
+use crate::demo::interruption;
+use crate::folder::Folder;
+use crate::terminal::Terminal;
+
+/// Names of its temporary folders begin with this.
+const FOLDER_PREFIX: &str = "tidegate-crashlab-";
+
+/// Kill a broker again and again on your disk, and count what it has lost.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Crashlab {
+    /// A folder on the disk that is tested; everything happens in a temporary folder below it.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    path: PathBuf,
+    /// Kills of the broker for each level.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    kills: u32,
+    /// Seconds after which no more kills follow.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: u64,
+    /// What the broker is told to promise.
+    #[arg(long, value_enum, default_value_t = Levels::Normal)]
+    durability: Levels,
+    /// Cut the power in place of killing: on a disk in a file below the folder, which takes root.
+    #[arg(long)]
+    power_cut: bool,
+    /// Repeats the random choices of a run, though not its timing.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Levels {
+    Memory,
+    Normal,
+    Full,
+    All,
+}
+
+/// A durability level of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Durability {
+    Memory,
+    Normal,
+    Full,
+}
+
+impl Durability {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Normal => "normal",
+            Self::Full => "full",
+        }
+    }
+
+    /// What `store` has to say for it.
+    const fn configuration(self) -> &'static str {
+        match self {
+            Self::Memory => "enable = false",
+            Self::Normal | Self::Full => "enable = true",
+        }
+    }
+}
+
+impl Levels {
+    const fn durabilities(self) -> &'static [Durability] {
+        match self {
+            Self::Memory => &[Durability::Memory],
+            Self::Normal => &[Durability::Normal],
+            Self::Full => &[Durability::Full],
+            Self::All => &[Durability::Memory, Durability::Normal, Durability::Full],
+        }
+    }
+}
+
+/// Torments brokers; fails if one has broken what its level promises.
+pub(crate) fn run(crashlab: &Crashlab) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(supervise(crashlab.clone())),
+        Err(error) => Err(error.to_string()),
+    };
+    Terminal.exit_code(outcome)
+}
+
+/// Runs everything in a thread. A signal ends it in order: processes, disks and files go with it.
+async fn supervise(crashlab: Crashlab) -> Result<(), String> {
+    let is_stopped = Arc::new(AtomicBool::new(false));
+    let (sender, mut outcome) = oneshot::channel();
+    let asked = Arc::clone(&is_stopped);
+    let thread = std::thread::spawn(move || {
+        let outcome = crashlab.run_levels(&|| asked.load(Ordering::SeqCst));
+        // Somebody is always there for it.
+        sender.send(outcome).ok();
+    });
+    let finished = tokio::select! {
+        outcome = &mut outcome => outcome,
+        _ = interruption() => {
+            is_stopped.store(true, Ordering::SeqCst);
+            outcome.await
+        }
+    };
+    thread.join().map_err(|_| "the laboratory has panicked")?;
+    finished.map_err(|error| error.to_string())?
+}
+
+impl Crashlab {
+    fn run_levels(&self, is_stopped: &dyn Fn() -> bool) -> Result<(), String> {
+        let seed = self
+            .seed
+            .unwrap_or_else(|| RandomState::new().hash_one(0) >> 32);
+        let mut reports = Vec::new();
+        for &durability in self.durability.durabilities() {
+            if self.power_cut && durability == Durability::Memory {
+                return Err("--power-cut is for the levels normal and full".to_owned());
+            }
+            let plan = Plan {
+                durability,
+                kills: self.kills,
+                seconds: self.seconds,
+                seed,
+                is_power_cut: self.power_cut,
+            };
+            let folder = Folder::create(&self.path, FOLDER_PREFIX)
+                .map_err(|error| format!("{}: {error}", self.path.display()))?;
+            let folder_path = folder
+                .path()
+                .canonicalize()
+                .map_err(|error| error.to_string())?;
+            let report = run::run(&plan, &folder_path, is_stopped)?;
+            if !self.json {
+                report
+                    .to_lines()
+                    .into_iter()
+                    .all(|line| Terminal.line(line));
+            }
+            reports.push(report);
+        }
+        if self.json {
+            let all: Value = reports.iter().map(report::Report::to_json).collect();
+            Terminal.line(all);
+        }
+        match reports.iter().all(report::Report::is_kept) {
+            true => Ok(()),
+            false => Err("a promise is broken".to_owned()),
+        }
+    }
+}
