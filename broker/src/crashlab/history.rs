@@ -124,17 +124,15 @@ impl History {
 
     fn judge_consumer(&self, consumer: &Consumer, verdict: &mut Verdict) {
         let mut occurrences = Occurrences::new();
-        for (log, deliveries) in consumer.logs.iter().enumerate() {
-            for delivery in deliveries.iter().filter(|it| !it.is_retained) {
-                match delivery.message.filter(|id| self.is_sent(*id)) {
-                    Some(id) => occurrences.entry(id).or_default().push((log, delivery)),
-                    None => {
-                        verdict.phantom += 1;
-                        verdict.note(verdict.phantom, || {
-                            format!("{}: phantom: {delivery:?}", consumer.name)
-                        });
-                    }
-                }
+        let logs = consumer.logs.iter().enumerate();
+        let deliveries = logs.flat_map(|(log, all)| all.iter().map(move |it| (log, it)));
+        for (log, delivery) in deliveries.filter(|(_, it)| !it.is_retained) {
+            if let Some(id) = delivery.message.filter(|id| self.is_sent(*id)) {
+                occurrences.entry(id).or_default().push((log, delivery));
+            } else {
+                verdict.phantom += 1;
+                let name = consumer.name;
+                verdict.note(verdict.phantom, || format!("{name}: phantom: {delivery:?}"));
             }
         }
         verdict.delivered += occurrences.len() as u64;

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, ValueEnum};
+use persistence::Durability;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -71,32 +72,6 @@ enum Levels {
     Normal,
     Full,
     All,
-}
-
-/// A durability level of the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Durability {
-    Memory,
-    Normal,
-    Full,
-}
-
-impl Durability {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Normal => "normal",
-            Self::Full => "full",
-        }
-    }
-
-    /// What `store` has to say for it.
-    const fn configuration(self) -> &'static str {
-        match self {
-            Self::Memory => "enable = false",
-            Self::Normal | Self::Full => "enable = true",
-        }
-    }
 }
 
 impl Levels {

@@ -9,9 +9,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use persistence::Durability;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::Durability;
 use super::lab::Random;
 use crate::config::ENVIRONMENT_PREFIX;
 
@@ -43,10 +43,9 @@ impl BrokerProcess {
         let configuration = folder.join("tidegate.conf");
         let text = format!(
             "listeners.tcp.default {{ bind = \"{address}\" }}\n\
-             store {{ path = \"{}\", {} }}\n\
+             store {{ path = \"{}\", durability = {durability} }}\n\
              log {{ level = \"warn\" }}\n",
-            data.join("data").display(),
-            durability.configuration()
+            data.join("data").display()
         );
         fs::write(&configuration, text).map_err(|error| error.to_string())?;
         Ok(Self {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use persistence::Durability;
 use serde_json::{Value, json};
 
-use super::Durability;
 use super::history::Verdict;
 use super::run::Tally;
 
@@ -49,7 +49,7 @@ impl Report {
         let (verdict, tally) = (&self.verdict, &self.tally);
         let (restart_max, restart_average) = self.restarts();
         json!({
-            "durability": self.durability.name(),
+            "durability": self.durability.to_string(),
             "kept": self.is_kept(),
             "seed": self.seed,
             "seconds": self.seconds.as_secs(),
@@ -77,7 +77,7 @@ impl Report {
         let (restart_max, restart_average) = self.restarts();
         let mut lines = vec![format!(
             "Durability {}, {} s, seed {}",
-            self.durability.name(),
+            self.durability,
             self.seconds.as_secs(),
             self.seed
         )];

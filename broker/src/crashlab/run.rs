@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 
 use mqtt::packet::Packet;
 use mqtt::{Message, ProtocolVersion, QoS, TopicName};
-use persistence::CrashPoint;
+use persistence::{CrashPoint, Durability};
 
-use super::Durability;
 use super::connection::{broken, decode, put_publish};
 use super::disk::Disk;
 use super::history::{Consumer, Delivery, History, Publication};
@@ -373,7 +372,7 @@ impl Conductor<'_> {
     fn show_progress(&self) {
         Terminal.progress(format_args!(
             "{}: {} of {} deaths, {} s of {} s, {} messages acknowledged",
-            self.plan.durability.name(),
+            self.plan.durability,
             self.tally.deaths(),
             self.plan.kills,
             self.lab.elapsed().as_secs(),
