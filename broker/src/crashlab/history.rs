@@ -25,14 +25,16 @@ pub(super) struct Publication {
     pub(super) acknowledged: Option<Moment>,
 }
 
-/// One PUBLISH that a subscriber took for a message; at QoS 2 repetitions of an identifier that
-/// is not released are none.
+/// One PUBLISH that came to a subscriber, but for repetitions at QoS 2.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Delivery {
     /// The message; none if nobody could have published it.
     pub(super) message: Option<Id>,
     pub(super) qos: QoS,
     pub(super) dup: bool,
+    /// The subscriber had to take it for the repetition of another message, because its Packet
+    /// Identifier at QoS 2 was not released.
+    pub(super) is_mistaken: bool,
     /// RETAIN: it was published before the subscription.
     pub(super) is_retained: bool,
     pub(super) packet_id: u16,
@@ -83,6 +85,9 @@ pub(super) struct Verdict {
     pub(super) reordered: u64,
     /// Topics whose retained message is neither the last acknowledged nor a later one.
     pub(super) retained_wrong: u64,
+    /// Delivered under the Packet Identifier of another message, so that the subscriber had to
+    /// take it for a repetition.
+    pub(super) mistaken: u64,
     /// Delivered and never published.
     pub(super) phantom: u64,
     /// The first broken promises in words.
@@ -128,6 +133,7 @@ impl History {
         let deliveries = logs.flat_map(|(log, all)| all.iter().map(move |it| (log, it)));
         for (log, delivery) in deliveries.filter(|(_, it)| !it.is_retained) {
             if let Some(id) = delivery.message.filter(|id| self.is_sent(*id)) {
+                verdict.mistaken += u64::from(delivery.is_mistaken);
                 occurrences.entry(id).or_default().push((log, delivery));
             } else {
                 verdict.phantom += 1;
@@ -150,7 +156,7 @@ impl History {
             self.judge_losses(consumer.name, publisher, &occurrences, verdict);
         }
         if let [log] = consumer.logs.as_slice() {
-            verdict.reordered += reordered(log);
+            judge_order(consumer.name, log, verdict);
         }
     }
 
@@ -278,26 +284,25 @@ impl History {
     }
 }
 
-/// Deliveries behind a later one of their publisher and topic, without the repeats.
-fn reordered(log: &[Delivery]) -> u64 {
+/// Looks for deliveries behind a later one of their publisher and topic; repeats do not count.
+fn judge_order(name: &str, log: &[Delivery], verdict: &mut Verdict) {
     let mut seen = HashSet::new();
     let mut last = HashMap::new();
-    let mut count = 0;
-    for id in log
-        .iter()
-        .filter(|it| !it.is_retained)
-        .filter_map(|it| it.message)
-    {
-        if !seen.insert(id) {
+    for delivery in log.iter().filter(|it| !it.is_retained) {
+        let Some(id) = delivery.message.filter(|id| seen.insert(*id)) else {
             continue;
-        }
-        let last = last.entry((id.publisher, id.topic_index())).or_insert(0);
+        };
+        let last = last
+            .entry((id.publisher, id.topic_index()))
+            .or_insert(id.number);
         if id.number < *last {
-            count += 1;
+            verdict.reordered += 1;
+            verdict.note(verdict.reordered, || {
+                format!("{name}: behind number {last}: {delivery:?}")
+            });
         }
         *last = id.number.max(*last);
     }
-    count
 }
 
 #[cfg(test)]

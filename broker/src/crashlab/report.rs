@@ -28,10 +28,14 @@ impl Report {
             duplicated,
             reordered,
             retained_wrong,
+            mistaken,
             phantom,
             ..
         } = &self.verdict;
-        let broken = lost + duplicated + reordered + retained_wrong;
+        // What a power cut takes from the last second takes Packet Identifiers with it.
+        let is_rolled_back = self.durability == Durability::Normal && self.tally.power_cuts > 0;
+        let mistaken = if is_rolled_back { 0 } else { *mistaken };
+        let broken = lost + duplicated + reordered + retained_wrong + mistaken;
         let is_durable = self.durability != Durability::Memory;
         *phantom == 0 && self.faults.is_empty() && (broken == 0 || !is_durable)
     }
@@ -66,6 +70,7 @@ impl Report {
             "duplicated": verdict.duplicated,
             "reordered": verdict.reordered,
             "retained_wrong": verdict.retained_wrong,
+            "mistaken": verdict.mistaken,
             "phantom": verdict.phantom,
             "findings": verdict.findings,
             "faults": self.faults,
@@ -99,6 +104,7 @@ impl Report {
             ("duplicated", verdict.duplicated.to_string()),
             ("reordered", verdict.reordered.to_string()),
             ("retained wrong", verdict.retained_wrong.to_string()),
+            ("mistaken", verdict.mistaken.to_string()),
             ("phantom", verdict.phantom.to_string()),
         ];
         let rows = rows

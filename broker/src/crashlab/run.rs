@@ -190,6 +190,10 @@ impl Conductor<'_> {
         let clients = PUBLISHERS.len() + SUBSCRIBERS.len();
         let lab = self.lab;
         self.wait("sessions", || lab.ready() == clients)?;
+        if self.plan.is_power_cut {
+            // Sessions that are not synced may be lost, and all later messages with them.
+            self.rest(UNSYNCED_MAX + UNSYNCED_SLACK)?;
+        }
         lab.enter(Stage::Publish);
         self.torment()?;
         lab.enter(Stage::Finish);

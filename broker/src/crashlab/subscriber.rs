@@ -1,12 +1,12 @@
 //! A subscriber with a session: it acknowledges what it has taken, and knows at QoS 2 which
 //! Packet Identifiers are not released, over any number of connections.
 
+use std::collections::HashMap;
 use std::io;
 use std::thread::sleep;
 use std::time::Duration;
 
 use mqtt::packet::{Ack, AckKind, Packet, Publish};
-use mqtt::session::{Inbound, Receive};
 use mqtt::{Message, ProtocolVersion, QoS, TopicName};
 
 use super::connection::{Accepted, Connection, broken, decode, put_ack, put_publish, subscribe};
@@ -42,7 +42,8 @@ pub(super) struct Subscriber<'l> {
     qos: QoS,
     filter: &'static str,
     presence: Presence,
-    inbound: Inbound,
+    /// What is received at QoS 2 and not released, by its Packet Identifier.
+    unreleased: HashMap<u16, Option<Id>>,
     log: Vec<Delivery>,
     /// From here on it is not sure that the broker knows the acknowledgements. What came on
     /// earlier connections never gets sure.
@@ -70,7 +71,7 @@ impl<'l> Subscriber<'l> {
             qos,
             filter,
             presence,
-            inbound: Inbound::default(),
+            unreleased: HashMap::new(),
             log: Vec::new(),
             unsettled_from: 0,
             barrier: None,
@@ -161,7 +162,7 @@ impl<'l> Subscriber<'l> {
                 let fault = format!("{}: the session is gone", self.client_id);
                 self.lab.note_fault(fault);
             }
-            self.inbound = Inbound::default();
+            self.unreleased.clear();
             let end = Self::end_topic(self.client_id);
             let filters = [self.filter, &end];
             out.extend(subscribe(self.version, SUBSCRIBE_ID, &filters, self.qos));
@@ -198,7 +199,7 @@ impl<'l> Subscriber<'l> {
                 packet_id,
                 ..
             }) => {
-                self.inbound.release(packet_id);
+                self.unreleased.remove(&packet_id);
                 put_ack(out, self.version, AckKind::Pubcomp, packet_id);
             }
             Packet::Ack(Ack {
@@ -227,22 +228,26 @@ impl<'l> Subscriber<'l> {
     fn take(&mut self, publish: &Publish<'_>, life: usize, out: &mut Vec<u8>) -> io::Result<()> {
         let header = publish.header;
         let packet_id = header.packet_id;
-        let is_repeated = match header.qos {
+        let message = Id::of(header.topic, publish.payload);
+        let held = match header.qos {
             QoS::AtMostOnce => return Err(broken("a delivery has QoS 0")),
             QoS::AtLeastOnce => {
                 put_ack(out, self.version, AckKind::Puback, packet_id);
-                false
+                None
             }
             QoS::ExactlyOnce => {
                 put_ack(out, self.version, AckKind::Pubrec, packet_id);
-                self.inbound.receive(packet_id) == Receive::Repeated
+                let held = self.unreleased.get(&packet_id).copied();
+                self.unreleased.entry(packet_id).or_insert(message);
+                held
             }
         };
         if header.topic == Self::end_topic(self.client_id) {
             self.is_done = true;
-        } else if !is_repeated {
+        } else if held.is_none_or(|held| held != message) {
             self.log.push(Delivery {
-                message: Id::of(header.topic, publish.payload),
+                message,
+                is_mistaken: held.is_some(),
                 qos: header.qos,
                 dup: header.dup,
                 is_retained: header.retain,
