@@ -175,7 +175,7 @@ fn recover(exchange: &Exchange, recovered: Recovered, gateways: &[&str]) {
             && !gateways.contains(&gateway)
         {
             // Nothing that waits there is thrown away, but nothing new joins it either.
-            let waiting = session.waiting;
+            let waiting = session.waiting();
             tracing::warn!(
                 gateway,
                 waiting,

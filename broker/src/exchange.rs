@@ -25,7 +25,7 @@ use persistence::{Clock, Durability, Position, Store};
 
 use crate::extensions::{Delayed, Extensions};
 use crate::link::{Link, NotDelivered, Storing};
-use crate::metrics::{Counters, count};
+use crate::metrics::{Counters, DropCause, count};
 use crate::registry::Registry;
 use crate::retained::Retained;
 use crate::router::{Match, Router};
@@ -69,10 +69,12 @@ pub(crate) struct Exchange {
 pub(crate) struct Published {
     /// Once this is durable, the message is as safe as promised.
     pub(crate) position: Position,
-    /// Sessions that it goes to.
+    /// Sessions that it is for.
     pub(crate) subscribers: usize,
     /// How safe it is then.
     pub(crate) durability: Durability,
+    /// Those of them that had no room for it.
+    pub(crate) rejected: usize,
 }
 
 thread_local! {
@@ -108,7 +110,8 @@ impl Exchange {
     /// Takes a message from a client or gateway, or from nobody who could be told.
     ///
     /// # Errors
-    /// It must not be published there, or not now.
+    /// It must not be published there, or not now: of QoS 1 or 2 also if it is not retained and
+    /// no session that it is for has room (0x97).
     pub(crate) fn publish(
         &self,
         message: Message,
@@ -120,7 +123,14 @@ impl Exchange {
         }
         match self.delayed.of(&message)? {
             Some((delay, message)) => self.delay(delay, message),
-            None => Ok(self.route(Arc::new(message), publisher)),
+            None => {
+                let is_kept = message.retain || !message.qos.is_acknowledged();
+                let published = self.route(Arc::new(message), publisher);
+                if !is_kept && published.is_rejected() {
+                    return Err(ReasonCode::QuotaExceeded);
+                }
+                Ok(published)
+            }
         }
     }
 
@@ -142,9 +152,13 @@ impl Exchange {
         if is_acknowledged && matches.len() > 1 {
             together.get_or_insert_with(|| self.store.hold());
         }
+        let mut rejected = 0;
         let subscribers = merge(&mut matches, publisher, |to, merged| {
-            let stored = self.deliver(to, choice, &message, merged, &mut storing);
-            position = position.max(stored);
+            match self.deliver(to, choice, &message, merged, &mut storing) {
+                Ok(stored) => position = position.max(stored),
+                Err(NotDelivered::NoRoom) => rejected += 1,
+                Err(NotDelivered::Ended) => {}
+            }
         });
         drop(together);
         matches.clear();
@@ -156,6 +170,7 @@ impl Exchange {
             position,
             subscribers,
             durability: storing.durability,
+            rejected,
         }
     }
 
@@ -179,22 +194,27 @@ impl Exchange {
         message: &Arc<Message>,
         merged: Merged,
         storing: &mut Storing<'_>,
-    ) -> Position {
+    ) -> Result<Position, NotDelivered> {
         let link = &to.subscription.link;
         let delivery = merged.delivery(message);
         match (link.deliver(delivery, storing), &to.share) {
             (Err(NotDelivered::Ended), Some(share)) => {
                 self.deliver_shared(share, choice, message, storing)
             }
-            (delivered, _) => self.count(delivered),
+            (delivered, _) => {
+                if delivered == Err(NotDelivered::Ended) {
+                    self.counters.dropped.add(DropCause::SessionEnded, 1);
+                }
+                delivered
+            }
         }
     }
+}
 
-    fn count(&self, delivered: Result<Position, NotDelivered>) -> Position {
-        delivered.unwrap_or_else(|_| {
-            count(&self.counters.dropped);
-            Position(0)
-        })
+impl Published {
+    /// True if it was for somebody, and nobody had room.
+    const fn is_rejected(&self) -> bool {
+        self.rejected > 0 && self.rejected == self.subscribers
     }
 }
 

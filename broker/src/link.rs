@@ -16,9 +16,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mqtt::session::{Delivery, Enqueue, Session};
+use mqtt::session::{Delivery, Enqueue, Evicted, Session, TrimRequest, Trimmed, number_of};
 use mqtt::{QoS, ReasonCode, Timestamp};
 use persistence::{Operation, Position, SessionId, Store};
+
+use crate::metrics::{DropCause, Drops};
+
+/// Of the deliveries that a session drops, the log names the first and then every so many.
+const DROPS_LOGGED: u64 = 10_000;
 
 /// The session of one client or gateway.
 #[derive(Debug)]
@@ -30,11 +35,15 @@ pub(crate) struct Link {
     /// True if the session outlives its connection and a restart: all its deliveries are stored.
     /// Otherwise only those are that find no room in memory.
     durable: bool,
-    /// The greatest sequence of a session that is not durable that went to the store.
+    /// The greatest number of a session that is not durable that went to the store.
     spilled: AtomicU64,
     /// When the client sent its last packet, in milliseconds.
     last_packet: AtomicU64,
+    /// Deliveries that were dropped for want of room.
     dropped: AtomicU64,
+    /// The count of them at which the log names them again.
+    log_at: AtomicU64,
+    drops: Arc<Drops>,
     state: Mutex<LinkState>,
 }
 
@@ -56,7 +65,7 @@ pub(crate) enum Readiness {
 pub(crate) enum NotDelivered {
     /// The session's bounds are reached; this was counted.
     NoRoom,
-    /// The session has ended.
+    /// The session has ended; this is to be counted.
     Ended,
 }
 
@@ -67,6 +76,7 @@ impl Link {
         durable: bool,
         session: Session,
         expiry: Duration,
+        drops: Arc<Drops>,
     ) -> Self {
         Self {
             client_id,
@@ -75,6 +85,8 @@ impl Link {
             spilled: AtomicU64::new(0),
             last_packet: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            log_at: AtomicU64::new(1),
+            drops,
             state: Mutex::new(LinkState::new(session, expiry)),
         }
     }
@@ -101,7 +113,7 @@ impl Link {
     /// # Errors
     /// The session has no room, or is no more.
     pub(crate) fn deliver(
-        &self,
+        self: &Arc<Self>,
         delivery: Delivery,
         storing: &mut Storing<'_>,
     ) -> Result<Position, NotDelivered> {
@@ -114,22 +126,18 @@ impl Link {
             return Ok(Position(0));
         }
         let position = self.put(&mut state, delivery, storing);
-        let Some(position) = position else {
-            drop(state);
-            self.count_dropped();
-            return Err(NotDelivered::NoRoom);
-        };
-        let waker = state.notify();
+        let waker = position.and_then(|_| state.notify());
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
-        Ok(position)
+        self.log_dropped();
+        position.ok_or(NotDelivered::NoRoom)
     }
 
-    /// Whether a delivery of QoS 1 or 2 would have to go to the store.
+    /// Whether a delivery of QoS 1 or 2 would have to go to the store, or may have to.
     pub(crate) fn would_store(&self) -> bool {
-        self.durable || self.stored.is_some() && self.lock().session.spills()
+        self.durable || self.stored.is_some() && !self.lock().session.is_drained()
     }
 
     /// What can be expected of the session at this moment.
@@ -146,9 +154,9 @@ impl Link {
         }
     }
 
-    /// The part of [`Link::deliver`] under the lock; does not wake the owner and counts nothing.
+    /// The part of [`Link::deliver`] under the lock; does not wake the owner and logs nothing.
     pub(crate) fn put(
-        &self,
+        self: &Arc<Self>,
         state: &mut LinkState,
         delivery: Delivery,
         storing: &mut Storing<'_>,
@@ -158,13 +166,21 @@ impl Link {
         let (sequence, to_store) = match state.session.enqueue(delivery) {
             Enqueue::Kept { sequence } => (sequence, self.durable && storing.keeps(qos)),
             Enqueue::Spilled { sequence } => (sequence, true),
-            Enqueue::Dropped => return None,
+            Enqueue::Dropped if qos.is_acknowledged() => {
+                self.count_dropped(DropCause::QueueFull, 1);
+                return None;
+            }
+            Enqueue::Dropped => {
+                self.count_dropped(DropCause::LiveFull, 1);
+                return None;
+            }
         };
         let Some(session) = self.stored.filter(|_| to_store) else {
+            self.forget_evicted(state, storing.store);
             return Some(Position(0));
         };
         if !self.durable {
-            self.spilled.store(sequence, Ordering::Relaxed);
+            self.spilled.store(number_of(sequence), Ordering::Relaxed);
         }
         // Under the lock, so that the store sees each queue in its order.
         let stored = storing.stored(message);
@@ -179,12 +195,45 @@ impl Link {
         if self.durable && qos == QoS::ExactlyOnce {
             state.await_store(sequence, position, storing.store);
         }
+        self.forget_evicted(state, storing.store);
         Some(storing.awaited(position))
+    }
+
+    /// Counts what made way for other deliveries and removes it from the store.
+    pub(crate) fn forget_evicted(self: &Arc<Self>, state: &mut LinkState, store: &Store) {
+        for evicted in state.session.take_evicted() {
+            match evicted {
+                Evicted::Dropped(sequence) => {
+                    self.count_dropped(DropCause::DroppedOldest, 1);
+                    self.forget(sequence, store);
+                }
+                Evicted::Trim(request) => self.trim(request, store),
+            }
+        }
+    }
+
+    /// Has the store remove the oldest of what only it has.
+    fn trim(self: &Arc<Self>, request: TrimRequest, store: &Store) {
+        let Some(session) = self.stored else {
+            return;
+        };
+        let link = Arc::clone(self);
+        let reply = Box::new(move |done: Trimmed| {
+            link.count_dropped(DropCause::DroppedOldest, done.removed.messages);
+            let mut state = link.lock();
+            state.session.trimmed(&request, done);
+            // A page may have waited for this.
+            let waker = state.notify();
+            drop(state);
+            waker.into_iter().for_each(std::task::Waker::wake);
+            link.log_dropped();
+        });
+        store.submit(Operation::Trim(session, request, reply));
     }
 
     /// The session is done with the queue entry of this sequence.
     pub(crate) fn forget(&self, sequence: u64, store: &Store) {
-        let written = self.durable || sequence <= self.spilled.load(Ordering::Relaxed);
+        let written = self.durable || number_of(sequence) <= self.spilled.load(Ordering::Relaxed);
         if let Some(session) = self.stored
             && sequence > 0
             && written
@@ -211,10 +260,17 @@ impl Link {
         Timestamp::from_millis(self.last_packet.load(Ordering::Relaxed))
     }
 
-    /// Counts a dropped delivery; the log names the first and then every ten-thousandth.
-    fn count_dropped(&self) {
-        let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
-        if dropped % 10_000 == 1 {
+    fn count_dropped(&self, cause: DropCause, count: u64) {
+        self.drops.add(cause, count);
+        self.dropped.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Says that deliveries were dropped, unless that was said a moment ago. Not under the lock.
+    fn log_dropped(&self) {
+        let dropped = self.dropped.load(Ordering::Relaxed);
+        let log_at = self.log_at.load(Ordering::Relaxed);
+        if dropped >= log_at {
+            self.log_at.store(dropped + DROPS_LOGGED, Ordering::Relaxed);
             let client_id = &*self.client_id;
             tracing::warn!(
                 client_id,

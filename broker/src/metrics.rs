@@ -1,5 +1,6 @@
 //! Counts since the start, over all sessions.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The counts; each only grows.
@@ -9,8 +10,8 @@ pub(crate) struct Counters {
     pub(crate) published: AtomicU64,
     /// Messages that went to the store for the queue of a session, or of several.
     pub(crate) stored: AtomicU64,
-    /// Deliveries that a session had no room for.
-    pub(crate) dropped: AtomicU64,
+    /// Deliveries that were dropped.
+    pub(crate) dropped: Arc<Drops>,
     /// Messages that were not taken because the store could not take them.
     pub(crate) refused: AtomicU64,
     /// Messages that were to be retained and were not.
@@ -23,6 +24,68 @@ pub(crate) struct Counters {
     pub(crate) sockets: AtomicU64,
     pub(crate) received: TrafficCounters,
     pub(crate) sent: TrafficCounters,
+}
+
+/// Why a delivery was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DropCause {
+    /// The session's queue had no room for it.
+    QueueFull,
+    /// It was the oldest in its queue, and something else needed its room.
+    DroppedOldest,
+    /// A later message of its topic took its place.
+    Superseded,
+    /// Its Message Expiry Interval passed while it waited.
+    Expired,
+    /// It was of QoS 0, and its client does not keep up.
+    LiveFull,
+    /// Its client does not take packets of its size.
+    TooLarge,
+    /// Its session ended.
+    SessionEnded,
+}
+
+impl DropCause {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::QueueFull,
+        Self::DroppedOldest,
+        Self::Superseded,
+        Self::Expired,
+        Self::LiveFull,
+        Self::TooLarge,
+        Self::SessionEnded,
+    ];
+
+    /// The last level of its topic below `$SYS`.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::DroppedOldest => "dropped_oldest",
+            Self::Superseded => "superseded",
+            Self::Expired => "expired",
+            Self::LiveFull => "live_full",
+            Self::TooLarge => "too_large",
+            Self::SessionEnded => "session_ended",
+        }
+    }
+}
+
+/// Deliveries that were dropped, by cause.
+#[derive(Debug, Default)]
+pub(crate) struct Drops([AtomicU64; DropCause::ALL.len()]);
+
+impl Drops {
+    pub(crate) fn add(&self, cause: DropCause, count: u64) {
+        self.0[cause as usize].fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn of(&self, cause: DropCause) -> u64 {
+        read(&self.0[cause as usize])
+    }
+
+    pub(crate) fn sum(&self) -> u64 {
+        self.0.iter().map(read).sum()
+    }
 }
 
 /// What went over the connections of clients in one direction.

@@ -11,7 +11,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use mqtt::connection::WillMessage;
-use mqtt::session::{Inbound, Session, StoredQueue};
+use mqtt::session::{Inbound, Session, StoredLane, StoredQueue};
 use mqtt::{ReasonCode, Sharing, Timestamp, TopicFilter};
 use persistence::{Operation, Position, RecoveredSession};
 
@@ -171,6 +171,7 @@ impl Exchange {
             !expiry.is_zero(),
             session,
             expiry,
+            Arc::clone(&self.counters.dropped),
         ))
     }
 
@@ -298,9 +299,14 @@ impl Exchange {
 
     /// Puts back a session that the store knew.
     pub(crate) fn recover_session(&self, recovered: RecoveredSession) {
+        // A crash leaves more in doubt than a window can hold.
+        let window = u64::from(self.limits.inflight_messages_max);
+        let lanes = recovered.lanes.into_iter().map(|lane| StoredLane {
+            unsettled: lane.unsettled.min(window),
+            ..lane
+        });
         let stored = StoredQueue {
-            waiting: recovered.waiting,
-            first: recovered.first_sequence,
+            lanes: lanes.collect(),
             next: recovered.next_sequence,
             sent: recovered.sent_sequence,
             released: recovered.released,
@@ -314,6 +320,7 @@ impl Exchange {
             true,
             session,
             expiry,
+            Arc::clone(&self.counters.dropped),
         );
         let link = Arc::new(link);
         let mut state = link.lock();

@@ -221,6 +221,8 @@ impl Settings {
                 bytes_max: to_usize(mqtt.max_queue_bytes.bytes()),
                 live_bytes_max: LIVE_BYTES_MAX,
                 stored_messages_max: store.max_messages,
+                stored_bytes_max: store.max_bytes.bytes(),
+                when_full: store.when_full.into(),
             },
             sessions_max: to_usize(mqtt.max_sessions),
             durability: store.durability_rules(),

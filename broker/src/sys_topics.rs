@@ -10,7 +10,7 @@ use mqtt::{Sharing, TopicName};
 
 use crate::exchange::Exchange;
 use crate::gateways::{GATEWAY_PREFIX, Hosted};
-use crate::metrics::{Counters, read};
+use crate::metrics::{Counters, DropCause, read};
 
 /// Spans of the averages, with the last level of their topics.
 const SPANS: [(&str, f64); 3] = [("1min", 60.0), ("5min", 300.0), ("15min", 900.0)];
@@ -115,15 +115,20 @@ impl SysTopics {
     fn announce_traffic(&mut self, exchange: &Exchange) {
         let counters = &exchange.counters;
         let Counters { received, sent, .. } = counters;
+        let dropped = counters.dropped.sum().to_string();
+        self.say(exchange, "messages/dropped", dropped.clone());
+        self.say(exchange, "publish/messages/dropped", dropped);
+        for cause in DropCause::ALL {
+            let name = format!("publish/messages/dropped/{}", cause.as_str());
+            self.say(exchange, &name, counters.dropped.of(cause).to_string());
+        }
         let values = [
             ("messages/received", &received.packets),
             ("messages/sent", &sent.packets),
             ("messages/published", &counters.published),
-            ("messages/dropped", &counters.dropped),
             ("messages/refused", &counters.refused),
             ("publish/messages/received", &received.publishes),
             ("publish/messages/sent", &sent.publishes),
-            ("publish/messages/dropped", &counters.dropped),
             ("publish/bytes/received", &received.payload_bytes),
             ("publish/bytes/sent", &sent.payload_bytes),
             ("bytes/received", &received.bytes),
@@ -162,19 +167,19 @@ impl SysTopics {
         let counters = &exchange.counters;
         let Counters { received, sent, .. } = counters;
         let values = [
-            ("messages/received", &received.packets),
-            ("messages/sent", &sent.packets),
-            ("publish/received", &received.publishes),
-            ("publish/sent", &sent.publishes),
-            ("publish/dropped", &counters.dropped),
-            ("bytes/received", &received.bytes),
-            ("bytes/sent", &sent.bytes),
-            ("connections", &counters.connections),
-            ("sockets", &counters.sockets),
+            ("messages/received", read(&received.packets)),
+            ("messages/sent", read(&sent.packets)),
+            ("publish/received", read(&received.publishes)),
+            ("publish/sent", read(&sent.publishes)),
+            ("publish/dropped", counters.dropped.sum()),
+            ("bytes/received", read(&received.bytes)),
+            ("bytes/sent", read(&sent.bytes)),
+            ("connections", read(&counters.connections)),
+            ("sockets", read(&counters.sockets)),
         ];
-        for (name, counter) in values {
+        for (name, count) in values {
             let load = self.loads.entry(name).or_default();
-            load.update(read(counter), elapsed);
+            load.update(count, elapsed);
             for ((span, _), average) in SPANS.into_iter().zip(load.averages) {
                 let name = format!("load/{name}/{span}");
                 self.say(exchange, &name, format!("{average:.2}"));

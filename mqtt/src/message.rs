@@ -25,6 +25,9 @@ pub struct Message {
 }
 
 impl Message {
+    /// Bytes that the structures around a queued message take, about.
+    pub const STRUCTURE_BYTES: usize = 256;
+
     /// A QoS 0 message without properties; change the fields for more.
     #[must_use]
     pub fn new(topic: TopicName, payload: impl Into<Bytes>) -> Self {
@@ -55,8 +58,7 @@ impl Message {
     /// Bytes it takes in a queue, about: its content and what the structures around it need.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        const STRUCTURES: usize = 256;
-        STRUCTURES + self.byte_count()
+        Self::STRUCTURE_BYTES + self.byte_count()
     }
 
     /// Bytes of its content: topic, payload and properties.

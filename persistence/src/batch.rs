@@ -15,6 +15,7 @@ use rusqlite::{Connection, Error, Statement, params};
 use crate::clock::Mark;
 use crate::damage::is_damage;
 use crate::statistics::QueueRows;
+use crate::trim::Trim;
 use crate::will::Wills;
 use crate::{Operation, PageReply, SessionId, StoredMessage, row};
 
@@ -53,7 +54,15 @@ struct Delayed {
     message: Arc<Message>,
 }
 
-/// A read that was met while folding: its turn comes when the batch is committed.
+/// A read that was met while folding.
+pub(crate) enum Read {
+    /// Its turn comes when the batch is committed.
+    Page(Page),
+    /// The batch ends before it.
+    Trim(Trim),
+}
+
+/// A part of a queue that is wanted.
 pub(crate) struct Page {
     pub(crate) session: SessionId,
     pub(crate) request: PageRequest,
@@ -62,16 +71,14 @@ pub(crate) struct Page {
 
 impl Batch {
     /// Takes in one operation; a read is handed back.
-    pub(crate) fn fold(&mut self, operation: Operation) -> Option<Page> {
+    pub(crate) fn fold(&mut self, operation: Operation) -> Option<Read> {
         match operation {
             Operation::PutSession { .. }
             | Operation::Subscribe(..)
             | Operation::Unsubscribe(..)
             | Operation::Sent(..) => self.sessions.push(operation),
             Operation::DeleteSession(session) => {
-                self.enqueued.retain(|(owner, _), _| *owner != session);
-                self.released.retain(|(owner, _)| *owner != session);
-                self.inbound.retain(|(owner, _), _| *owner != session);
+                self.forget_session(session);
                 self.sessions.push(operation);
             }
             Operation::Enqueue {
@@ -115,21 +122,20 @@ impl Batch {
             Operation::Delay { id, due, message } => {
                 self.delayed.insert(id, Some(Delayed { due, message }));
             }
-            Operation::Undelay(id) => {
-                if !matches!(self.delayed.remove(&id), Some(Some(_))) {
-                    self.delayed.insert(id, None);
-                }
-            }
+            Operation::Undelay(id) => self.undelay(id),
             Operation::PutWill { id, session, will } => self.wills.put(id, session, will),
             Operation::DelayWill(id, until) => self.wills.delay(id, until),
             Operation::RemoveWill(id) => self.wills.remove(id),
             Operation::NoteTime => self.notes_time = true,
             Operation::LoadPage(session, request, reply) => {
-                return Some(Page {
+                return Some(Read::Page(Page {
                     session,
                     request,
                     reply,
-                });
+                }));
+            }
+            Operation::Trim(session, request, reply) => {
+                return Some(Read::Trim(Trim(session, request, reply)));
             }
         }
         None
@@ -138,6 +144,18 @@ impl Batch {
     /// Queue entries that came and went within the batch.
     pub(crate) fn elided(&self) -> u64 {
         self.enqueues - self.enqueued.len() as u64
+    }
+
+    fn undelay(&mut self, id: u64) {
+        if !matches!(self.delayed.remove(&id), Some(Some(_))) {
+            self.delayed.insert(id, None);
+        }
+    }
+
+    fn forget_session(&mut self, session: SessionId) {
+        self.enqueued.retain(|(owner, _), _| *owner != session);
+        self.released.retain(|(owner, _)| *owner != session);
+        self.inbound.retain(|(owner, _), _| *owner != session);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -188,8 +206,11 @@ impl Batch {
     fn apply_queues(&self, connection: &Connection, rows: &mut QueueRows) -> Result<(), Error> {
         // How much the references to each message change, and its body if it may be new.
         let mut changes: BTreeMap<u64, (i64, Option<&Message>)> = BTreeMap::new();
-        let mut insert = connection
-            .prepare_cached("INSERT OR REPLACE INTO queue VALUES(?1, ?2, ?3, ?4, ?5, ?6)")?;
+        let mut insert = connection.prepare_cached(
+            "INSERT OR REPLACE INTO queue(
+                 session_id, sequence, message_id, qos, retain, subscription_ids, bytes)
+             VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?;
         for ((session, sequence), entry) in &self.enqueued {
             let ids = row::subscription_ids(&entry.subscription_ids);
             let id = entry.stored.id;
@@ -199,7 +220,8 @@ impl Batch {
                 id,
                 entry.qos as u8,
                 entry.retain,
-                ids
+                ids,
+                entry.stored.message.byte_count() as u64,
             ])?;
             rows.inserted += 1;
             let change = changes
@@ -399,7 +421,8 @@ fn apply_session(connection: &Connection, operation: &Operation) -> Result<u64, 
         | Operation::DelayWill(..)
         | Operation::RemoveWill(_)
         | Operation::NoteTime
-        | Operation::LoadPage(..) => unreachable!("fold keeps only changes of sessions here"),
+        | Operation::LoadPage(..)
+        | Operation::Trim(..) => unreachable!("fold keeps only changes of sessions here"),
     }
     Ok(deleted)
 }

@@ -45,6 +45,7 @@ mod space;
 mod statistics;
 mod store;
 mod throttle;
+mod trim;
 mod will;
 mod writer;
 
@@ -59,7 +60,7 @@ pub use inspect::{
     QueuedMessage, SessionRecord, Stats, kept_files,
 };
 pub use oldest::{MakeWay, Oldest};
-pub use operation::{Operation, PageReply, SessionId, StoredMessage};
+pub use operation::{Operation, PageReply, SessionId, StoredMessage, TrimReply};
 pub use quota::Quota;
 pub use recovery::{DelayedMessage, Recovered, RecoveredSession};
 pub use row::StoredSubscription;

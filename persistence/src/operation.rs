@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use mqtt::connection::WillMessage;
-use mqtt::session::{Delivery, PageRequest};
+use mqtt::session::{Delivery, PageRequest, TrimRequest, Trimmed};
 use mqtt::{Message, QoS, Timestamp, TopicFilter, TopicName};
 
 use crate::StoredSubscription;
@@ -24,6 +24,9 @@ pub struct StoredMessage {
 
 /// Takes a page of a queue; true if the store had no more entries in the requested range.
 pub type PageReply = Box<dyn FnOnce(Vec<Delivery>, bool) + Send>;
+
+/// Takes what became of the entries of a queue that were to be removed.
+pub type TrimReply = Box<dyn FnOnce(Trimmed) + Send>;
 
 /// One change to what is stored, or a read that must see all changes before it.
 pub enum Operation {
@@ -105,6 +108,10 @@ pub enum Operation {
     NoteTime,
     /// Reads a part of a session's queue, as it is when this and maybe more is committed.
     LoadPage(SessionId, PageRequest, PageReply),
+    /// Removes the oldest of a part of a session's queue, as of the changes before it; at most
+    /// 10,000 entries at a time, and none if they cannot be read. The answer may come before they
+    /// are removed.
+    Trim(SessionId, TrimRequest, TrimReply),
 }
 
 impl Operation {
@@ -128,7 +135,8 @@ impl Operation {
             | Self::DelayWill(..)
             | Self::RemoveWill(_)
             | Self::NoteTime
-            | Self::LoadPage(..) => 0,
+            | Self::LoadPage(..)
+            | Self::Trim(..) => 0,
         };
         body + size_of::<Self>()
     }
@@ -155,6 +163,7 @@ impl fmt::Debug for Operation {
             Self::RemoveWill(_) => "RemoveWill",
             Self::NoteTime => "NoteTime",
             Self::LoadPage(..) => "LoadPage",
+            Self::Trim(..) => "Trim",
         };
         formatter.write_str(name)
     }

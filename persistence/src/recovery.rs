@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use mqtt::session::{Amount, StoredLane, lane_of, number_of};
 use mqtt::{Message, Timestamp};
 use rusqlite::{Connection, Error};
 
@@ -60,13 +61,11 @@ pub struct RecoveredSession {
     pub expires_at: Option<Timestamp>,
     /// Its subscriptions.
     pub subscriptions: Vec<StoredSubscription>,
-    /// Entries in its queue.
-    pub waiting: u64,
-    /// The sequence of the first of them.
-    pub first_sequence: u64,
-    /// The sequence that the next new entry gets.
+    /// The lanes of its queue that are not empty.
+    pub lanes: Vec<StoredLane>,
+    /// The number that the next new entry gets.
     pub next_sequence: u64,
-    /// Entries up to this sequence may have been sent before, so they are sent again with DUP
+    /// Entries up to this number may have been sent before, so they are sent again with DUP
     /// [MQTT-3.3.1-1]; it is below `next_sequence`.
     ///
     /// Nothing is written for a message that is sent. While a connection may be sending, which
@@ -79,8 +78,36 @@ pub struct RecoveredSession {
     /// QoS 2 identifiers that its client has not released.
     pub received: Vec<u16>,
     /// The sequences of QoS 2 entries that its client has and that are not released to the end,
-    /// in their order.
+    /// in the order of their numbers.
     pub released: Vec<u64>,
+}
+
+impl RecoveredSession {
+    /// Entries in its queue.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.lanes.iter().map(|it| it.waiting.messages).sum()
+    }
+
+    /// Counts an entry; they come in the order of their sequences.
+    fn add(&mut self, sequence: u64, bytes: u64) {
+        let number = number_of(sequence);
+        self.next_sequence = self.next_sequence.max(number + 1);
+        let unsettled = u64::from(number <= self.sent_sequence);
+        let last = self.lanes.last_mut();
+        if let Some(lane) = last.filter(|it| lane_of(it.first) == lane_of(sequence)) {
+            lane.waiting.messages += 1;
+            lane.waiting.bytes += bytes;
+            lane.unsettled += unsettled;
+            return;
+        }
+        let waiting = Amount { messages: 1, bytes };
+        self.lanes.push(StoredLane {
+            first: sequence,
+            waiting,
+            unsettled,
+        });
+    }
 }
 
 /// Reads everything but the queues.
@@ -157,13 +184,17 @@ fn delete_orphans(connection: &Connection) -> Result<(), Error> {
 }
 
 /// Writes down for each session how far its connections may have sent: whatever is still there
-/// if one was sending, and never further than the queue goes, since sequences begin again behind
-/// what is left of it.
+/// if one was sending, and never further than the queue goes, since numbers begin again behind
+/// what is left of it. The number is what remains of a sequence without its lane.
 fn settle_sent(connection: &Connection) -> Result<(), Error> {
     connection.execute(
-        "UPDATE session SET sent_sequence = queued.last FROM (
-             SELECT id, coalesce((SELECT max(sequence) FROM queue WHERE session_id = id), 0) AS last
-             FROM session) AS queued
+        "WITH lane(first, behind) AS (
+             VALUES(0, 1 << 56), (1 << 56, 2 << 56), (2 << 56, 3 << 56), (3 << 56, 4 << 56))
+         UPDATE session SET sent_sequence = queued.last FROM (
+             SELECT id, max(coalesce(
+                 (SELECT max(sequence) - first FROM queue
+                  WHERE session_id = id AND sequence >= first AND sequence < behind), 0)) AS last
+             FROM session, lane GROUP BY id) AS queued
          WHERE session.id = queued.id
              AND (sent_sequence IS NULL OR sent_sequence > queued.last)",
         [],
@@ -185,8 +216,7 @@ fn sessions(connection: &Connection) -> Result<Sessions, Error> {
             expiry_seconds: row.get(2)?,
             expires_at: expires_at.map(Timestamp::from_millis),
             subscriptions: Vec::new(),
-            waiting: 0,
-            first_sequence: 1,
+            lanes: Vec::new(),
             next_sequence: 1,
             sent_sequence: row.get::<_, Option<u64>>(4)?.unwrap_or(u64::MAX),
             received: Vec::new(),
@@ -211,17 +241,14 @@ fn subscriptions(connection: &Connection, sessions: &mut Sessions) -> Result<(),
 
 /// Tells how many entries there are in all queues.
 fn queues(connection: &Connection, sessions: &mut Sessions) -> Result<u64, Error> {
-    let mut statement = connection.prepare(
-        "SELECT session_id, count(*), min(sequence), max(sequence) FROM queue GROUP BY session_id",
-    )?;
+    let mut statement = connection
+        .prepare("SELECT session_id, sequence, bytes FROM queue ORDER BY session_id, sequence")?;
     let mut rows = statement.query([])?;
     let mut queued = 0;
     while let Some(row) = rows.next()? {
-        queued += row.get::<_, u64>(1)?;
+        queued += 1;
         if let Some(session) = sessions.get_mut(&SessionId(row.get(0)?)) {
-            session.waiting = row.get(1)?;
-            session.first_sequence = row.get(2)?;
-            session.next_sequence = row.get::<_, u64>(3)? + 1;
+            session.add(row.get(1)?, row.get(2)?);
         }
     }
     Ok(queued)
@@ -246,8 +273,11 @@ fn outbound(connection: &Connection, sessions: &mut Sessions) -> Result<(), Erro
         if let Some(session) = sessions.get_mut(&SessionId(row.get(0)?)) {
             let sequence = row.get(1)?;
             session.released.push(sequence);
-            session.next_sequence = session.next_sequence.max(sequence + 1);
+            session.next_sequence = session.next_sequence.max(number_of(sequence) + 1);
         }
+    }
+    for session in sessions.values_mut() {
+        session.released.sort_by_key(|it| number_of(*it));
     }
     Ok(())
 }

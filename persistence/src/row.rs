@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mqtt::packet::{ForwardedProperties, SubscriptionOptions};
-use mqtt::session::Delivery;
+use mqtt::session::{Delivery, QueueClass, lane_of};
 use mqtt::{Message, ProtocolVersion, QoS, Timestamp, TopicFilter, TopicName};
 use rusqlite::{Error, Row, types::Type};
 
@@ -71,11 +71,15 @@ pub(crate) fn delayed(row: &Row<'_>) -> Result<DelayedMessage, Error> {
 
 /// Reads sequence, qos, retain and subscription_ids, then the message.
 pub(crate) fn delivery(row: &Row<'_>) -> Result<Delivery, Error> {
+    let sequence = row.get(0)?;
     Ok(Delivery {
-        sequence: row.get(0)?,
+        sequence,
         qos: qos(row, 1)?,
         retain: row.get(2)?,
         subscription_ids: read_subscription_ids(row, 3)?,
+        class: QueueClass {
+            lane: lane_of(sequence),
+        },
         message: Arc::new(message(row, 4)?),
     })
 }

@@ -4,7 +4,9 @@ use rusqlite::{Connection, Error};
 
 /// What leads from each version of the tables to the next, the first from an empty file. A new
 /// version is a new step at the end; those that files have gone through are never changed.
-const MIGRATIONS: [&str; 5] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
+const MIGRATIONS: [&str; 6] = [
+    VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6,
+];
 pub(crate) const SCHEMA_VERSION: usize = MIGRATIONS.len();
 
 /// `refs` counts the queue entries that a message body stands in.
@@ -66,6 +68,18 @@ ALTER TABLE store ADD COLUMN time INTEGER;
 ALTER TABLE store ADD COLUMN wall INTEGER;
 ALTER TABLE store ADD COLUMN boot_id TEXT;
 ALTER TABLE store ADD COLUMN boot_clock INTEGER;
+";
+
+/// `bytes` is what the content of the message counts, so that the sum of a queue needs no bodies.
+/// The lane of an entry is in its `sequence`; what came before is in the default lane. Of the
+/// topic of a `latest_only` entry only the last one counts.
+const VERSION_6: &str = "
+ALTER TABLE queue ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE queue ADD COLUMN latest_only INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX latest ON queue(session_id, sequence) WHERE latest_only;
+UPDATE queue SET bytes = coalesce((
+    SELECT length(CAST(topic AS BLOB)) + length(payload) + length(properties)
+    FROM message WHERE id = message_id), 0);
 ";
 
 /// The version of the tables in a file, 0 if it has none.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::batch::{Batch, Page, load_page};
+use mqtt::session::Trimmed;
+
+use crate::batch::{Batch, Page, Read, load_page};
 use crate::crash_point::{CrashPlace, CrashPoint};
 use crate::database::Database;
 use crate::error::WriteError;
@@ -13,7 +15,8 @@ use crate::oldest::Way;
 use crate::quota::Guard;
 use crate::store::{Shared, lock};
 use crate::throttle::Throttle;
-use crate::{MakeWay, Oldest, Operation};
+use crate::trim::{Trim, oldest};
+use crate::{MakeWay, Oldest, Operation, SessionId};
 
 /// With `normal` durability, the longest time that a commit is not synced.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
@@ -108,8 +111,19 @@ impl Writer {
     /// that belong together does not part them.
     fn apply(&mut self, operations: Vec<Operation>, sync: bool) -> Result<(), WriteError> {
         let mut batch = Batch::default();
-        let operations = operations.into_iter();
-        let pages: Vec<_> = operations.filter_map(|it| batch.fold(it)).collect();
+        let mut pages = Vec::new();
+        for operation in operations {
+            match batch.fold(operation) {
+                None => {}
+                Some(Read::Page(page)) => pages.push(page),
+                Some(Read::Trim(trim)) => {
+                    // The next commit of these operations syncs this one too.
+                    self.commit(&std::mem::take(&mut batch), false)?;
+                    pages.drain(..).for_each(|page| self.answer(page));
+                    self.trim(trim, &mut batch);
+                }
+            }
+        }
         self.commit(&batch, sync)?;
         pages.into_iter().for_each(|page| self.answer(page));
         Ok(())
@@ -286,16 +300,35 @@ impl Writer {
         self.unsynced.then(|| SYNC_INTERVAL.saturating_sub(synced))
     }
 
+    /// Has the next commit remove what is to be trimmed.
+    fn trim(&mut self, Trim(session, request, reply): Trim, batch: &mut Batch) {
+        match oldest(&self.database.connection, session, &request) {
+            Ok((sequences, trimmed)) => {
+                for sequence in sequences {
+                    batch.fold(Operation::Dequeue(session, sequence));
+                }
+                reply(trimmed);
+            }
+            Err(error) => {
+                self.excuse(session, &error);
+                reply(Trimmed::default());
+            }
+        }
+    }
+
+    fn excuse(&mut self, SessionId(session): SessionId, error: &rusqlite::Error) {
+        if self.complaints.lets_through() {
+            tracing::error!(session, %error, "a queue cannot be read from the store");
+        }
+        // The session asks again, which it would do at once.
+        self.shared.wait_closing(RETRY_PAUSE);
+    }
+
     fn answer(&mut self, page: Page) {
         match load_page(&self.database.connection, page.session, page.request) {
             Ok((deliveries, complete)) => (page.reply)(deliveries, complete),
             Err(error) => {
-                if self.complaints.lets_through() {
-                    let session = page.session.0;
-                    tracing::error!(session, %error, "a queue cannot be read from the store");
-                }
-                // Not complete: the session asks again, which it would do at once.
-                self.shared.wait_closing(RETRY_PAUSE);
+                self.excuse(page.session, &error);
                 (page.reply)(Vec::new(), false);
             }
         }

@@ -31,9 +31,32 @@ pub(crate) struct Store {
     pub(crate) commit_messages: u32,
     /// Bytes that wait to be written; default 16 MiB. Publishers are slowed down beyond.
     pub(crate) max_pending_bytes: ByteSize,
-    /// Messages that are kept for one session; default 1000000. Beyond, new ones are dropped and
-    /// counted.
+    /// Messages that wait for one session, in memory and on disk; default 1000000.
     pub(crate) max_messages: u64,
+    /// Bytes of their topics, payloads and properties; default 1 GiB.
+    pub(crate) max_bytes: ByteSize,
+    /// What is dropped and counted beyond; default `reject_new`.
+    pub(crate) when_full: WhenFull,
+}
+
+/// What is dropped when the queue of a session is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WhenFull {
+    /// The new message.
+    #[default]
+    RejectNew,
+    /// The messages that wait longest.
+    DropOldest,
+}
+
+impl From<WhenFull> for mqtt::session::WhenFull {
+    fn from(when_full: WhenFull) -> Self {
+        match when_full {
+            WhenFull::RejectNew => Self::RejectNew,
+            WhenFull::DropOldest => Self::DropOldest,
+        }
+    }
 }
 
 /// How safe a message is before it is acknowledged.
@@ -70,6 +93,11 @@ pub(crate) struct TopicDurability {
 /// Publishers wait for their acknowledgements as long.
 const COMMIT_INTERVAL_MAX: ConfiguredDuration = ConfiguredDuration::from_secs(10);
 
+/// Less than this would keep single messages from being queued.
+const BYTES_MIN: u64 = 1024;
+/// What the store can count.
+const BYTES_MAX: u64 = 1 << 60;
+
 impl Default for Store {
     fn default() -> Self {
         Self {
@@ -81,6 +109,8 @@ impl Default for Store {
             commit_messages: 100,
             max_pending_bytes: ByteSize::mebibytes(16),
             max_messages: 1_000_000,
+            max_bytes: ByteSize::mebibytes(1024),
+            when_full: WhenFull::RejectNew,
         }
     }
 }
@@ -119,6 +149,12 @@ impl Store {
             1_000_000,
         )?;
         check_positive(&["store", "max_pending_bytes"], self.max_pending_bytes)?;
-        check_positive(&["store", "max_messages"], self.max_messages)
+        check_positive(&["store", "max_messages"], self.max_messages)?;
+        check_range(
+            &["store", "max_bytes"],
+            self.max_bytes.bytes(),
+            BYTES_MIN,
+            BYTES_MAX,
+        )
     }
 }

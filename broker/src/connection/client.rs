@@ -16,7 +16,7 @@ use super::{Accepted, End};
 use crate::exchange::{Exchange, Published};
 use crate::extensions::{Presence, Who};
 use crate::link::{Link, Owner};
-use crate::metrics::{Traffic, count};
+use crate::metrics::{DropCause, Traffic};
 use crate::registry::{Attached, Will};
 
 /// The part that handles packets, apart from the socket they come from.
@@ -295,7 +295,7 @@ impl Client {
                 .protocol
                 .encode_outgoing(&outgoing, now, self.outbox.bytes())
             {
-                count(&self.exchange.counters.dropped);
+                self.exchange.counters.dropped.add(DropCause::TooLarge, 1);
                 expired.extend(abandon(&mut state.session, &outgoing));
             }
         }

@@ -230,7 +230,7 @@ async fn a_qos_2_message_its_identifier_and_all_its_places_are_in_one_commit() {
     let (store, recovered) = Store::open(directory.path(), Options::default()).unwrap();
     let sessions = recovered.sessions;
     assert_eq!(
-        sessions.iter().filter(|it| it.waiting == 1).count(),
+        sessions.iter().filter(|it| it.waiting() == 1).count(),
         SUBSCRIBERS
     );
     assert!(sessions.iter().any(|it| it.received == [9]));

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mqtt::packet::{Ack, AckKind, Packet};
-use mqtt::session::{Acknowledged, Delivery, Enqueue, Outgoing, QueueLimits, Session};
+use mqtt::session::{
+    Acknowledged, Delivery, Enqueue, Outgoing, QueueClass, QueueLimits, Session, WhenFull,
+};
 use mqtt::{ProtocolVersion, QoS, ReasonCode, Timestamp};
 
 use super::connection::{Accepted, Connection, broken, decode, put_ack, put_publish};
@@ -28,6 +30,8 @@ const LIMITS: QueueLimits = QueueLimits {
     bytes_max: 64 << 20,
     live_bytes_max: 0,
     stored_messages_max: 1_000,
+    stored_bytes_max: u64::MAX,
+    when_full: WhenFull::RejectNew,
 };
 
 /// One publisher.
@@ -149,6 +153,7 @@ impl<'l> Publisher<'l> {
                 qos: message.qos,
                 message: Arc::new(message),
                 subscription_ids: Vec::new(),
+                class: QueueClass::default(),
             };
             let kept = self.session.enqueue(delivery);
             debug_assert_eq!(

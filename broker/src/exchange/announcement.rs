@@ -21,7 +21,9 @@ impl Exchange {
         self.router.matches(choice, &mut matches);
         let mut storing = self.storing(&message);
         merge(&mut matches, None, |to, merged| {
-            self.deliver(to, choice, &message, merged, &mut storing);
+            // What finds no room is counted.
+            self.deliver(to, choice, &message, merged, &mut storing)
+                .ok();
         });
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mqtt::Message;
 use mqtt::packet::SubscriptionOptions;
-use mqtt::session::Delivery;
+use mqtt::session::{Delivery, QueueClass};
 
 use crate::link::Link;
 use crate::router::{Match, Subscription};
@@ -33,6 +33,7 @@ impl Merged {
             qos: message.qos.min(self.options.qos),
             retain: message.retain && self.options.retain_as_published,
             subscription_ids: self.identifiers,
+            class: QueueClass::default(),
         }
     }
 }

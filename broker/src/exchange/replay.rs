@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use mqtt::Message;
-use mqtt::session::Delivery;
+use mqtt::session::{Delivery, QueueClass};
 use persistence::Operation;
 
 use super::Exchange;
@@ -51,7 +51,12 @@ impl Exchange {
         let Some(session) = link.stored() else {
             return;
         };
-        let Some(request) = link.lock().session.page_wanted() else {
+        let mut state = link.lock();
+        // The last page may have shown that others have to make way.
+        link.forget_evicted(&mut state, &self.store);
+        let request = state.session.page_wanted();
+        drop(state);
+        let Some(request) = request else {
             return;
         };
         let owner = Arc::clone(link);
@@ -70,7 +75,7 @@ impl Exchange {
     /// which then comes when the queue is drained again: none of them is dropped.
     fn replay(
         &self,
-        link: &Link,
+        link: &Arc<Link>,
         state: &mut LinkState,
         replay: &mut Replay,
         messages: Vec<Arc<Message>>,
@@ -85,6 +90,7 @@ impl Exchange {
                 message,
                 retain: true, // [MQTT-3.3.1-8]
                 subscription_ids: replay.identifier.into_iter().collect(),
+                class: QueueClass::default(),
             };
             if !delivery.message.is_expired(now) {
                 if !state.session.has_room(&delivery) {

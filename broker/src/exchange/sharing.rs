@@ -8,6 +8,7 @@ use persistence::Position;
 
 use super::{Exchange, Merged};
 use crate::link::{NotDelivered, Storing};
+use crate::metrics::DropCause;
 use crate::share::Choice;
 
 impl Exchange {
@@ -19,15 +20,16 @@ impl Exchange {
         choice: Choice<'_>,
         message: &Arc<Message>,
         storing: &mut Storing<'_>,
-    ) -> Position {
+    ) -> Result<Position, NotDelivered> {
         while let Some(member) = self.router.choose(share, choice) {
             let delivery = Merged::from(&member).delivery(message);
             let delivered = member.link.deliver(delivery, storing);
             if delivered != Err(NotDelivered::Ended) {
-                return self.count(delivered);
+                return delivered;
             }
         }
-        self.count(Err(NotDelivered::Ended))
+        self.counters.dropped.add(DropCause::SessionEnded, 1);
+        Err(NotDelivered::Ended)
     }
 
     /// Deliveries of a Shared Subscription that its session, which has ended, did not make go to
@@ -38,7 +40,9 @@ impl Exchange {
             let topic = message.topic.as_str();
             let mut storing = self.storing(&message);
             for share in shares.iter().filter(|share| share.matches(topic)) {
-                self.deliver_shared(share, self.choice(&message, ""), &message, &mut storing);
+                // What finds no room is counted, and there is nobody to tell.
+                self.deliver_shared(share, self.choice(&message, ""), &message, &mut storing)
+                    .ok();
             }
         }
     }

@@ -89,6 +89,7 @@ impl Exchange {
             position,
             subscribers: 1,
             durability,
+            rejected: 0,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::packet::{Ack, Connect, Frame, Packet, Properties};
-use crate::session::{Delivery, Enqueue, QueueLimits, Session};
+use crate::session::{Delivery, Enqueue, QueueClass, QueueLimits, Session, WhenFull};
 use crate::{Message, ProtocolVersion, ProtocolViolation, QoS, Timestamp, TopicName};
 
 const QUEUE: QueueLimits = QueueLimits {
@@ -10,6 +10,8 @@ const QUEUE: QueueLimits = QueueLimits {
     bytes_max: 1 << 20,
     live_bytes_max: 1 << 20,
     stored_messages_max: 10,
+    stored_bytes_max: u64::MAX,
+    when_full: WhenFull::RejectNew,
 };
 
 fn connect(version: ProtocolVersion) -> Connect<'static> {
@@ -192,6 +194,7 @@ fn deliveries_are_acknowledged_step_by_step() {
         qos: QoS::ExactlyOnce,
         retain: false,
         subscription_ids: vec![5],
+        class: QueueClass::default(),
     };
     assert_eq!(
         peer.session.enqueue(delivery),
@@ -230,6 +233,7 @@ fn a_packet_larger_than_the_client_accepts_is_not_sent() {
             qos: QoS::AtMostOnce,
             retain: false,
             subscription_ids: Vec::new(),
+            class: QueueClass::default(),
         },
         packet_id: 0,
         dup: false,

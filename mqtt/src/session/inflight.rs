@@ -5,8 +5,9 @@
 //! a message it has had already.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
-use super::{Delivery, Outgoing};
+use super::{Delivery, Outgoing, number_of};
 use crate::QoS;
 
 /// Deliveries that were sent, in the order in which they were sent first.
@@ -16,8 +17,12 @@ pub struct Inflight {
     /// Entries from here on are to be sent again.
     resend_from: usize,
     window: usize,
-    /// The greatest sequence that was sent, as far as it is known.
+    /// The greatest number that was sent, as far as it is known.
     sent: u64,
+    /// What it was when this began: up to here a delivery may have been sent before.
+    sent_before: u64,
+    /// The numbers of the entries are among these, as long as there are entries.
+    numbers: RangeInclusive<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -27,6 +32,8 @@ struct Entry {
     state: State,
     /// Sent on a connection before this one.
     sent: bool,
+    /// Known from before a restart.
+    recovered: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -56,6 +63,8 @@ impl Default for Inflight {
             resend_from: 0,
             window: usize::from(u16::MAX),
             sent: 0,
+            sent_before: 0,
+            numbers: 0..=0,
         }
     }
 }
@@ -69,12 +78,22 @@ impl Inflight {
             sequence,
             state: State::Released,
             sent: true,
+            recovered: true,
         });
-        Self {
+        let mut inflight = Self {
             entries: entries.collect(),
             sent,
+            sent_before: sent,
             ..Self::default()
-        }
+        };
+        inflight.numbers = inflight.span();
+        inflight
+    }
+
+    /// The least and the greatest number among the entries.
+    fn span(&self) -> RangeInclusive<u64> {
+        let numbers = || self.entries.iter().map(|it| number_of(it.sequence));
+        numbers().min().unwrap_or(0)..=numbers().max().unwrap_or(0)
     }
 
     pub(super) const fn sent(&self) -> u64 {
@@ -99,43 +118,53 @@ impl Inflight {
     }
 
     /// True if the delivery with this sequence may be sent now.
-    pub(super) fn has_room(&self, sequence: u64) -> bool {
+    pub(super) fn has_room(&mut self, sequence: u64) -> bool {
         if self.entries.len() >= self.window {
             return false;
         }
-        // Identifiers come round after 65,535 deliveries. One that is still in use holds up the
+        // Identifiers come round after 65,535 numbers. One that is still in use holds up the
         // queue until its acknowledgement comes.
-        let Some(oldest) = self.entries.front() else {
+        if self.entries.is_empty() || is_short(&self.widened(sequence)) {
             return true;
-        };
+        }
+        // Some at the ends may be acknowledged by now.
+        self.numbers = self.span();
         let packet_id = packet_id(sequence);
-        sequence.saturating_sub(oldest.sequence) < u64::from(u16::MAX)
-            || self
-                .entries
-                .iter()
-                .all(|entry| entry.packet_id != packet_id)
+        let mut entries = self.entries.iter();
+        is_short(&self.widened(sequence)) || entries.all(|entry| entry.packet_id != packet_id)
+    }
+
+    /// The numbers of the entries with one more.
+    fn widened(&self, sequence: u64) -> RangeInclusive<u64> {
+        let number = number_of(sequence);
+        if self.entries.is_empty() {
+            return number..=number;
+        }
+        number.min(*self.numbers.start())..=number.max(*self.numbers.end())
     }
 
     pub(super) fn begin(&mut self, delivery: Delivery) -> Outgoing {
         let sequence = delivery.sequence;
         let packet_id = packet_id(sequence);
+        let number = number_of(sequence);
         let outgoing = Outgoing::Publish {
             delivery: delivery.clone(),
             packet_id,
-            dup: sequence <= self.sent,
+            dup: number <= self.sent_before,
         };
-        self.sent = self.sent.max(sequence);
+        self.sent = self.sent.max(number);
+        self.numbers = self.widened(sequence);
         let entry = Entry {
             packet_id,
             sequence,
             state: State::Published(delivery),
             sent: false,
+            recovered: false,
         };
         // After a restart those that are released are here before what was sent before them.
-        let place = self
-            .entries
-            .partition_point(|entry| entry.sequence < sequence);
-        self.entries.insert(place, entry);
+        let is_later = |it: &Entry| it.recovered && number_of(it.sequence) > number;
+        let before = self.entries.iter().rposition(|it| !is_later(it));
+        self.entries.insert(before.map_or(0, |it| it + 1), entry);
         self.resend_from = self.entries.len();
         outgoing
     }
@@ -233,5 +262,11 @@ impl State {
 
 /// 1 to 65,535, then from 1 again: zero is no Packet Identifier [MQTT-2.2.1-3].
 fn packet_id(sequence: u64) -> u16 {
-    u16::try_from(sequence.saturating_sub(1) % u64::from(u16::MAX)).unwrap_or(0) + 1
+    let number = number_of(sequence);
+    u16::try_from(number.saturating_sub(1) % u64::from(u16::MAX)).unwrap_or(0) + 1
+}
+
+/// True if no two of these numbers have the same Packet Identifier.
+const fn is_short(numbers: &RangeInclusive<u64>) -> bool {
+    *numbers.end() - *numbers.start() < u16::MAX as u64
 }

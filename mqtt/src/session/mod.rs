@@ -6,21 +6,29 @@
 
 mod inbound;
 mod inflight;
+mod lane;
 mod queue;
+mod sequence;
 
 pub use inbound::{Inbound, Receive};
 pub use inflight::{Acknowledged, Inflight};
-pub use queue::{Enqueue, PageRequest, Queue, QueueLimits};
+pub use queue::{
+    Amount, Enqueue, Evicted, PageRequest, QueueClass, QueueLimits, StoredLane, TrimRequest,
+    Trimmed, WhenFull,
+};
+pub use sequence::{DEFAULT_LANE, LANE_MAX, lane_of, number_of, sequence};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+use queue::Queue;
 
 use crate::{Message, QoS, Timestamp};
 
 /// A message on its way to one subscriber.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Its place in the session's queue, counted from 1; 0 for QoS 0, which has none.
+    /// Its place in the session's queue, see [`sequence()`]; 0 for QoS 0, which has none.
     pub sequence: u64,
     /// What was published.
     pub message: Arc<Message>,
@@ -30,6 +38,8 @@ pub struct Delivery {
     pub retain: bool,
     /// The identifiers of all subscriptions that it matched [MQTT-3.3.4-3].
     pub subscription_ids: Vec<u32>,
+    /// How it waits.
+    pub class: QueueClass,
 }
 
 /// What a connection is to send next.
@@ -51,13 +61,11 @@ pub enum Outgoing {
 /// A session's queue as a store kept it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredQueue {
-    /// Entries that wait.
-    pub waiting: u64,
-    /// The sequence of the first of them.
-    pub first: u64,
-    /// The sequence of the next new entry.
+    /// The lanes that are not empty, in any order.
+    pub lanes: Vec<StoredLane>,
+    /// The number of the next new entry.
     pub next: u64,
-    /// Entries up to this sequence may have been sent before.
+    /// Entries up to this number may have been sent before.
     pub sent: u64,
     /// The sequences of QoS 2 deliveries that reached the client and are not released to the
     /// end, in their order.
@@ -71,11 +79,10 @@ pub struct Session {
     live_bytes: usize,
     queue: Queue,
     inflight: Inflight,
-    /// Deliveries from this sequence on are not sent yet.
+    /// Deliveries from this number on are not sent yet.
     held_from: u64,
     /// Packet Identifiers of QoS 2 messages received and not yet released.
     pub inbound: Inbound,
-    limits: QueueLimits,
 }
 
 impl Session {
@@ -89,7 +96,6 @@ impl Session {
             inflight: Inflight::default(),
             held_from: u64::MAX,
             inbound: Inbound::default(),
-            limits,
         }
     }
 
@@ -104,33 +110,40 @@ impl Session {
 
     /// Takes in a delivery while the client is connected or, for QoS 1 and 2, at any time.
     ///
-    /// Its sequence is assigned here. QoS 0 beyond the byte budget is dropped.
+    /// Its sequence is assigned here. Others may make way for it, see [`Session::take_evicted`].
+    /// QoS 0 beyond the byte budget is dropped.
     pub fn enqueue(&mut self, delivery: Delivery) -> Enqueue {
-        if !self.has_room(&delivery) {
-            return Enqueue::Dropped;
-        }
         if delivery.qos.is_acknowledged() {
             return self.queue.push(delivery);
+        }
+        if !self.has_room(&delivery) {
+            return Enqueue::Dropped;
         }
         self.live_bytes += delivery.message.memory_bytes();
         self.live.push_back(delivery);
         Enqueue::Kept { sequence: 0 }
     }
 
-    /// Whether this delivery would not be dropped.
+    /// Whether this delivery would find room without another making way.
     #[must_use]
     pub fn has_room(&self, delivery: &Delivery) -> bool {
         if delivery.qos.is_acknowledged() {
-            return self.queue.has_room();
+            return self.queue.has_room(delivery);
         }
         let bytes = self.live_bytes + delivery.message.memory_bytes();
-        self.live.is_empty() || bytes <= self.limits.live_bytes_max
+        self.live.is_empty() || bytes <= self.queue.limits().live_bytes_max
     }
 
-    /// Whether a delivery of QoS 1 or 2 would find no room in memory.
+    /// What made way since the last call. The caller forgets it in the store, behind what it made
+    /// way for.
     #[must_use]
-    pub fn spills(&self) -> bool {
-        self.queue.spills()
+    pub fn take_evicted(&mut self) -> Vec<Evicted> {
+        self.queue.take_evicted()
+    }
+
+    /// The answer to a [`TrimRequest`]. Others may make way, see [`Session::take_evicted`].
+    pub fn trimmed(&mut self, request: &TrimRequest, done: Trimmed) {
+        self.queue.trimmed(request, done);
     }
 
     /// The next packet to send, if the flow control window allows one.
@@ -145,7 +158,7 @@ impl Session {
             if delivery.message.is_expired(now) {
                 expired.push(sequence);
                 self.queue.pop();
-            } else if sequence < self.held_from && self.inflight.has_room(sequence) {
+            } else if number_of(sequence) < self.held_from && self.inflight.has_room(sequence) {
                 let delivery = self.queue.pop()?;
                 return Some(self.inflight.begin(delivery));
             } else {
@@ -172,10 +185,10 @@ impl Session {
     /// Deliveries of QoS 1 and 2 from this sequence on are not sent for the first time until this
     /// is called again; `u64::MAX` holds none.
     pub const fn hold_from(&mut self, sequence: u64) {
-        self.held_from = sequence;
+        self.held_from = number_of(sequence);
     }
 
-    /// The greatest sequence that was sent; 0 if none was.
+    /// The greatest number that was sent; 0 if none was.
     #[must_use]
     pub const fn sent(&self) -> u64 {
         self.inflight.sent()
@@ -204,23 +217,30 @@ impl Session {
     }
 
     /// The answer to [`Session::page_wanted`]; `complete` if the store had no more below the
-    /// request's end.
+    /// request's end. Others may make way, see [`Session::take_evicted`].
     pub fn page_loaded(&mut self, page: Vec<Delivery>, complete: bool) {
         self.queue.page_loaded(page, complete);
+    }
+
+    /// Deliveries of QoS 1 and 2 that wait to be sent for the first time, in memory and in the
+    /// store.
+    #[must_use]
+    pub fn waiting(&self) -> Amount {
+        self.queue.waiting()
     }
 
     /// Deliveries of QoS 1 and 2 that wait or are unacknowledged, in memory and in the store.
     #[must_use]
     pub fn backlog(&self) -> u64 {
-        self.queue.len() + self.inflight.len() as u64
+        self.queue.waiting().messages + self.inflight.len() as u64
     }
 
     /// True if what is put in now reaches the client soon: no more waits than one window takes,
     /// and QoS 0 has at least half of its room.
     #[must_use]
     pub fn keeps_up(&self) -> bool {
-        self.queue.len() <= self.inflight.window() as u64
-            && self.live_bytes <= self.limits.live_bytes_max / 2
+        self.queue.waiting().messages <= self.inflight.window() as u64
+            && self.live_bytes <= self.queue.limits().live_bytes_max / 2
     }
 
     /// Takes out the QoS 1 deliveries that are in memory and not acknowledged, in their order,
@@ -239,7 +259,7 @@ impl Session {
     /// True if nothing waits to be sent in memory.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.live.is_empty() && self.queue.front().is_none()
+        self.live.is_empty() && self.queue.is_drained()
     }
 }
 

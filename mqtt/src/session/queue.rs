@@ -1,13 +1,16 @@
 //! Deliveries of QoS 1 and 2 that wait for their turn.
 //!
-//! The beginning of the queue is in memory. A queue that a store keeps too goes on there when
-//! memory is full, and comes back page by page; one that no store keeps drops what comes then.
+//! They wait in lanes, of which the highest that is not empty is served. Each lane keeps its
+//! order, and so does each topic, because it has one lane. A session has as many lanes as its
+//! deliveries ask for, which is one as a rule.
 
-use std::collections::VecDeque;
+use super::lane::{Lane, Share};
+use super::{DEFAULT_LANE, Delivery, StoredQueue, lane_of, sequence};
 
-use super::{Delivery, StoredQueue};
+/// Of a quota that is reached, the store removes so much at a time: one of so many parts.
+const TRIM_PARTS: u64 = 100;
 
-/// Bounds of one session's queues in memory.
+/// Bounds of one session's queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueLimits {
     /// QoS 1 and 2 deliveries in memory.
@@ -16,28 +19,58 @@ pub struct QueueLimits {
     pub bytes_max: usize,
     /// Bytes of QoS 0 deliveries; one larger delivery is still kept.
     pub live_bytes_max: usize,
-    /// QoS 1 and 2 deliveries altogether; beyond it new ones are dropped.
+    /// QoS 1 and 2 deliveries that wait, in memory and in the store together.
     pub stored_messages_max: u64,
+    /// Bytes of their topics, payloads and properties.
+    pub stored_bytes_max: u64,
+    /// What makes way when one of these two is reached.
+    pub when_full: WhenFull,
+}
+
+/// What makes way where a queue is full. What waits in a lower lane than a new delivery makes way
+/// for it in any case, the lowest lane first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The new delivery is not queued.
+    #[default]
+    RejectNew,
+    /// The oldest deliveries that wait go, also in the lane of the new one.
+    DropOldest,
+}
+
+/// How a delivery waits, which follows from its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueClass {
+    /// Its lane, 0 to [`super::LANE_MAX`]; higher ones are sent first.
+    pub lane: u8,
+}
+
+impl Default for QueueClass {
+    fn default() -> Self {
+        Self { lane: DEFAULT_LANE }
+    }
+}
+
+/// So many deliveries with so many bytes of content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// Deliveries.
+    pub messages: u64,
+    /// Bytes of topics, payloads and properties.
+    pub bytes: u64,
 }
 
 /// The waiting line of one session.
 #[derive(Clone, Debug)]
-pub struct Queue {
-    entries: VecDeque<Delivery>,
-    bytes: usize,
+pub(super) struct Queue {
+    /// From the highest to the lowest; each is made for its first delivery.
+    lanes: Vec<Lane>,
     limits: QueueLimits,
     stored: bool,
-    next_sequence: u64,
-    spilled: Spilled,
-}
-
-/// The part of the queue that only the store has; it follows the part in memory.
-#[derive(Clone, Copy, Debug, Default)]
-struct Spilled {
-    count: u64,
-    first: u64,
-    /// The end of the page that is being loaded.
-    loading: Option<u64>,
+    /// The quota is exceeded until a page is loaded, see [`Queue::make_room`].
+    is_overdrawn: bool,
+    next_number: u64,
+    evicted: Vec<Evicted>,
 }
 
 /// What became of a delivery.
@@ -57,6 +90,16 @@ pub enum Enqueue {
     Dropped,
 }
 
+/// What made way for another delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evicted {
+    /// The delivery with this sequence is dropped.
+    Dropped(u64),
+    /// The store is to drop deliveries that only it has, and to answer with
+    /// [`super::Session::trimmed`].
+    Trim(TrimRequest),
+}
+
 /// A page of the stored queue: sequences from `from` to below `to`, at most `count` of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageRequest {
@@ -68,105 +111,220 @@ pub struct PageRequest {
     pub count: usize,
 }
 
+/// Entries of the stored queue that are to be removed: the first ones of the sequences from `from`
+/// to below `to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrimRequest {
+    /// The first sequence.
+    pub from: u64,
+    /// The sequence behind the last one.
+    pub to: u64,
+    /// So many entries stay in front of those that are removed.
+    pub skip: u64,
+    /// Entries are removed until they are so many messages and so many bytes.
+    pub wanted: Amount,
+}
+
+/// The answer to a [`TrimRequest`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trimmed {
+    /// What was removed; it may be less than was wanted.
+    pub removed: Amount,
+    /// The sequence behind the last one removed; 0 if there was none.
+    pub next: u64,
+    /// True if nothing was left to be removed.
+    pub complete: bool,
+}
+
+/// A lane of a session's queue as a store kept it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredLane {
+    /// The sequence of the first entry.
+    pub first: u64,
+    /// What waits.
+    pub waiting: Amount,
+    /// So many at its beginning may be sent and not acknowledged.
+    pub unsettled: u64,
+}
+
 impl Queue {
     pub(super) const fn new(limits: QueueLimits, stored: bool) -> Self {
         Self {
-            entries: VecDeque::new(),
-            bytes: 0,
+            lanes: Vec::new(),
             limits,
             stored,
-            next_sequence: 1,
-            spilled: Spilled {
-                count: 0,
-                first: 0,
-                loading: None,
-            },
+            is_overdrawn: false,
+            next_number: 1,
+            evicted: Vec::new(),
         }
     }
 
-    pub(super) const fn recover(&mut self, stored: &StoredQueue) {
-        self.next_sequence = stored.next;
-        self.spilled = Spilled {
-            count: stored.waiting,
-            first: stored.first,
-            loading: None,
+    pub(super) fn recover(&mut self, stored: &StoredQueue) {
+        self.next_number = stored.next;
+        self.lanes = stored.lanes.iter().map(Lane::recovered).collect();
+        self.lanes
+            .sort_by_key(|lane| std::cmp::Reverse(lane.number));
+    }
+
+    pub(super) const fn limits(&self) -> &QueueLimits {
+        &self.limits
+    }
+
+    /// What waits, without what is being removed.
+    pub(super) fn waiting(&self) -> Amount {
+        let lanes = self.lanes.iter();
+        lanes.fold(Amount::ZERO, |sum, lane| sum.plus(lane.waiting()))
+    }
+
+    /// True if nothing waits in memory.
+    pub(super) fn is_drained(&self) -> bool {
+        self.lanes.iter().all(Lane::is_drained)
+    }
+
+    /// Whether a delivery finds room without another making way.
+    pub(super) fn has_room(&self, delivery: &Delivery) -> bool {
+        self.fits(self.waiting(), Amount::of(delivery))
+    }
+
+    fn fits(&self, waiting: Amount, more: Amount) -> bool {
+        let limits = &self.limits;
+        // What no store keeps is in memory.
+        let fits_memory = || {
+            waiting.messages < limits.messages_max as u64
+                && (waiting.messages == 0 || waiting.memory_bytes() < limits.bytes_max as u64)
         };
+        self.excess(waiting.plus(more)) == Amount::ZERO && (self.stored || fits_memory())
     }
 
-    pub(super) fn len(&self) -> u64 {
-        self.entries.len() as u64 + self.spilled.count
-    }
-
-    pub(super) fn has_room(&self) -> bool {
-        (self.stored || !self.spills()) && self.len() < self.limits.stored_messages_max
-    }
-
-    /// True if what comes goes to the store only.
-    pub(super) fn spills(&self) -> bool {
-        self.spilled.count > 0 || self.is_full()
-    }
-
-    /// Takes in a delivery, for which there must be room.
-    pub(super) fn push(&mut self, mut delivery: Delivery) -> Enqueue {
-        let sequence = self.next_sequence;
-        self.next_sequence += 1;
-        if self.spills() {
-            if self.spilled.count == 0 {
-                self.spilled.first = sequence;
-            }
-            self.spilled.count += 1;
-            return Enqueue::Spilled { sequence };
-        }
-        delivery.sequence = sequence;
-        self.bytes += delivery.message.memory_bytes();
-        self.entries.push_back(delivery);
-        Enqueue::Kept { sequence }
-    }
-
-    fn is_full(&self) -> bool {
-        self.entries.len() >= self.limits.messages_max
-            || (self.bytes >= self.limits.bytes_max && !self.entries.is_empty())
-    }
-
-    pub(super) fn front(&self) -> Option<&Delivery> {
-        self.entries.front()
-    }
-
-    pub(super) fn pop(&mut self) -> Option<Delivery> {
-        let delivery = self.entries.pop_front()?;
-        self.bytes -= delivery.message.memory_bytes();
-        Some(delivery)
-    }
-
-    pub(super) fn page_wanted(&mut self) -> Option<PageRequest> {
-        let low = self.entries.len() <= self.limits.messages_max / 2
-            && self.bytes <= self.limits.bytes_max / 2;
-        if self.spilled.count == 0 || self.spilled.loading.is_some() || !low {
-            return None;
-        }
-        self.spilled.loading = Some(self.next_sequence);
-        let count = (self.limits.messages_max - self.entries.len()).max(1);
-        Some(PageRequest {
-            from: self.spilled.first,
-            to: self.next_sequence,
-            count,
+    /// By how much an amount exceeds the quotas.
+    const fn excess(&self, amount: Amount) -> Amount {
+        amount.minus(Amount {
+            messages: self.limits.stored_messages_max,
+            bytes: self.limits.stored_bytes_max,
         })
     }
 
-    pub(super) fn page_loaded(&mut self, page: Vec<Delivery>, complete: bool) {
-        let to = self.spilled.loading.take().unwrap_or(self.next_sequence);
-        let loaded = page.len() as u64;
-        for delivery in page {
-            self.spilled.first = delivery.sequence + 1;
-            self.bytes += delivery.message.memory_bytes();
-            self.entries.push_back(delivery);
+    /// Takes in a delivery, if there is room or can be made.
+    pub(super) fn push(&mut self, mut delivery: Delivery) -> Enqueue {
+        let lane = delivery.class.lane;
+        let losers = match self.limits.when_full {
+            WhenFull::RejectNew => lane,
+            WhenFull::DropOldest => lane + 1,
+        };
+        if !self.make_room(losers, Amount::of(&delivery)) {
+            return Enqueue::Dropped;
         }
-        if complete {
-            // What came while the page was loaded has spilled behind it, without gaps.
-            self.spilled.count = self.next_sequence - to;
-            self.spilled.first = to;
+        delivery.sequence = sequence(lane, self.next_number);
+        self.next_number += 1;
+        let place = self.lanes.partition_point(|it| it.number > lane);
+        if self.lanes.get(place).is_none_or(|it| it.number != lane) {
+            self.lanes.insert(place, Lane::new(lane));
+        }
+        let share = self.share();
+        self.lanes[place].push(delivery, share)
+    }
+
+    /// What of the memory belongs to each lane.
+    fn share(&self) -> Share {
+        // What no store keeps has been given its room already.
+        let parts = if self.stored {
+            self.lanes.len().max(1)
         } else {
-            self.spilled.count = self.spilled.count.saturating_sub(loaded).max(1);
+            1
+        };
+        Share {
+            messages: (self.limits.messages_max / parts).max(1),
+            bytes: self.limits.bytes_max / parts,
+        }
+    }
+
+    /// Makes room by dropping what is oldest in the lanes below `losers`, the lowest first. False
+    /// if that is not enough; nothing is dropped in vain, unless sizes are not known.
+    ///
+    /// While a page is loaded that may have the oldest, the room is given first and the quota
+    /// kept again when the page is there.
+    fn make_room(&mut self, losers: u8, more: Amount) -> bool {
+        if self.fits(self.waiting(), more) {
+            return true;
+        }
+        let lanes = self.lanes.iter().filter(|it| it.number < losers);
+        let droppable = lanes.fold(Amount::ZERO, |sum, lane| sum.plus(lane.droppable()));
+        if !self.fits(self.waiting().minus(droppable), more) {
+            return false;
+        }
+        while !self.fits(self.waiting(), more) {
+            let wanted = self.trim_amount(more);
+            let mut lanes = self.lanes.iter_mut().rev();
+            let loser = lanes.find(|it| it.number < losers && it.droppable() != Amount::ZERO);
+            let Some(lane) = loser else {
+                return false;
+            };
+            if let Some(delivery) = lane.drop_oldest() {
+                self.evicted.push(Evicted::Dropped(delivery.sequence));
+            } else if lane.is_loading() {
+                self.is_overdrawn = true;
+                return true;
+            } else {
+                let request = lane.trim(wanted, self.next_number);
+                self.evicted.push(Evicted::Trim(request));
+            }
+        }
+        true
+    }
+
+    /// What the store is to remove for this: a part of each quota that is reached, so that what
+    /// comes next finds room.
+    fn trim_amount(&self, more: Amount) -> Amount {
+        let excess = self.excess(self.waiting().plus(more));
+        let part = |excess: u64, quota: u64| match excess {
+            0 => 0,
+            _ => excess.max(quota / TRIM_PARTS),
+        };
+        Amount {
+            messages: part(excess.messages, self.limits.stored_messages_max).max(1),
+            bytes: part(excess.bytes, self.limits.stored_bytes_max),
+        }
+    }
+
+    /// What made way since the last call.
+    pub(super) fn take_evicted(&mut self) -> Vec<Evicted> {
+        std::mem::take(&mut self.evicted)
+    }
+
+    pub(super) fn trimmed(&mut self, request: &TrimRequest, done: Trimmed) {
+        let number = lane_of(request.to);
+        if let Some(lane) = self.lanes.iter_mut().find(|it| it.number == number) {
+            lane.trimmed(request, done);
+        }
+        // There may have been less than was believed to be there, and room was given for it.
+        self.make_room(u8::MAX, Amount::ZERO);
+    }
+
+    /// The next delivery, unless it is in the store only.
+    pub(super) fn front(&self) -> Option<&Delivery> {
+        self.lanes.iter().find(|it| !it.is_empty())?.front()
+    }
+
+    /// Takes the first delivery in memory; it is the next one if there is a [`Queue::front`].
+    pub(super) fn pop(&mut self) -> Option<Delivery> {
+        self.lanes.iter_mut().find(|it| !it.is_drained())?.pop()
+    }
+
+    pub(super) fn page_wanted(&mut self) -> Option<PageRequest> {
+        if self.lanes.iter().any(Lane::is_loading) {
+            return None;
+        }
+        let (share, next) = (self.share(), self.next_number);
+        let mut lanes = self.lanes.iter_mut();
+        lanes.find_map(|lane| lane.page_wanted(share, next))
+    }
+
+    pub(super) fn page_loaded(&mut self, page: Vec<Delivery>, complete: bool) {
+        if let Some(lane) = self.lanes.iter_mut().find(|it| it.is_loading()) {
+            lane.page_loaded(page, complete);
+        }
+        if std::mem::take(&mut self.is_overdrawn) {
+            self.make_room(u8::MAX, Amount::ZERO);
         }
     }
 }

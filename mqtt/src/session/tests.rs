@@ -11,6 +11,8 @@ const LIMITS: QueueLimits = QueueLimits {
     bytes_max: 1 << 20,
     live_bytes_max: 2_000,
     stored_messages_max: 1_000,
+    stored_bytes_max: u64::MAX,
+    when_full: WhenFull::RejectNew,
 };
 const NOW: Timestamp = Timestamp::from_millis(1_000);
 
@@ -25,6 +27,7 @@ fn delivery(qos: QoS, number: u64) -> Delivery {
         qos,
         retain: false,
         subscription_ids: Vec::new(),
+        class: QueueClass::default(),
     }
 }
 

@@ -13,7 +13,7 @@ use mqtt::connection::{
     Progress, ServerConnection, Step, encode_refusal,
 };
 use mqtt::packet::{Connect, Frame, Packet, PacketType, Property, Subscribe, Unsubscribe};
-use mqtt::session::{Delivery, Outgoing, QueueLimits, Session};
+use mqtt::session::{Delivery, Outgoing, QueueClass, QueueLimits, Session, WhenFull};
 use mqtt::{Message, ProtocolVersion, ProtocolViolation, QoS, ReasonCode, Timestamp};
 
 const PACKET_BYTES_MAX: usize = 1_024;
@@ -24,6 +24,8 @@ const QUEUE: QueueLimits = QueueLimits {
     bytes_max: 8_192,
     live_bytes_max: 4_096,
     stored_messages_max: 16,
+    stored_bytes_max: u64::MAX,
+    when_full: WhenFull::RejectNew,
 };
 
 pub(crate) fn run(data: &[u8]) {
@@ -298,6 +300,7 @@ impl<'p> Server<'p> {
             message: Arc::new(message),
             retain: publish.header.retain,
             subscription_ids: vec![7],
+            class: QueueClass::default(),
         });
         self.pending.extend(incoming.ack);
     }

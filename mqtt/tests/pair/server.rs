@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use mqtt::connection::{Action, Handshake, Limits, PendingAck, ServerConnection};
 use mqtt::packet::Packet;
-use mqtt::session::{Delivery, Enqueue, Outgoing, PageRequest, QueueLimits, Session};
+use mqtt::session::{
+    Delivery, Enqueue, Outgoing, PageRequest, QueueClass, QueueLimits, Session, WhenFull,
+};
 use mqtt::{Message, QoS, Timestamp, TopicName};
 
 use crate::store::{Operation, Store};
@@ -16,6 +18,8 @@ const QUEUE: QueueLimits = QueueLimits {
     bytes_max: 1 << 20,
     live_bytes_max: 1 << 20,
     stored_messages_max: 1 << 20,
+    stored_bytes_max: u64::MAX,
+    when_full: WhenFull::RejectNew,
 };
 /// Packets that a socket takes before it is full.
 const SOCKET_PACKETS: usize = 6;
@@ -277,6 +281,7 @@ impl Sample {
             qos: self.qos,
             retain: false,
             subscription_ids: Vec::new(),
+            class: QueueClass::default(),
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use mqtt::session::{Delivery, Inbound, PageRequest, QueueLimits, Session, StoredQueue};
+use mqtt::session::{
+    Amount, Delivery, Inbound, PageRequest, QueueLimits, Session, StoredLane, StoredQueue,
+};
 
 use crate::world::Sample;
 
@@ -100,6 +102,21 @@ impl Store {
         (page, complete)
     }
 
+    fn lanes(&self) -> Vec<StoredLane> {
+        let first = self.queue.keys().next();
+        let bytes = self.queue.values().map(|it| it.message.byte_count() as u64);
+        let waiting = Amount {
+            messages: self.queue.len() as u64,
+            bytes: bytes.sum(),
+        };
+        let lane = first.map(|&first| StoredLane {
+            first,
+            waiting,
+            unsettled: 0,
+        });
+        lane.into_iter().collect()
+    }
+
     /// The server is killed: what is not durable is gone, and this is the session after.
     pub(crate) fn recover(&mut self, limits: QueueLimits) -> Session {
         self.submitted = self.durable();
@@ -107,8 +124,7 @@ impl Store {
         let last = self.queue.keys().next_back().copied();
         let last_released = self.released.iter().next_back().copied();
         let stored = StoredQueue {
-            waiting: self.queue.len() as u64,
-            first: self.queue.keys().next().copied().unwrap_or(1),
+            lanes: self.lanes(),
             next: last
                 .max(last_released)
                 .map_or(self.first_sequence, |it| it + 1),

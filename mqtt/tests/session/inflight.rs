@@ -1,7 +1,7 @@
 //! Packet Identifiers and the window of what is unacknowledged (§4.3, §4.4, §4.9).
 
 use mqtt::QoS;
-use mqtt::session::{Acknowledged, Outgoing, QueueLimits, Session, StoredQueue};
+use mqtt::session::{Acknowledged, Outgoing, QueueLimits, Session, StoredQueue, WhenFull};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -13,6 +13,8 @@ const LIMITS: QueueLimits = QueueLimits {
     bytes_max: 1 << 30,
     live_bytes_max: 1 << 30,
     stored_messages_max: 1_000,
+    stored_bytes_max: u64::MAX,
+    when_full: WhenFull::RejectNew,
 };
 /// Identifiers come round soon after the first of these sequences.
 const FIRST: u64 = 65_530;
@@ -204,8 +206,7 @@ proptest! {
     #[test]
     fn the_window_is_a_list_of_what_is_unacknowledged(steps in steps()) {
         let stored = StoredQueue {
-            waiting: 0,
-            first: FIRST,
+            lanes: Vec::new(),
             next: FIRST,
             sent: 0,
             released: Vec::new(),

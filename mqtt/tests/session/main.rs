@@ -7,10 +7,11 @@
 
 mod inflight;
 mod queue;
+mod quota;
 
 use std::sync::Arc;
 
-use mqtt::session::Delivery;
+use mqtt::session::{Delivery, QueueClass};
 use mqtt::{Message, QoS, Timestamp, TopicName};
 
 const NOW: Timestamp = Timestamp::from_millis(1_000);
@@ -27,6 +28,7 @@ fn delivery(qos: QoS, number: u64, bytes: usize) -> Delivery {
         qos,
         retain: false,
         subscription_ids: Vec::new(),
+        class: QueueClass::default(),
     }
 }
 

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 
 use mqtt::QoS;
-use mqtt::session::{Acknowledged, Delivery, Enqueue, Outgoing, PageRequest, QueueLimits, Session};
+use mqtt::session::{
+    Acknowledged, Delivery, Enqueue, Outgoing, PageRequest, QueueLimits, Session, WhenFull,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -17,6 +19,8 @@ const LIMITS: QueueLimits = QueueLimits {
     bytes_max: BYTES_MAX,
     live_bytes_max: 0,
     stored_messages_max: STORED_MESSAGES_MAX,
+    stored_bytes_max: u64::MAX,
+    when_full: WhenFull::RejectNew,
 };
 
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! Files that are damaged when the store is opened.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use super::*;
@@ -306,11 +307,12 @@ fn a_queue_that_cannot_be_read_does_not_hold_up_what_comes() {
         .prepare("SELECT pageno FROM dbstat WHERE name = 'message' AND pagetype = 'leaf'")
         .unwrap();
     let pages = pages.query_map([], |row| row.get::<_, usize>(0)).unwrap();
-    let mut bytes = fs::read(&file).unwrap();
+    // In place: the store may look at the file at any moment.
+    let bytes = fs::File::options().write(true).open(&file).unwrap();
     for page in pages {
-        bytes[(page.unwrap() - 1) * PAGE..][..PAGE].fill(0xff);
+        let offset = (page.unwrap() - 1) * PAGE;
+        bytes.write_all_at(&[0xff; PAGE], offset as u64).unwrap();
     }
-    fs::write(&file, bytes).unwrap();
     let (_, complete) = page(&store, session, 1, 100);
     assert!(complete);
     store.close().unwrap();

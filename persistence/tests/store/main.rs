@@ -11,6 +11,7 @@ mod delayed;
 mod flips;
 mod hold;
 mod inspection;
+mod lanes;
 mod migration;
 mod outbound;
 mod quota;
@@ -18,6 +19,7 @@ mod sent;
 mod space;
 mod statistics;
 mod time;
+mod trim;
 mod vanished;
 mod will;
 
@@ -27,7 +29,7 @@ use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use mqtt::session::{Delivery, PageRequest};
+use mqtt::session::{Amount, Delivery, PageRequest, QueueClass, StoredLane};
 use mqtt::{Message, QoS, Timestamp, TopicFilter, TopicName};
 use persistence::{
     CloseStoreError, Damage, Durability, OpenStoreError, Operation, Options, Position, Recovered,
@@ -143,12 +145,18 @@ fn patient() -> Options {
 }
 
 fn page(store: &Store, session: SessionId, from: u64, count: usize) -> (Vec<Delivery>, bool) {
+    page_between(store, session, from, u64::MAX >> 1, count)
+}
+
+fn page_between(
+    store: &Store,
+    session: SessionId,
+    from: u64,
+    to: u64,
+    count: usize,
+) -> (Vec<Delivery>, bool) {
     let (sender, page) = mpsc::sync_channel(1);
-    let request = PageRequest {
-        from,
-        to: u64::MAX >> 1,
-        count,
-    };
+    let request = PageRequest { from, to, count };
     let reply = Box::new(move |deliveries, complete| sender.send((deliveries, complete)).unwrap());
     store.submit(Operation::LoadPage(session, request, reply));
     page.recv_timeout(PATIENCE).expect("a page")
@@ -205,10 +213,16 @@ fn a_durable_session_comes_back_with_its_queue() {
     );
     assert_eq!(found.expires_at, Some(Timestamp::from_millis(5)));
     assert_eq!(found.subscriptions, [subscription]);
-    assert_eq!(
-        (found.waiting, found.first_sequence, found.next_sequence),
-        (4, 1, 6)
-    );
+    let waiting = Amount {
+        messages: 4,
+        bytes: 4 * 2,
+    };
+    let lane = StoredLane {
+        first: 1,
+        waiting,
+        unsettled: 4,
+    };
+    assert_eq!((&found.lanes[..], found.next_sequence), (&[lane][..], 6));
     assert_eq!(found.received, [9]);
     assert!(store.next_session_id() > session);
 

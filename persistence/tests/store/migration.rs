@@ -8,6 +8,8 @@ use super::*;
 pub(crate) const VERSION_1: &str = include_str!("version_1.sql");
 /// A database as version 3 left it in 2100, when one client had just gone and one was connected.
 const VERSION_3: &str = include_str!("version_3.sql");
+/// Another one, with an entry whose message is missing.
+const VERSION_3_QUEUES: &str = include_str!("version_3_queues.sql");
 const IN_2100: Timestamp = Timestamp::from_millis(4_102_444_800_000);
 
 fn open_file(sql: &str) -> (tempfile::TempDir, Store, Recovered) {
@@ -31,7 +33,7 @@ fn a_file_of_version_1_is_opened_with_its_content() {
     assert_eq!(session.subscriptions.len(), 1);
     assert_eq!(session.subscriptions[0].filter.as_str(), "t/#");
     assert_eq!(session.received, [9]);
-    assert_eq!((session.waiting, session.next_sequence), (2, 6));
+    assert_eq!((session.waiting(), session.next_sequence), (2, 6));
     assert_eq!(session.sent_sequence, 5, "version 1 did not say");
     let mut retained = (*message("r", 3)).clone();
     retained.retain = true;
@@ -116,5 +118,36 @@ fn the_time_of_a_file_of_version_3_is_not_behind_the_wall_clock() {
     let (_directory, store, recovered) = open_file(&sql);
     assert_eq!(recovered.sessions.len(), 3);
     assert!(store.clock().now() >= wall);
+    store.close().unwrap();
+}
+
+#[test]
+fn the_queues_of_version_3_are_in_one_lane_and_their_bytes_are_known() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tidegate.db");
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    connection.execute_batch(VERSION_3_QUEUES).unwrap();
+    drop(connection);
+
+    let (store, recovered) = Store::open(directory.path(), Options::default()).unwrap();
+    let [session] = &recovered.sessions[..] else {
+        panic!("{recovered:?}")
+    };
+    let waiting = Amount {
+        messages: 4,
+        bytes: 2 + 2 + (5 + 2 + 5),
+    };
+    let lane = StoredLane {
+        first: 2,
+        waiting,
+        unsettled: 1,
+    };
+    assert_eq!(session.lanes, [lane]);
+    assert_eq!((session.sent_sequence, session.next_sequence), (2, 7));
+    assert_eq!(session.released, [3]);
+    let (found, complete) = page(&store, session.id, 1, 10);
+    let classes: Vec<_> = found.iter().map(|it| it.class).collect();
+    assert_eq!(classes, [QueueClass::default(); 3]);
+    assert!(complete);
     store.close().unwrap();
 }

@@ -25,7 +25,7 @@ fn an_entry_that_its_client_has_is_remembered_until_it_is_done() {
     let (store, recovered) = Store::open(directory.path(), patient()).unwrap();
     let found = &recovered.sessions[0];
     assert_eq!(found.released, [1, 2, 3]);
-    assert_eq!((found.waiting, found.next_sequence), (0, 4));
+    assert_eq!((found.waiting(), found.next_sequence), (0, 4));
     // PUBREC may come again.
     store.submit(Operation::Pubrec(session, 2));
     store.submit(Operation::Dequeue(session, 1));

@@ -71,7 +71,7 @@ fn what_is_drained_is_given_back_to_the_file_system() {
     store.close().unwrap();
     drop(store);
     let (store, recovered) = Store::open(directory.path(), Options::default()).unwrap();
-    assert_eq!(recovered.sessions[0].waiting, 10);
+    assert_eq!(recovered.sessions[0].waiting(), 10);
     assert_eq!(recovered.damage, None);
     store.close().unwrap();
 }

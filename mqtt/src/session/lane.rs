@@ -1,0 +1,284 @@
+//! One lane of a session's queue.
+//!
+//! Its beginning is in memory. Where a store keeps the queue too, the lane goes on there when
+//! memory is full, and comes back page by page.
+
+use std::collections::VecDeque;
+
+use super::queue::{Amount, Enqueue, PageRequest, StoredLane, TrimRequest, Trimmed};
+use super::{Delivery, lane_of, sequence};
+use crate::Message;
+
+/// The part of the session's memory that one lane may use.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    pub(super) messages: usize,
+    pub(super) bytes: usize,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lane {
+    pub(super) number: u8,
+    entries: VecDeque<Delivery>,
+    /// Bytes of the contents of those in memory.
+    bytes: u64,
+    spilled: Spilled,
+    /// So many at the beginning may have been sent before a restart. Their Packet Identifiers
+    /// are in use until they are acknowledged, so they are not dropped.
+    unsettled: usize,
+    pending: Option<Box<Pending>>,
+}
+
+/// The part of the lane that only the store has; it follows the part in memory.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spilled {
+    amount: Amount,
+    first: u64,
+}
+
+/// What the store was asked for and has not answered.
+///
+/// Either a page is loaded or entries are trimmed, never both: what a page may bring into memory
+/// is not trimmed.
+#[derive(Clone, Debug, Default)]
+struct Pending {
+    /// The sequence behind what the last request is about.
+    to: u64,
+    /// What has spilled since then.
+    since: Amount,
+    is_loading: bool,
+    trims: u32,
+    /// What the trims are to remove at least.
+    promised: Amount,
+}
+
+impl Lane {
+    pub(super) fn new(number: u8) -> Self {
+        Self {
+            number,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn recovered(stored: &StoredLane) -> Self {
+        Self {
+            spilled: Spilled {
+                amount: stored.waiting,
+                first: stored.first,
+            },
+            unsettled: usize::try_from(stored.unsettled).unwrap_or(usize::MAX),
+            ..Self::new(lane_of(stored.first))
+        }
+    }
+
+    fn in_memory(&self) -> Amount {
+        Amount {
+            messages: self.entries.len() as u64,
+            bytes: self.bytes,
+        }
+    }
+
+    /// What waits, without what is being trimmed.
+    pub(super) fn waiting(&self) -> Amount {
+        let spilled = self.spilled.amount;
+        let Some(pending) = &self.pending else {
+            return self.in_memory().plus(spilled);
+        };
+        let left = spilled.minus(pending.since).minus(pending.promised);
+        // How many bytes go is known when they are gone; no messages have none.
+        let left = if left.messages > 0 {
+            left
+        } else {
+            Amount::ZERO
+        };
+        self.in_memory().plus(left).plus(pending.since)
+    }
+
+    /// What of it may be dropped. The bytes are too many if some of it may not.
+    pub(super) fn droppable(&self) -> Amount {
+        let waiting = self.waiting();
+        let messages = waiting.messages.saturating_sub(self.unsettled as u64);
+        if messages == 0 {
+            return Amount::ZERO;
+        }
+        Amount {
+            messages,
+            ..waiting
+        }
+    }
+
+    /// True if nothing waits in memory.
+    pub(super) fn is_drained(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.spilled.amount.messages == 0
+    }
+
+    pub(super) fn is_loading(&self) -> bool {
+        self.pending.as_ref().is_some_and(|it| it.is_loading)
+    }
+
+    /// Takes in a delivery, for which there must be room.
+    pub(super) fn push(&mut self, delivery: Delivery, share: Share) -> Enqueue {
+        let sequence = delivery.sequence;
+        let amount = Amount::of(&delivery);
+        if self.spilled.amount.messages == 0 && !self.is_full(share) {
+            self.bytes += amount.bytes;
+            self.entries.push_back(delivery);
+            return Enqueue::Kept { sequence };
+        }
+        if self.spilled.amount.messages == 0 {
+            self.spilled.first = sequence;
+        }
+        self.spilled.amount = self.spilled.amount.plus(amount);
+        if let Some(pending) = &mut self.pending {
+            pending.since = pending.since.plus(amount);
+        }
+        Enqueue::Spilled { sequence }
+    }
+
+    fn is_full(&self, share: Share) -> bool {
+        self.entries.len() >= share.messages
+            || (self.in_memory().memory_bytes() >= share.bytes as u64 && !self.entries.is_empty())
+    }
+
+    pub(super) fn front(&self) -> Option<&Delivery> {
+        self.entries.front()
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Delivery> {
+        self.unsettled = self.unsettled.saturating_sub(1);
+        self.take(0)
+    }
+
+    fn take(&mut self, index: usize) -> Option<Delivery> {
+        let delivery = self.entries.remove(index)?;
+        self.bytes -= delivery.message.byte_count() as u64;
+        Some(delivery)
+    }
+
+    /// Drops the oldest delivery that may be dropped; none if it is not in memory.
+    pub(super) fn drop_oldest(&mut self) -> Option<Delivery> {
+        self.take(self.unsettled)
+    }
+
+    /// Has the oldest entries removed that only the store has: so many messages and so many bytes
+    /// at least, as far as they are there.
+    pub(super) fn trim(&mut self, wanted: Amount, next_number: u64) -> TrimRequest {
+        let wanted = wanted.min(self.droppable());
+        let to = sequence(self.number, next_number);
+        let pending = self.pending.get_or_insert_default();
+        pending.to = to;
+        pending.since = Amount::ZERO;
+        pending.trims += 1;
+        pending.promised = pending.promised.plus(wanted);
+        TrimRequest {
+            from: self.spilled.first,
+            to,
+            skip: self.unsettled.saturating_sub(self.entries.len()) as u64,
+            wanted,
+        }
+    }
+
+    pub(super) fn trimmed(&mut self, request: &TrimRequest, done: Trimmed) {
+        let Some(mut pending) = self.pending.take() else {
+            return;
+        };
+        pending.trims -= 1;
+        pending.promised = pending.promised.minus(request.wanted);
+        self.spilled.amount = self.spilled.amount.minus(done.removed);
+        if request.skip == 0 {
+            self.spilled.first = self.spilled.first.max(done.next);
+            if done.complete && pending.trims == 0 {
+                self.spilled.amount = pending.since;
+                self.spilled.first = pending.to;
+            }
+        }
+        self.pending = Some(pending).filter(|it| it.trims > 0);
+    }
+
+    pub(super) fn page_wanted(&mut self, share: Share, next_number: u64) -> Option<PageRequest> {
+        let low = self.entries.len() <= share.messages / 2
+            && self.in_memory().memory_bytes() <= share.bytes as u64 / 2;
+        if self.spilled.amount.messages == 0 || self.pending.is_some() || !low {
+            return None;
+        }
+        let to = sequence(self.number, next_number);
+        self.pending = Some(Box::new(Pending {
+            to,
+            is_loading: true,
+            ..Pending::default()
+        }));
+        Some(PageRequest {
+            from: self.spilled.first,
+            to,
+            count: share.messages.saturating_sub(self.entries.len()).max(1),
+        })
+    }
+
+    pub(super) fn page_loaded(&mut self, page: Vec<Delivery>, complete: bool) {
+        let Some(pending) = self.pending.take() else {
+            return;
+        };
+        let mut loaded = Amount::ZERO;
+        for delivery in page {
+            self.spilled.first = delivery.sequence + 1;
+            loaded = loaded.plus(Amount::of(&delivery));
+            self.entries.push_back(delivery);
+        }
+        self.bytes += loaded.bytes;
+        if complete {
+            self.spilled.amount = pending.since;
+            self.spilled.first = pending.to;
+        } else {
+            let left = self.spilled.amount.minus(loaded);
+            self.spilled.amount = Amount {
+                messages: left.messages.max(1),
+                ..left
+            };
+        }
+    }
+}
+
+impl Amount {
+    pub(super) const ZERO: Self = Self {
+        messages: 0,
+        bytes: 0,
+    };
+
+    pub(super) fn of(delivery: &Delivery) -> Self {
+        Self {
+            messages: 1,
+            bytes: delivery.message.byte_count() as u64,
+        }
+    }
+
+    pub(super) const fn plus(self, other: Self) -> Self {
+        Self {
+            messages: self.messages + other.messages,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+
+    /// The rest without another amount, which may be more.
+    pub(super) const fn minus(self, other: Self) -> Self {
+        Self {
+            messages: self.messages.saturating_sub(other.messages),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
+
+    fn min(self, other: Self) -> Self {
+        Self {
+            messages: self.messages.min(other.messages),
+            bytes: self.bytes.min(other.bytes),
+        }
+    }
+
+    /// What it takes in memory, see [`Message::memory_bytes`].
+    pub(super) const fn memory_bytes(self) -> u64 {
+        self.messages * Message::STRUCTURE_BYTES as u64 + self.bytes
+    }
+}

@@ -1,0 +1,458 @@
+//! The quotas of a session, in memory and in a store together, and who makes way.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use mqtt::QoS;
+use mqtt::session::{
+    Acknowledged, Amount, Delivery, Enqueue, Evicted, Outgoing, PageRequest, QueueClass,
+    QueueLimits, Session, StoredLane, StoredQueue, TrimRequest, Trimmed, WhenFull, lane_of,
+    number_of,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::{NOW, delivery};
+
+const MESSAGES_MAX: u64 = 12;
+const BYTES_MAX: u64 = 1_000;
+
+fn limits(when_full: WhenFull) -> QueueLimits {
+    QueueLimits {
+        messages_max: 4,
+        bytes_max: 4_000,
+        live_bytes_max: 0,
+        stored_messages_max: MESSAGES_MAX,
+        stored_bytes_max: BYTES_MAX,
+        when_full,
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A delivery with so many bytes of payload in a lane.
+    Enqueue(usize, u8),
+    /// The next one is sent and acknowledged.
+    Take,
+    WantPage,
+    /// The store does so much of what it has been asked for.
+    Work(usize),
+    /// What the store has not done is lost, and the session begins again with what it has.
+    Restart,
+}
+
+fn steps(lane: impl Strategy<Value = u8>) -> impl Strategy<Value = Vec<Step>> {
+    let bytes = prop_oneof![9 => 0..100_usize, 1 => 300..1_200_usize];
+    let step = prop_oneof![
+        16 => (bytes, lane).prop_map(|(bytes, lane)| Step::Enqueue(bytes, lane)),
+        6 => Just(Step::Take),
+        4 => Just(Step::WantPage),
+        8 => (1..6_usize).prop_map(Step::Work),
+        1 => Just(Step::Restart),
+    ];
+    vec(step, 1..300)
+}
+
+/// Something that the store was asked for.
+#[derive(Debug)]
+enum Operation {
+    Put(Delivery),
+    Remove(u64),
+    Load(PageRequest),
+    Trim(TrimRequest),
+}
+
+/// A session with its store, and what waits according to what was said of it.
+struct World {
+    session: Session,
+    limits: QueueLimits,
+    disk: BTreeMap<u64, Delivery>,
+    operations: VecDeque<Operation>,
+    waiting: BTreeMap<u64, u64>,
+    loading: Option<u8>,
+    /// What was to be removed is there again after a restart.
+    is_exceeded: bool,
+    /// The last number that was taken in each lane.
+    taken: BTreeMap<u8, u64>,
+}
+
+impl World {
+    fn new(when_full: WhenFull) -> Self {
+        let limits = limits(when_full);
+        let mut session = Session::new(limits, true);
+        session.resume(100);
+        Self {
+            session,
+            limits,
+            disk: BTreeMap::new(),
+            operations: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            loading: None,
+            is_exceeded: false,
+            taken: BTreeMap::new(),
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Enqueue(bytes, lane) => self.enqueue(*bytes, *lane),
+            Step::Take => {
+                self.take();
+            }
+            Step::WantPage => {
+                if let Some(request) = self.session.page_wanted() {
+                    assert_eq!(self.loading, None, "one page at a time");
+                    self.loading = Some(lane_of(request.from));
+                    self.operations.push_back(Operation::Load(request));
+                }
+            }
+            Step::Work(count) => {
+                for _ in 0..*count {
+                    self.work();
+                }
+            }
+            Step::Restart => self.restart(),
+        }
+    }
+
+    fn enqueue(&mut self, bytes: usize, lane: u8) {
+        let mut delivery = delivery(QoS::AtLeastOnce, 0, bytes);
+        delivery.class = QueueClass { lane };
+        let size = delivery.message.byte_count() as u64;
+        let losers = match self.limits.when_full {
+            WhenFull::RejectNew => lane,
+            WhenFull::DropOldest => lane + 1,
+        };
+        let kept = |it: &(&u64, &u64)| lane_of(*it.0) >= losers;
+        let staying: Vec<u64> = self.waiting.iter().filter(kept).map(|it| *it.1).collect();
+        match self.session.enqueue(delivery.clone()) {
+            Enqueue::Dropped => {
+                let is_full = staying.len() as u64 >= MESSAGES_MAX
+                    || staying.iter().sum::<u64>() + size > BYTES_MAX;
+                assert!(is_full || self.is_unsure(), "there is room");
+                assert_eq!(self.session.take_evicted(), [], "dropped in vain");
+            }
+            Enqueue::Kept { sequence } | Enqueue::Spilled { sequence } => {
+                assert_eq!(lane_of(sequence), lane);
+                delivery.sequence = sequence;
+                self.operations.push_back(Operation::Put(delivery));
+                self.evict(losers);
+                self.waiting.insert(sequence, size);
+            }
+        }
+    }
+
+    /// The session may believe in one more in the store than there is. What is being trimmed can
+    /// hide that.
+    fn is_unsure(&self) -> bool {
+        let is_trim = |it: &Operation| matches!(it, Operation::Trim(_));
+        self.operations.iter().any(is_trim) || self.session.backlog() > self.waiting.len() as u64
+    }
+
+    fn evict(&mut self, losers: u8) {
+        for evicted in self.session.take_evicted() {
+            let sequence = match evicted {
+                Evicted::Dropped(sequence) => {
+                    self.operations.push_back(Operation::Remove(sequence));
+                    assert!(self.waiting.contains_key(&sequence));
+                    sequence
+                }
+                Evicted::Trim(request) => {
+                    assert_ne!(
+                        self.loading,
+                        Some(lane_of(request.from)),
+                        "the page may have it"
+                    );
+                    self.operations.push_back(Operation::Trim(request));
+                    request.from
+                }
+            };
+            assert!(lane_of(sequence) < losers, "{evicted:?}");
+            if let Evicted::Dropped(sequence) = evicted {
+                self.assert_oldest(sequence);
+                self.waiting.remove(&sequence);
+            }
+        }
+    }
+
+    #[track_caller]
+    fn assert_oldest(&self, sequence: u64) {
+        let mut lane = self.waiting.keys();
+        let first = lane.find(|it| lane_of(**it) == lane_of(sequence));
+        assert_eq!(first, Some(&sequence), "not the oldest");
+    }
+
+    fn take(&mut self) -> bool {
+        let Some(outgoing) = self.session.next(NOW, &mut Vec::new()) else {
+            return false;
+        };
+        let Outgoing::Publish {
+            delivery,
+            packet_id,
+            ..
+        } = outgoing
+        else {
+            panic!("{outgoing:?}");
+        };
+        let sequence = delivery.sequence;
+        assert!(self.waiting.remove(&sequence).is_some(), "not waiting");
+        let higher = |it: &&u64| lane_of(**it) > lane_of(sequence);
+        assert!(
+            !self.waiting.keys().any(|it| higher(&it)),
+            "a higher lane waits"
+        );
+        let before = self.taken.insert(lane_of(sequence), number_of(sequence));
+        assert!(before.is_none_or(|it| it < number_of(sequence)), "order");
+        let done = self.session.inflight_mut().puback(packet_id);
+        assert_eq!(done, Acknowledged::Done(sequence));
+        self.operations.push_back(Operation::Remove(sequence));
+        true
+    }
+
+    fn work(&mut self) -> bool {
+        match self.operations.pop_front() {
+            None => return false,
+            Some(Operation::Put(delivery)) => {
+                self.disk.insert(delivery.sequence, delivery);
+            }
+            Some(Operation::Remove(sequence)) => {
+                self.disk.remove(&sequence);
+            }
+            Some(Operation::Load(request)) => {
+                let rows = self.disk.range(request.from..request.to);
+                let page: Vec<_> = rows.map(|it| it.1.clone()).take(request.count).collect();
+                let complete = page.len() < request.count;
+                self.session.page_loaded(page, complete);
+                self.loading = None;
+                self.evict(u8::MAX);
+            }
+            Some(Operation::Trim(request)) => {
+                let done = self.trim(&request);
+                self.session.trimmed(&request, done);
+                self.evict(u8::MAX);
+            }
+        }
+        true
+    }
+
+    fn trim(&mut self, request: &TrimRequest) -> Trimmed {
+        let mut done = Trimmed::default();
+        while done.removed.messages < request.wanted.messages
+            || done.removed.bytes < request.wanted.bytes
+        {
+            let mut rows = self.disk.range(request.from..request.to);
+            let skip = usize::try_from(request.skip).unwrap();
+            let Some((&sequence, _)) = rows.nth(skip) else {
+                done.complete = true;
+                break;
+            };
+            self.disk.remove(&sequence);
+            self.assert_oldest(sequence);
+            done.removed.messages += 1;
+            done.removed.bytes += self.waiting.remove(&sequence).unwrap();
+            done.next = sequence + 1;
+        }
+        done
+    }
+
+    fn restart(&mut self) {
+        self.operations.clear();
+        self.loading = None;
+        self.taken.clear();
+        let size = |it: &Delivery| it.message.byte_count() as u64;
+        let sizes = self.disk.iter().map(|(sequence, it)| (*sequence, size(it)));
+        self.waiting = sizes.collect();
+        let mut lanes: BTreeMap<u8, StoredLane> = BTreeMap::new();
+        for (&sequence, &bytes) in &self.waiting {
+            let lane = lanes.entry(lane_of(sequence));
+            let lane = lane.or_insert_with(|| StoredLane {
+                first: sequence,
+                waiting: Amount::default(),
+                unsettled: 0,
+            });
+            lane.waiting.messages += 1;
+            lane.waiting.bytes += bytes;
+        }
+        let numbers: BTreeSet<u64> = self.disk.keys().map(|it| number_of(*it)).collect();
+        assert_eq!(numbers.len(), self.disk.len(), "a number twice");
+        let stored = StoredQueue {
+            lanes: lanes.into_values().collect(),
+            next: numbers.last().map_or(1, |it| it + 1),
+            sent: 0,
+            released: Vec::new(),
+        };
+        self.is_exceeded = true;
+        self.session = Session::recovered(self.limits, &stored);
+        self.session.resume(100);
+    }
+
+    /// With nothing under way, what the session says is so, and no quota is exceeded.
+    fn check(&mut self) {
+        if !self.operations.is_empty() || self.is_unsure() {
+            return;
+        }
+        let waiting = Amount {
+            messages: self.waiting.len() as u64,
+            bytes: self.waiting.values().sum(),
+        };
+        assert_eq!(self.session.waiting(), waiting);
+        let fits = waiting.messages <= MESSAGES_MAX && waiting.bytes <= BYTES_MAX;
+        assert!(fits || self.is_exceeded, "{waiting:?}");
+        self.is_exceeded &= !fits;
+    }
+
+    fn drain(&mut self) {
+        for _ in 0..200 {
+            while self.take() {}
+            self.step(&Step::WantPage);
+            while self.work() {}
+            self.check();
+        }
+        assert!(self.waiting.is_empty(), "all is taken: {:?}", self.waiting);
+        assert!(self.disk.is_empty(), "the store keeps nothing");
+        assert_eq!(self.session.waiting(), Amount::default());
+    }
+}
+
+fn when_full() -> impl Strategy<Value = WhenFull> {
+    prop_oneof![Just(WhenFull::RejectNew), Just(WhenFull::DropOldest)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn quotas_hold_and_only_what_is_oldest_makes_way(
+        steps in prop_oneof![steps(Just(1)), steps(0..=3_u8)],
+        when_full in when_full(),
+    ) {
+        let mut world = World::new(when_full);
+        for step in &steps {
+            world.step(step);
+            world.check();
+        }
+        world.drain();
+    }
+
+    /// Without a store the line is as simple as this.
+    #[test]
+    fn a_line_in_memory_drops_what_its_policy_says(
+        steps in vec((0..200_usize, 0..=3_u8, any::<bool>()), 1..100),
+        when_full in when_full(),
+    ) {
+        let limits = QueueLimits {
+            messages_max: 100,
+            bytes_max: 1 << 20,
+            ..limits(when_full)
+        };
+        let mut session = Session::new(limits, false);
+        session.resume(100);
+        let mut line: Vec<(u8, u64, u64)> = Vec::new();
+        for ((bytes, lane, takes), number) in steps.into_iter().zip(1..) {
+            let mut delivery = delivery(QoS::AtLeastOnce, number, bytes);
+            delivery.class = QueueClass { lane };
+            let size = delivery.message.byte_count() as u64;
+            let is_full = |line: &[(u8, u64, u64)]| {
+                line.len() as u64 >= MESSAGES_MAX
+                    || line.iter().map(|it| it.2).sum::<u64>() + size > BYTES_MAX
+            };
+            let mut after = line.clone();
+            while is_full(&after) {
+                let losers = after.iter().filter(|it| match when_full {
+                    WhenFull::RejectNew => it.0 < lane,
+                    WhenFull::DropOldest => it.0 <= lane,
+                });
+                let Some(&loser) = losers.min_by_key(|it| (it.0, it.1)) else {
+                    break;
+                };
+                after.retain(|it| *it != loser);
+            }
+            let fits = !is_full(&after);
+            prop_assert_eq!(session.enqueue(delivery) != Enqueue::Dropped, fits);
+            let evicted = session.take_evicted();
+            if fits {
+                prop_assert_eq!(evicted.len(), line.len() - after.len());
+                after.push((lane, number, size));
+                line = after;
+            } else {
+                prop_assert!(evicted.is_empty());
+            }
+            if takes {
+                let sent = session.next(NOW, &mut Vec::new());
+                let first = line.iter().copied().min_by_key(|it| (3 - it.0, it.1));
+                let taken = sent.map(|it| match it {
+                    Outgoing::Publish { delivery, packet_id, .. } => {
+                        session.inflight_mut().puback(packet_id);
+                        crate::number(&delivery)
+                    }
+                    Outgoing::Release(_) => 0,
+                });
+                prop_assert_eq!(taken, first.map(|it| it.1));
+                line.retain(|it| Some(*it) != first);
+            }
+        }
+    }
+}
+
+/// A session after a restart with so many entries, of which the first may be sent already.
+fn recovered(messages: u64, unsettled: u64) -> Session {
+    let lane = StoredLane {
+        first: 1,
+        waiting: Amount {
+            messages,
+            bytes: messages * 10,
+        },
+        unsettled,
+    };
+    let stored = StoredQueue {
+        lanes: vec![lane],
+        next: messages + 1,
+        sent: unsettled,
+        released: Vec::new(),
+    };
+    Session::recovered(limits(WhenFull::DropOldest), &stored)
+}
+
+#[test]
+fn what_may_be_in_flight_is_not_dropped() {
+    let mut session = recovered(12, 3);
+    let more = || delivery(QoS::AtLeastOnce, 0, 0);
+    assert_ne!(session.enqueue(more()), Enqueue::Dropped);
+    let [Evicted::Trim(request)] = session.take_evicted()[..] else {
+        panic!("nothing makes way");
+    };
+    let wanted = Amount {
+        messages: 1,
+        bytes: 0,
+    };
+    let expected = TrimRequest {
+        from: 1,
+        to: 13,
+        skip: 3,
+        wanted,
+    };
+    assert_eq!(request, expected);
+    let removed = Amount {
+        messages: 1,
+        bytes: 10,
+    };
+    let done = Trimmed {
+        removed,
+        next: 5,
+        complete: false,
+    };
+    session.trimmed(&request, done);
+    // They are in memory, and the next one to go is behind them.
+    let page = session.page_wanted().unwrap();
+    assert_eq!(page.from, 1);
+    let mut entries: Vec<_> = [1, 2, 3, 5].map(|_| more()).into();
+    for (entry, sequence) in entries.iter_mut().zip([1, 2, 3, 5]) {
+        entry.sequence = sequence;
+    }
+    session.page_loaded(entries, false);
+    assert_ne!(session.enqueue(more()), Enqueue::Dropped);
+    assert_eq!(session.take_evicted(), [Evicted::Dropped(5)]);
+    // Where all may be in flight, nothing makes way.
+    let mut session = recovered(12, 12);
+    assert_eq!(session.enqueue(more()), Enqueue::Dropped);
+    assert_eq!(session.take_evicted(), []);
+}

@@ -1,0 +1,113 @@
+//! Queues of several lanes.
+
+use mqtt::session::{lane_of, sequence};
+
+use super::*;
+
+/// Puts entries in, whose messages are their numbers.
+fn fill(store: &Store, session: SessionId, entries: &[(u8, u64)]) -> Position {
+    entries.iter().fold(Position(0), |_, &(lane, number)| {
+        let stored = stored(store, number);
+        enqueue(store, session, sequence(lane, number), &stored)
+    })
+}
+
+fn lane(lane: u8, first: u64, messages: u64, unsettled: u64) -> StoredLane {
+    StoredLane {
+        first: sequence(lane, first),
+        waiting: Amount {
+            messages,
+            bytes: messages * 2,
+        },
+        unsettled,
+    }
+}
+
+#[test]
+fn each_lane_comes_back_with_what_waits_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(directory.path(), Options::default()).unwrap();
+    let (session, other) = (store.next_session_id(), store.next_session_id());
+    put_session(&store, session, "c");
+    put_session(&store, other, "d");
+    store.submit(Operation::Sent(session, 3));
+    fill(&store, other, &[(3, 1), (1, 2)]);
+    let entries = [
+        (1, 1),
+        (0, 2),
+        (3, 3),
+        (1, 4),
+        (0, 5),
+        (2, 6),
+        (1, 7),
+        (3, 8),
+    ];
+    fill(&store, session, &entries);
+    // One that waits for PUBCOMP has the greatest number.
+    fill(&store, session, &[(2, 9)]);
+    wait_durable(
+        &store,
+        store.submit(Operation::Pubrec(session, sequence(2, 9))),
+    );
+    store.close().unwrap();
+
+    let (store, recovered) = Store::open(directory.path(), Options::default()).unwrap();
+    let [found, other] = &recovered.sessions[..] else {
+        panic!("{recovered:?}")
+    };
+    let mut lanes = found.lanes.clone();
+    lanes.sort_by_key(|it| lane_of(it.first));
+    let expected = [
+        lane(0, 2, 2, 1),
+        lane(1, 1, 3, 1),
+        lane(2, 6, 1, 0),
+        lane(3, 3, 2, 1),
+    ];
+    assert_eq!(lanes, expected);
+    assert_eq!((found.sent_sequence, found.next_sequence), (3, 10));
+    assert_eq!(found.released, [sequence(2, 9)]);
+    assert_eq!((other.sent_sequence, other.next_sequence), (2, 3));
+    // A page is of one lane.
+    for (lane, numbered) in [(0, vec![2, 5]), (1, vec![4, 7]), (3, vec![3, 8])] {
+        let from = sequence(lane, 2);
+        let to = sequence(lane, 10);
+        let (page, complete) = page_between(&store, session, from, to, 10);
+        assert_eq!((numbers(&page), complete), (numbered, true));
+        assert!(page.iter().all(|it| it.class.lane == lane), "{page:?}");
+    }
+    store.close().unwrap();
+}
+
+#[test]
+fn how_far_was_sent_is_a_number_whatever_the_lane() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(directory.path(), Options::default()).unwrap();
+    let session = store.next_session_id();
+    put_session_until(&store, session, "c", None);
+    wait_durable(&store, fill(&store, session, &[(1, 1), (0, 2), (2, 3)]));
+    // All but the last are acknowledged, and another connection came as far as the fourth.
+    fill(&store, session, &[(0, 4)]);
+    store.submit(Operation::Sent(session, 4));
+    put_session(&store, session, "c");
+    wait_durable(
+        &store,
+        store.submit(Operation::Dequeue(session, sequence(0, 4))),
+    );
+    let left = crash(directory.path());
+    store.close().unwrap();
+    let (store, recovered) = Store::open(left.path(), Options::default()).unwrap();
+    let [found] = &recovered.sessions[..] else {
+        panic!("{recovered:?}")
+    };
+    // The number 4 is given again, to something that was not sent.
+    assert_eq!((found.sent_sequence, found.next_sequence), (3, 4));
+    wait_durable(&store, fill(&store, session, &[(0, 4)]));
+    let left = crash(left.path());
+    store.close().unwrap();
+    let (store, recovered) = Store::open(left.path(), Options::default()).unwrap();
+    let [found] = &recovered.sessions[..] else {
+        panic!("{recovered:?}")
+    };
+    assert_eq!((found.sent_sequence, found.next_sequence), (3, 5));
+    store.close().unwrap();
+}
