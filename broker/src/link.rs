@@ -6,6 +6,7 @@
 //! owner, one task at a time, is woken when the queue becomes non-empty and when it is ordered
 //! to end.
 
+mod drops;
 mod state;
 mod storing;
 
@@ -16,14 +17,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mqtt::session::{Delivery, Enqueue, Evicted, Session, TrimRequest, Trimmed, number_of};
+use mqtt::session::{Delivery, Enqueue, Session, number_of};
 use mqtt::{QoS, ReasonCode, Timestamp};
 use persistence::{Operation, Position, SessionId, Store};
 
 use crate::metrics::{DropCause, Drops};
-
-/// Of the deliveries that a session drops, the log names the first and then every so many.
-const DROPS_LOGGED: u64 = 10_000;
 
 /// The session of one client or gateway.
 #[derive(Debug)]
@@ -199,38 +197,6 @@ impl Link {
         Some(storing.awaited(position))
     }
 
-    /// Counts what made way for other deliveries and removes it from the store.
-    pub(crate) fn forget_evicted(self: &Arc<Self>, state: &mut LinkState, store: &Store) {
-        for evicted in state.session.take_evicted() {
-            match evicted {
-                Evicted::Dropped(sequence) => {
-                    self.count_dropped(DropCause::DroppedOldest, 1);
-                    self.forget(sequence, store);
-                }
-                Evicted::Trim(request) => self.trim(request, store),
-            }
-        }
-    }
-
-    /// Has the store remove the oldest of what only it has.
-    fn trim(self: &Arc<Self>, request: TrimRequest, store: &Store) {
-        let Some(session) = self.stored else {
-            return;
-        };
-        let link = Arc::clone(self);
-        let reply = Box::new(move |done: Trimmed| {
-            link.count_dropped(DropCause::DroppedOldest, done.removed.messages);
-            let mut state = link.lock();
-            state.session.trimmed(&request, done);
-            // A page may have waited for this.
-            let waker = state.notify();
-            drop(state);
-            waker.into_iter().for_each(std::task::Waker::wake);
-            link.log_dropped();
-        });
-        store.submit(Operation::Trim(session, request, reply));
-    }
-
     /// The session is done with the queue entry of this sequence.
     pub(crate) fn forget(&self, sequence: u64, store: &Store) {
         let written = self.durable || number_of(sequence) <= self.spilled.load(Ordering::Relaxed);
@@ -258,25 +224,5 @@ impl Link {
     /// When the last packet came.
     pub(crate) fn last_packet(&self) -> Timestamp {
         Timestamp::from_millis(self.last_packet.load(Ordering::Relaxed))
-    }
-
-    fn count_dropped(&self, cause: DropCause, count: u64) {
-        self.drops.add(cause, count);
-        self.dropped.fetch_add(count, Ordering::Relaxed);
-    }
-
-    /// Says that deliveries were dropped, unless that was said a moment ago. Not under the lock.
-    fn log_dropped(&self) {
-        let dropped = self.dropped.load(Ordering::Relaxed);
-        let log_at = self.log_at.load(Ordering::Relaxed);
-        if dropped >= log_at {
-            self.log_at.store(dropped + DROPS_LOGGED, Ordering::Relaxed);
-            let client_id = &*self.client_id;
-            tracing::warn!(
-                client_id,
-                dropped,
-                "deliveries are dropped: the session has no room"
-            );
-        }
     }
 }

@@ -4,73 +4,27 @@
 //! out ([`Session::next`]) and reports acknowledgements. Where a store keeps the queue too, only
 //! its beginning is in memory; the rest is fetched page by page ([`Session::page_wanted`]).
 
+mod delivery;
 mod inbound;
 mod inflight;
 mod lane;
 mod queue;
 mod sequence;
 
+pub use delivery::{Delivery, Outgoing};
 pub use inbound::{Inbound, Receive};
 pub use inflight::{Acknowledged, Inflight};
 pub use queue::{
-    Amount, Enqueue, Evicted, PageRequest, QueueClass, QueueLimits, StoredLane, TrimRequest,
-    Trimmed, WhenFull,
+    Amount, Enqueue, Evicted, PageRequest, QueueClass, QueueLimits, StoredLane, StoredQueue,
+    TrimRequest, Trimmed, WhenFull,
 };
 pub use sequence::{DEFAULT_LANE, LANE_MAX, lane_of, number_of, sequence};
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use queue::Queue;
 
-use crate::{Message, QoS, Timestamp};
-
-/// A message on its way to one subscriber.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delivery {
-    /// Its place in the session's queue, see [`sequence()`]; 0 for QoS 0, which has none.
-    pub sequence: u64,
-    /// What was published.
-    pub message: Arc<Message>,
-    /// The lower of the publisher's and the subscription's QoS.
-    pub qos: QoS,
-    /// The retain flag as this subscriber is to see it.
-    pub retain: bool,
-    /// The identifiers of all subscriptions that it matched [MQTT-3.3.4-3].
-    pub subscription_ids: Vec<u32>,
-    /// How it waits.
-    pub class: QueueClass,
-}
-
-/// What a connection is to send next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outgoing {
-    /// A PUBLISH; the Packet Identifier is 0 for QoS 0.
-    Publish {
-        /// What to send.
-        delivery: Delivery,
-        /// Its Packet Identifier.
-        packet_id: u16,
-        /// True if it was sent before.
-        dup: bool,
-    },
-    /// A PUBREL for this Packet Identifier.
-    Release(u16),
-}
-
-/// A session's queue as a store kept it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredQueue {
-    /// The lanes that are not empty, in any order.
-    pub lanes: Vec<StoredLane>,
-    /// The number of the next new entry.
-    pub next: u64,
-    /// Entries up to this number may have been sent before.
-    pub sent: u64,
-    /// The sequences of QoS 2 deliveries that reached the client and are not released to the
-    /// end, in their order.
-    pub released: Vec<u64>,
-}
+use crate::{QoS, Timestamp};
 
 /// The state of one client's session, apart from its subscriptions.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@
 //! deliveries ask for, which is one as a rule.
 
 use super::lane::{Lane, Share};
-use super::{DEFAULT_LANE, Delivery, StoredQueue, lane_of, sequence};
+use super::{DEFAULT_LANE, Delivery, lane_of, sequence};
 
 /// Of a quota that is reached, the store removes so much at a time: one of so many parts.
 const TRIM_PARTS: u64 = 100;
@@ -145,6 +145,20 @@ pub struct StoredLane {
     pub waiting: Amount,
     /// So many at its beginning may be sent and not acknowledged.
     pub unsettled: u64,
+}
+
+/// A session's queue as a store kept it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredQueue {
+    /// The lanes that are not empty, in any order.
+    pub lanes: Vec<StoredLane>,
+    /// The number of the next new entry.
+    pub next: u64,
+    /// Entries up to this number may have been sent before.
+    pub sent: u64,
+    /// The sequences of QoS 2 deliveries that reached the client and are not released to the
+    /// end, in their order.
+    pub released: Vec<u64>,
 }
 
 impl Queue {

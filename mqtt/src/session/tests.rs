@@ -1,10 +1,12 @@
 //! The session against a naive model, and the rules of each part.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::TopicName;
+use crate::{Message, TopicName};
 
 const LIMITS: QueueLimits = QueueLimits {
     messages_max: 4,

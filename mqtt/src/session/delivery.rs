@@ -1,0 +1,39 @@
+//! What is delivered.
+
+use std::sync::Arc;
+
+use super::QueueClass;
+use crate::{Message, QoS};
+
+/// A message on its way to one subscriber.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its place in the session's queue, see [`super::sequence()`]; 0 for QoS 0, which has none.
+    pub sequence: u64,
+    /// What was published.
+    pub message: Arc<Message>,
+    /// The lower of the publisher's and the subscription's QoS.
+    pub qos: QoS,
+    /// The retain flag as this subscriber is to see it.
+    pub retain: bool,
+    /// The identifiers of all subscriptions that it matched [MQTT-3.3.4-3].
+    pub subscription_ids: Vec<u32>,
+    /// How it waits.
+    pub class: QueueClass,
+}
+
+/// What a connection is to send next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outgoing {
+    /// A PUBLISH; the Packet Identifier is 0 for QoS 0.
+    Publish {
+        /// What to send.
+        delivery: Delivery,
+        /// Its Packet Identifier.
+        packet_id: u16,
+        /// True if it was sent before.
+        dup: bool,
+    },
+    /// A PUBREL for this Packet Identifier.
+    Release(u16),
+}
