@@ -4,6 +4,7 @@
 mod announcement;
 mod durability;
 mod merge;
+mod queueing;
 mod refusal;
 mod replay;
 mod retention;
@@ -11,6 +12,7 @@ mod sharing;
 mod subscription;
 
 pub(crate) use durability::DurabilityRules;
+pub(crate) use queueing::QueueRules;
 pub(crate) use refusal::Refusal;
 
 use merge::{Merged, merge};
@@ -42,6 +44,8 @@ pub(crate) struct ExchangeLimits {
     pub(crate) retained_messages_max: usize,
     /// Bytes of the payload of a retained message; a larger one is not retained.
     pub(crate) retained_payload_bytes_max: usize,
+    /// How messages wait in these queues.
+    pub(crate) queue_rules: QueueRules,
     /// How Shared Subscriptions choose.
     pub(crate) share_strategy: ShareStrategy,
     /// How safe messages are before they are acknowledged.
@@ -184,6 +188,7 @@ impl Exchange {
             strategy: self.bounds.share_strategy,
             topic: &message.topic,
             publisher,
+            class: self.bounds.queue_rules.class_of(message),
         }
     }
 
@@ -196,7 +201,7 @@ impl Exchange {
         storing: &mut Storing<'_>,
     ) -> Result<Position, NotDelivered> {
         let link = &to.subscription.link;
-        let delivery = merged.delivery(message);
+        let delivery = merged.delivery(message, choice.class);
         match (link.deliver(delivery, storing), &to.share) {
             (Err(NotDelivered::Ended), Some(share)) => {
                 self.deliver_shared(share, choice, message, storing)

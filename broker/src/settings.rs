@@ -224,6 +224,7 @@ impl Settings {
                 stored_bytes_max: store.max_bytes.bytes(),
                 when_full: store.when_full.into(),
             },
+            queue_rules: store.queue_rules(),
             sessions_max: to_usize(mqtt.max_sessions),
             durability: store.durability_rules(),
             share_strategy: mqtt.shared_subscription_strategy.into(),
@@ -303,6 +304,7 @@ mod tests {
             .iter()
             .map(|(name, _)| name.as_str())
             .collect();
+        assert_eq!(settings.bounds().queue_rules.lanes.len(), 2);
         let extensions = &settings.extensions;
         assert_eq!(extensions.extensions.rewrites.publish.len(), 2);
         assert_eq!(extensions.extensions.rewrites.subscribe.len(), 1);

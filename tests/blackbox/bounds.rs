@@ -41,6 +41,7 @@ fn take_all(daemon: &Daemon, client_id: &str, count: usize) -> Vec<String> {
     assert!(is_resumed);
     let messages = client.take_many(count);
     client.expect_silence();
+    client.disconnect().unwrap();
     messages.iter().map(Message::text).collect()
 }
 
@@ -217,5 +218,70 @@ fn what_is_unacknowledged_does_not_make_way() {
         reader.expect_silence();
         // The session ends.
         join(&daemon, version, &client_id).disconnect().unwrap();
+    }
+}
+
+const LANES: &str =
+    "lanes = [{ filter = \"alarm/#\", lane = 2 }, { filter = \"bulk/#\", lane = 0 }]";
+
+#[test]
+fn higher_lanes_are_sent_first_and_each_keeps_its_order() {
+    let mut daemon = start(LANES);
+    for restarts in [false, true] {
+        leave_session(&daemon, Version::V5, "reader", "#", 1);
+        let mut publisher = join(&daemon, Version::V5, "p");
+        for number in 1..=10 {
+            for topic in ["bulk/a", "state", "alarm/a"] {
+                publish_all(&mut publisher, topic, number..=number);
+            }
+        }
+        if restarts {
+            daemon.kill();
+            daemon.restart();
+        }
+        let (mut reader, _) = resume(&daemon, Version::V5, "reader");
+        let found: Vec<_> = (0..30).map(|_| reader.take()).collect();
+        let topics = ["alarm/a", "state", "bulk/a"].into_iter();
+        let expected: Vec<_> = topics
+            .flat_map(|topic| numbers(1..=10).into_iter().map(move |it| (topic, it)))
+            .collect();
+        let found: Vec<_> = found.iter().map(|it| (&*it.topic, it.text())).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn the_lowest_lane_loses_what_waits_longest() {
+    for when_full in ["reject_new", "drop_oldest"] {
+        let mut daemon = start(&format!(
+            "max_messages = 9, when_full = {when_full}, {LANES}"
+        ));
+        leave_session(&daemon, Version::V5, "reader", "#", 1);
+        let mut publisher = join(&daemon, Version::V5, "p");
+        publish_all(&mut publisher, "bulk/a", 1..=3);
+        publish_all(&mut publisher, "state", 11..=13);
+        publish_all(&mut publisher, "alarm/a", 21..=23);
+        // Two need the room of the oldest in the lowest lane, before and after a restart.
+        publish_all(&mut publisher, "state", 14..=14);
+        assert!(daemon.stop().0.success());
+        daemon.restart();
+        let mut publisher = join(&daemon, Version::V5, "p");
+        publish_all(&mut publisher, "alarm/a", 24..=24);
+        let is_refused = |reason| {
+            let refused = when_full == "reject_new";
+            assert_eq!(reason, if refused { QUOTA_EXCEEDED } else { 0 });
+        };
+        is_refused(publish(&mut publisher, "bulk/a", "4"));
+        // The second finds the lowest lane empty.
+        publish_all(&mut publisher, "alarm/a", 25..=26);
+        let expected = [21, 22, 23, 24, 25, 26, 12, 13, 14];
+        let found = take_all(&daemon, "reader", 9);
+        assert_eq!(found, expected.map(|it| it.to_string()));
+        let mut publisher = join(&daemon, Version::V5, "p");
+        publish_all(&mut publisher, "alarm/a", 27..=35);
+        // Nothing below is left.
+        let reason = publish(&mut publisher, "state", "15");
+        assert_eq!(reason, QUOTA_EXCEEDED);
+        is_refused(publish(&mut publisher, "alarm/a", "36"));
     }
 }

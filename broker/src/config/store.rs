@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use gateway::{ConfiguredDuration, ConfiguredFilter};
+use mqtt::Sharing;
+use mqtt::session::LANE_MAX;
 use persistence::Durability;
 use serde::Deserialize;
 
 use super::byte_size::ByteSize;
 use super::problem::{Problem, check_positive, check_range};
-use crate::exchange::DurabilityRules;
+use crate::exchange::{DurabilityRules, QueueRules};
 
 /// The database of sessions, queues and retained messages.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -37,6 +39,19 @@ pub(crate) struct Store {
     pub(crate) max_bytes: ByteSize,
     /// What is dropped and counted beyond; default `reject_new`.
     pub(crate) when_full: WhenFull,
+    /// Messages that wait in other lanes than lane 1; default is none. The first rule that matches
+    /// counts.
+    pub(crate) lanes: Vec<LaneRule>,
+}
+
+/// Messages that wait in a lane.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LaneRule {
+    /// Their topics.
+    filter: ConfiguredFilter,
+    /// 0 to 3. Higher lanes are sent first, and lose messages last when a queue is full.
+    lane: u8,
 }
 
 /// What is dropped when the queue of a session is full.
@@ -111,6 +126,7 @@ impl Default for Store {
             max_messages: 1_000_000,
             max_bytes: ByteSize::mebibytes(1024),
             when_full: WhenFull::RejectNew,
+            lanes: Vec::new(),
         }
     }
 }
@@ -155,6 +171,41 @@ impl Store {
             self.max_bytes.bytes(),
             BYTES_MIN,
             BYTES_MAX,
-        )
+        )?;
+        for (index, rule) in self.lanes.iter().enumerate() {
+            check_topics(&["store", "lanes"], index, "filter", &rule.filter)?;
+            if rule.lane > LANE_MAX {
+                let message = format!("expected a value from 0 to {LANE_MAX}, found {}", rule.lane);
+                return Err(Problem::within(
+                    &["store", "lanes"],
+                    index,
+                    "lane",
+                    &message,
+                ));
+            }
+        }
+        Ok(())
     }
+
+    /// How messages wait.
+    pub(crate) fn queue_rules(&self) -> QueueRules {
+        let lanes = self.lanes.iter();
+        QueueRules {
+            lanes: lanes.map(|it| (it.filter.0.clone(), it.lane)).collect(),
+        }
+    }
+}
+
+/// A filter of messages is not one of a group.
+fn check_topics(
+    list: &[&str],
+    index: usize,
+    key: &str,
+    filter: &ConfiguredFilter,
+) -> Result<(), Problem> {
+    if filter.0.sharing() == Sharing::Each {
+        return Ok(());
+    }
+    let message = "expected a filter of topics, found one of a Shared or exclusive subscription";
+    Err(Problem::within(list, index, key, message))
 }

@@ -331,6 +331,26 @@ fn values_out_of_range() {
         "1:25: `store.commit_interval`: expected at most 10000ms, found 60000ms",
     );
     check_error(
+        "store.max_messages = 0",
+        "1:22: `store.max_messages`: expected more than 0",
+    );
+    check_error(
+        "store.max_bytes = 1000",
+        "1:19: `store.max_bytes`: expected a value from 1024 to 1152921504606846976, found 1000",
+    );
+    check_error(
+        "store.when_full = drop_newest",
+        "1:19: `store.when_full`: unknown value `drop_newest`; did you mean `drop_oldest`?",
+    );
+    check_error(
+        "store.lanes = [{ filter = \"a/#\", lane = 2 }, { filter = b, lane = 4 }]",
+        "1:67: `store.lanes[1].lane`: expected a value from 0 to 3, found 4",
+    );
+    check_error(
+        "store.lanes = [{ filter = \"$share/g/a\", lane = 2 }]",
+        "1:27: `store.lanes[0].filter`: expected a filter of topics, found one of a Shared or exclusive subscription",
+    );
+    check_error(
         "runtime.workers = 0",
         "1:19: `runtime.workers`: expected a value from 1 to 1024, found 0",
     );

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mqtt::session::QueueClass;
 use mqtt::{Message, TopicName};
 
 use super::{Exchange, merge};
@@ -38,6 +39,7 @@ impl Exchange {
             strategy: self.bounds.share_strategy,
             topic: &topic,
             publisher: "",
+            class: QueueClass::default(),
         };
         self.router.matches(choice, &mut matches);
         if matches.is_empty() {

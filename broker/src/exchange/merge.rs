@@ -26,14 +26,14 @@ impl From<&Subscription> for Merged {
 }
 
 impl Merged {
-    pub(super) fn delivery(self, message: &Arc<Message>) -> Delivery {
+    pub(super) fn delivery(self, message: &Arc<Message>, class: QueueClass) -> Delivery {
         Delivery {
             sequence: 0,
             message: Arc::clone(message),
             qos: message.qos.min(self.options.qos),
             retain: message.retain && self.options.retain_as_published,
             subscription_ids: self.identifiers,
-            class: QueueClass::default(),
+            class,
         }
     }
 }

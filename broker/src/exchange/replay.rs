@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use mqtt::Message;
-use mqtt::session::{Delivery, QueueClass};
+use mqtt::session::Delivery;
 use persistence::Operation;
 
 use super::Exchange;
@@ -84,13 +84,14 @@ impl Exchange {
         for message in messages {
             let topic = message.topic.clone();
             let mut storing = self.storing(&message);
+            let class = self.bounds.queue_rules.class_of(&message);
             let delivery = Delivery {
                 sequence: 0,
                 qos: message.qos.min(replay.options.qos),
                 message,
                 retain: true, // [MQTT-3.3.1-8]
                 subscription_ids: replay.identifier.into_iter().collect(),
-                class: QueueClass::default(),
+                class,
             };
             if !delivery.message.is_expired(now) {
                 if !state.session.has_room(&delivery) {

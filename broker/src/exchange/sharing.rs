@@ -22,7 +22,7 @@ impl Exchange {
         storing: &mut Storing<'_>,
     ) -> Result<Position, NotDelivered> {
         while let Some(member) = self.router.choose(share, choice) {
-            let delivery = Merged::from(&member).delivery(message);
+            let delivery = Merged::from(&member).delivery(message, choice.class);
             let delivered = member.link.deliver(delivery, storing);
             if delivered != Err(NotDelivered::Ended) {
                 return delivered;

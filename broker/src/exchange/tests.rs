@@ -9,7 +9,7 @@ use mqtt::session::{Outgoing, QueueLimits, WhenFull};
 use mqtt::{Message, QoS, ReasonCode, TopicFilter, TopicName};
 use persistence::Store;
 
-use super::{Exchange, ExchangeLimits};
+use super::{Exchange, ExchangeLimits, QueueRules};
 use crate::extensions::Extensions;
 use crate::link::Link;
 use crate::registry::{Attached, Claim, Ending};
@@ -28,6 +28,7 @@ pub(crate) fn exchange(store: Store) -> Exchange {
     let bounds = ExchangeLimits {
         durability: crate::exchange::DurabilityRules::default(),
         queue: QUEUE,
+        queue_rules: QueueRules::default(),
         sessions_max: 100,
         share_strategy: ShareStrategy::RoundRobin,
         retained_messages_max: 2,
