@@ -34,6 +34,8 @@ pub(crate) struct Registry {
     online: AtomicUsize,
 }
 
+type Links<'a> = MutexGuard<'a, HashMap<Arc<str>, Arc<Link>>>;
+
 /// A session that has ended and the Shared Subscriptions that it had.
 #[derive(Clone, Debug)]
 struct Departed {
@@ -84,7 +86,7 @@ pub(crate) struct Ending {
 }
 
 impl Registry {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Link>>> {
+    fn lock(&self) -> Links<'_> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -97,12 +99,6 @@ impl Registry {
         self.lock().values().cloned().collect()
     }
 
-    /// False if a client would need one session more than there may be.
-    pub(crate) fn has_room_for(&self, client_id: &str, sessions_max: usize) -> bool {
-        let links = self.lock();
-        links.len() < sessions_max || links.contains_key(client_id)
-    }
-
     /// Sessions that have a connection or a gateway.
     pub(crate) fn online(&self) -> usize {
         self.online.load(Ordering::Relaxed)
@@ -110,16 +106,37 @@ impl Registry {
 }
 
 impl Exchange {
+    /// Gives a client its session, like [`Exchange::attach`].
+    ///
+    /// # Errors
+    /// It would be one session more than there may be.
+    pub(crate) fn admit(&self, claim: Claim<'_>) -> Result<Attached, ReasonCode> {
+        let links = self.settled(claim.client_id);
+        let has_room = links.len() < self.bounds.sessions_max;
+        if !has_room && !links.contains_key(claim.client_id) {
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        Ok(self.begin(links, claim))
+    }
+
     /// Gives a new connection its session: the one there is, taken over from an earlier
     /// connection if need be [MQTT-3.1.4-3], or a new one.
     pub(crate) fn attach(&self, claim: Claim<'_>) -> Attached {
+        self.begin(self.settled(claim.client_id), claim)
+    }
+
+    /// The sessions, when what was due before a client came back has not waited for the next
+    /// sweep.
+    fn settled(&self, client_id: &str) -> Links<'_> {
+        let known = self.registry.lock().get(client_id).cloned();
+        known.iter().for_each(|it| self.settle(it, self.now()));
+        self.registry.lock()
+    }
+
+    fn begin(&self, mut links: Links<'_>, claim: Claim<'_>) -> Attached {
         let Claim {
             client_id, expiry, ..
         } = claim;
-        // What was due before the client came back does not wait for the next sweep.
-        let known = self.registry.lock().get(client_id).cloned();
-        known.iter().for_each(|it| self.settle(it, self.now()));
-        let mut links = self.registry.lock();
         let existing = links.get(client_id).cloned();
         let resumed = existing.filter(|link| {
             // A session that ends with its connection cannot be resumed.
@@ -399,10 +416,12 @@ impl Exchange {
         }
     }
 
-    /// Ends a session, unless a connection came in the meantime.
+    /// Ends a session, unless a connection came in the meantime, which may have ended it too.
     fn expire(&self, link: &Arc<Link>, now: Timestamp) {
         let mut links = self.registry.lock();
-        if link.lock().expires_at.is_some_and(|at| at <= now) {
+        let known = links.get(&link.client_id);
+        let is_present = known.is_some_and(|it| Arc::ptr_eq(it, link));
+        if is_present && link.lock().expires_at.is_some_and(|at| at <= now) {
             links.remove(&link.client_id);
             drop(links);
             count(&self.counters.sessions_expired);

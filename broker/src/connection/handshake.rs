@@ -43,12 +43,9 @@ pub(crate) async fn accept(mut stream: TcpStream, accepted: Accepted) {
     let mut input = Vec::new();
     let greeting = Box::pin(greet(&mut stream, &mut input, &accepted));
     match timeout(accepted.access.connect_timeout, greeting).await {
-        Ok(Ok(handshake)) => serve(stream, input, handshake, &accepted).await,
+        Ok(Ok((handshake, size))) => serve(stream, input, handshake, size, &accepted).await,
         Ok(Err(Refusal::Refused(version, size, violation))) => {
-            tracing::info!(%peer, reason = %violation, "a client is refused");
-            let mut out = Vec::new();
-            encode_refusal(version, size, &violation, &accepted.access.limits, &mut out);
-            close(stream, &out).await;
+            refuse(stream, &accepted, version, size, violation).await;
         }
         Ok(Err(Refusal::Lost(error))) => {
             tracing::debug!(%peer, %error, "a connection ended before CONNECT");
@@ -57,12 +54,13 @@ pub(crate) async fn accept(mut stream: TcpStream, accepted: Accepted) {
     }
 }
 
-/// Reads the CONNECT, and the AUTH packets that its method needs.
+/// Reads the CONNECT, and the AUTH packets that its method needs; with the bytes that the client
+/// takes.
 async fn greet(
     stream: &mut TcpStream,
     input: &mut Vec<u8>,
     accepted: &Accepted,
-) -> Result<Handshake, Refusal> {
+) -> Result<(Handshake, u32), Refusal> {
     let access = &*accepted.access;
     let length = read_packet(stream, input, accepted, PacketType::Connect).await?;
     let mut out = Vec::new();
@@ -105,15 +103,7 @@ async fn greet(
         };
         handshake.authenticated(authentication, data);
     }
-    let exchange = &accepted.exchange;
-    if !exchange
-        .registry
-        .has_room_for(&handshake.client_id, exchange.bounds.sessions_max)
-    {
-        let version = handshake.connection.version();
-        return Err(Refusal::Refused(Some(version), size, full(accepted)));
-    }
-    Ok(handshake)
+    Ok((handshake, size))
 }
 
 /// Reads until `input` begins with a whole packet of this type; returns its length.
@@ -197,7 +187,13 @@ fn full(accepted: &Accepted) -> ProtocolViolation {
 }
 
 /// Accepts the client and serves it to the end.
-async fn serve(mut stream: TcpStream, input: Vec<u8>, handshake: Handshake, accepted: &Accepted) {
+async fn serve(
+    mut stream: TcpStream,
+    input: Vec<u8>,
+    handshake: Handshake,
+    size: u32,
+    accepted: &Accepted,
+) {
     let (exchange, limits) = (&accepted.exchange, &*accepted.access.limits);
     let mut out = Vec::new();
     if !handshake.encode_connack(false, limits, &mut out) {
@@ -205,7 +201,7 @@ async fn serve(mut stream: TcpStream, input: Vec<u8>, handshake: Handshake, acce
         tracing::info!(%peer, "a client is refused: it accepts no packet as large as its CONNACK");
         return;
     }
-    let attached = exchange.attach(Claim {
+    let admitted = exchange.admit(Claim {
         client_id: &handshake.client_id,
         clean_start: handshake.clean_start,
         expiry: handshake.session_expiry,
@@ -213,6 +209,10 @@ async fn serve(mut stream: TcpStream, input: Vec<u8>, handshake: Handshake, acce
         keep_alive_millis: handshake.connection.keep_alive_millis(),
         will: handshake.will.as_ref(),
     });
+    let Ok(attached) = admitted else {
+        let version = Some(handshake.connection.version());
+        return refuse(stream, accepted, version, size, full(accepted)).await;
+    };
     // Before the client knows that it is there, and can tell others.
     let who = Who {
         client_id: &handshake.client_id,
@@ -241,6 +241,20 @@ fn assign_client_id() -> String {
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_nanos());
     format!("auto-{clock:x}-{number:x}")
+}
+
+/// Tells a client why it is not let in.
+async fn refuse(
+    stream: TcpStream,
+    accepted: &Accepted,
+    version: Option<ProtocolVersion>,
+    size: u32,
+    violation: ProtocolViolation,
+) {
+    tracing::info!(peer = %accepted.peer, reason = %violation, "a client is refused");
+    let mut out = Vec::new();
+    encode_refusal(version, size, &violation, &accepted.access.limits, &mut out);
+    close(stream, &out).await;
 }
 
 /// Sends the last bytes and closes the socket in order, so that they arrive.

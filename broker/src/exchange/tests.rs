@@ -54,13 +54,23 @@ pub(crate) fn attach_with(
     will: Option<&WillMessage>,
 ) -> Attached {
     exchange.attach(Claim {
-        client_id,
         clean_start,
         expiry: Duration::from_secs(expiry),
+        will,
+        ..claim(client_id)
+    })
+}
+
+/// What a client asks for that resumes a session of a minute.
+pub(crate) fn claim(client_id: &str) -> Claim<'_> {
+    Claim {
+        client_id,
+        clean_start: false,
+        expiry: Duration::from_secs(60),
         inflight_messages_max: 1_000,
         keep_alive_millis: None,
-        will,
-    })
+        will: None,
+    }
 }
 
 /// A will on the topic `will`.

@@ -1,13 +1,15 @@
-//! Sessions over a restart of the daemon, and at the limits of the registry.
+//! Sessions over a restart of the daemon, and when many clients come at once.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use mqtt::QoS;
+use mqtt::{QoS, ReasonCode};
 use persistence::{Options, Store};
 
 use crate::exchange::Exchange;
 use crate::exchange::tests::{
-    attach, attach_with, exchange, lose, message, qos, received, subscribe, will,
+    attach, attach_with, claim, exchange, lose, message, qos, received, subscribe, will,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -91,4 +93,48 @@ fn a_crash_loses_no_will_of_a_durable_session() {
     assert_eq!(away.will.message.payload, "away");
     assert!(away.due.is_some());
     store.close().unwrap();
+}
+
+#[test]
+fn clients_that_come_at_once_begin_no_session_too_many() {
+    const THREADS: usize = 8;
+    const CLIENTS: usize = 500;
+    let mut exchange = exchange(Store::disabled());
+    exchange.bounds.sessions_max = CLIENTS + 1;
+    attach(&exchange, "known", true, 60);
+    let (barrier, admitted) = (Barrier::new(THREADS), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (exchange, barrier, admitted) = (&exchange, &barrier, &admitted);
+            scope.spawn(move || {
+                barrier.wait();
+                let ids = (0..CLIENTS).map(|it| format!("{thread}/{it}"));
+                let count = ids.filter(|it| exchange.admit(claim(it)).is_ok()).count();
+                admitted.fetch_add(count, Ordering::Relaxed);
+            });
+        }
+    });
+    assert_eq!(admitted.into_inner(), CLIENTS);
+    assert_eq!(exchange.registry.links().len(), CLIENTS + 1);
+    let refused = exchange.admit(claim("one too many"));
+    assert_eq!(refused.map(|_| ()), Err(ReasonCode::QuotaExceeded));
+    assert!(
+        exchange
+            .admit(claim("known"))
+            .is_ok_and(|it| it.session_present)
+    );
+}
+
+#[test]
+fn a_session_that_expires_late_takes_no_other_one_with_it() {
+    let exchange = exchange(Store::disabled());
+    let old = attach(&exchange, "c", true, 60);
+    let link = Arc::clone(&old.link);
+    lose(&exchange, old);
+    link.lock().expires_at = Some(exchange.now());
+    let new = attach(&exchange, "c", false, 60);
+    assert!(!new.session_present);
+    // A sweep that has seen the old one just before.
+    exchange.settle(&link, exchange.now());
+    assert!(attach(&exchange, "c", false, 60).session_present);
 }
