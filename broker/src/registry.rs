@@ -5,7 +5,7 @@ mod will;
 pub(crate) use will::Will;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -32,6 +32,8 @@ pub(crate) struct Registry {
     departed: Mutex<Vec<Departed>>,
     owners: AtomicU64,
     online: AtomicUsize,
+    /// The daemon stops; written under the lock of `links`.
+    is_closed: AtomicBool,
 }
 
 type Links<'a> = MutexGuard<'a, HashMap<Arc<str>, Arc<Link>>>;
@@ -109,9 +111,12 @@ impl Exchange {
     /// Gives a client its session, like [`Exchange::attach`].
     ///
     /// # Errors
-    /// It would be one session more than there may be.
+    /// The daemon stops, or it would be one session more than there may be.
     pub(crate) fn admit(&self, claim: Claim<'_>) -> Result<Attached, ReasonCode> {
         let links = self.settled(claim.client_id);
+        if self.registry.is_closed.load(Ordering::Relaxed) {
+            return Err(ReasonCode::ServerUnavailable);
+        }
         let has_room = links.len() < self.bounds.sessions_max;
         if !has_room && !links.contains_key(claim.client_id) {
             return Err(ReasonCode::QuotaExceeded);
@@ -429,10 +434,14 @@ impl Exchange {
         }
     }
 
-    /// Orders every connection to end for this reason.
-    pub(crate) fn order_all(&self, reason: ReasonCode) {
-        for link in self.registry.links() {
-            link.order(reason);
+    /// Orders every connection to end because the daemon stops; no client is admitted any more.
+    pub(crate) fn close(&self) {
+        let links = self.registry.lock();
+        self.registry.is_closed.store(true, Ordering::Relaxed);
+        let all: Vec<_> = links.values().cloned().collect();
+        drop(links);
+        for link in all {
+            link.order(ReasonCode::ServerShuttingDown);
         }
     }
 }

@@ -10,7 +10,6 @@ use kameo::Actor;
 use kameo::actor::{ActorRef, Spawn};
 use kameo::error::Infallible;
 use kameo::supervision::{RestartPolicy, SupervisionStrategy};
-use mqtt::ReasonCode;
 
 use crate::exchange::Exchange;
 use crate::gateways::{GatewayActor, GatewayArgs, Hosted};
@@ -107,7 +106,7 @@ impl Supervisor {
         for gateway in &self.gateways {
             stop(gateway).await;
         }
-        self.exchange.order_all(ReasonCode::ServerShuttingDown);
+        self.exchange.close();
         let patience = tokio::time::Instant::now() + FAREWELL;
         while self.exchange.registry.online() > 0 && tokio::time::Instant::now() < patience {
             tokio::time::sleep(FAREWELL_STEP).await;

@@ -162,7 +162,7 @@ fn admit(
     authenticates: bool,
 ) -> Result<(), ProtocolViolation> {
     if accepted.is_one_too_many {
-        return Err(full(accepted));
+        return Err(no_room(accepted, ReasonCode::QuotaExceeded));
     }
     // Passwords are not checked yet, so they do not help.
     if !accepted.access.allow_anonymous && !authenticates {
@@ -177,13 +177,16 @@ fn admit(
 }
 
 /// There is no room for a client; if there is another server, it is told so.
-fn full(accepted: &Accepted) -> ProtocolViolation {
-    let reason = if accepted.access.limits.server_reference.is_some() {
-        ReasonCode::UseAnotherServer
+fn no_room(accepted: &Accepted, mut reason: ReasonCode) -> ProtocolViolation {
+    let detail = if reason == ReasonCode::ServerUnavailable {
+        "this server is shutting down"
     } else {
-        ReasonCode::QuotaExceeded
+        "this server has as many clients as it may have"
     };
-    ProtocolViolation::new(reason, "this server has as many clients as it may have")
+    if accepted.access.limits.server_reference.is_some() {
+        reason = ReasonCode::UseAnotherServer;
+    }
+    ProtocolViolation::new(reason, detail)
 }
 
 /// Accepts the client and serves it to the end.
@@ -209,9 +212,12 @@ async fn serve(
         keep_alive_millis: handshake.connection.keep_alive_millis(),
         will: handshake.will.as_ref(),
     });
-    let Ok(attached) = admitted else {
-        let version = Some(handshake.connection.version());
-        return refuse(stream, accepted, version, size, full(accepted)).await;
+    let attached = match admitted {
+        Ok(attached) => attached,
+        Err(reason) => {
+            let version = Some(handshake.connection.version());
+            return refuse(stream, accepted, version, size, no_room(accepted, reason)).await;
+        }
     };
     // Before the client knows that it is there, and can tell others.
     let who = Who {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mqtt::QoS;
 use mqtt::connection::{Limits, Mechanism, Mechanisms, Step};
+use mqtt::{QoS, ReasonCode};
 use persistence::{Durability, Operation, Options, Store};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -179,6 +179,29 @@ async fn a_disconnect_that_has_come_counts_although_the_client_is_taken_over() {
         }
     }
     panic!("the will is published every time");
+}
+
+/// A CONNECT of MQTT 5, with an identifier and without anything else.
+const PLAIN: &[u8] = b"\x10\x0e\0\x04MQTT\x05\x02\0\0\0\0\x01c";
+
+// Conforms: 5.0 [MQTT-3.1.4-2]
+#[tokio::test]
+async fn a_client_that_comes_while_the_daemon_stops_is_refused_and_holds_up_nothing() {
+    let exchange = Arc::new(exchange::tests::exchange(Store::disabled()));
+    let earlier = exchange::tests::attach(&exchange, "c", true, 60);
+    exchange.close();
+    serve(Arc::clone(&exchange), async |mut stream| {
+        stream.write_all(PLAIN).await.unwrap();
+        let (head, body) = packet(&mut stream).await;
+        assert_eq!((head, &body[..2]), (0x20, &[0, 0x88][..]));
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+    })
+    .await;
+    // It took nothing over.
+    let order = earlier.link.lock().order_for(earlier.owner);
+    assert_eq!(order, Some(ReasonCode::ServerShuttingDown));
+    exchange::tests::lose(&exchange, earlier);
+    assert_eq!(exchange.registry.online(), 0);
 }
 
 /// A store that commits each operation by itself and at once, and counts that.
