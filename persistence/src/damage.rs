@@ -15,7 +15,11 @@ pub enum Damage {
         file: PathBuf,
     },
     /// It could not be read.
-    #[error("{reason}; the files are kept as {kept}, and the store begins empty")]
+    #[error(
+        "{reason}; the files are kept as {kept}, and the store begins empty; \
+         `tidegate store repair --from {kept}` adds what can be read of them, \
+         while the daemon is stopped"
+    )]
     Unreadable {
         /// The database as it was found, with what was beside it.
         kept: PathBuf,

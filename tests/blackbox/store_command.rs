@@ -231,7 +231,7 @@ fn a_newer_store_is_left_alone() {
     // The user version in the header of the database.
     bytes[60..64].copy_from_slice(&99_u32.to_be_bytes());
     fs::write(&file, &bytes).unwrap();
-    for (name, code) in [("check", 2), ("stats", 1), ("export", 1)] {
+    for (name, code) in [("check", 2), ("stats", 1), ("export", 1), ("repair", 1)] {
         let said = complaint(&daemon.data(), &[name], code);
         assert!(said.contains("schema version 99"), "{said}");
     }
@@ -270,6 +270,87 @@ fn damage_is_shown_with_what_is_kept() {
     assert!(text.contains("  damage: "), "{text}");
     assert!(text.contains("tidegate.db.damaged-1, 1.5 KiB\n"), "{text}");
     assert!(text.contains("`tidegate store repair`"), "{text}");
+}
+
+#[test]
+fn a_damaged_store_is_repaired_once_its_daemon_has_stopped() {
+    let mut daemon = start();
+    let directory = daemon.data();
+    let said = complaint(&directory, &["repair"], 1);
+    assert!(said.contains("another process uses"), "{said}");
+    daemon.stop();
+    assert_eq!(
+        output(&directory, &["repair"], 0),
+        "the store is whole, nothing is changed\n"
+    );
+    let file = directory.join("tidegate.db");
+    let mut bytes = fs::read(&file).unwrap();
+    let end = bytes.len() - 4096;
+    bytes[end..].fill(0x5a);
+    fs::write(&file, &bytes).unwrap();
+    output(&directory, &["check"], 1);
+    let text = output(&directory, &["repair"], 0);
+    let kept = directory.join("tidegate.db.damaged-1");
+    let last = format!("{} is kept", kept.display());
+    assert!(text.trim_end().ends_with(&last), "{text}");
+    assert!(text.contains(" rows saved"), "{text}");
+    assert!(fs::read(&kept).unwrap() == bytes);
+    output(&directory, &["check"], 0);
+    daemon.restart();
+    let log = daemon.process().log();
+    assert!(!log.contains("ERROR"), "{log}");
+}
+
+#[test]
+fn what_a_daemon_has_set_aside_is_added_to_its_store() {
+    let mut daemon = start();
+    daemon.stop();
+    let directory = daemon.data();
+    let file = directory.join("tidegate.db");
+    let mut bytes = fs::read(&file).unwrap();
+    // The page of the messages is of a kind that does not exist.
+    let message = bytes.windows(3).position(|it| it == b"t/a").unwrap();
+    bytes[message / 4096 * 4096] = 0;
+    fs::write(&file, &bytes).unwrap();
+    daemon.restart();
+    let (reader, is_resumed) =
+        WireClient::connect(daemon.port(), Version::V5, "reader", Kept::Session).unwrap();
+    assert!(!is_resumed);
+    reader.disconnect().unwrap();
+    let kept = directory.join("tidegate.db.damaged-1");
+    let from = kept.to_str().unwrap();
+    assert!(daemon.process().log().contains(from));
+    let said = complaint(&directory, &["repair", "--from", from], 1);
+    assert!(said.contains("stop the daemon first"), "{said}");
+    daemon.stop();
+    let text = output(&directory, &["repair", "--from", from], 0);
+    assert!(
+        text.contains("session: 0 rows saved, 1 superseded\n"),
+        "{text}"
+    );
+    assert!(fs::read(&kept).unwrap() == bytes);
+    output(&directory, &["check"], 0);
+    let said = complaint(&directory, &["repair", "--from", from], 1);
+    assert!(said.contains("was salvaged before"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_repaired_is_said_in_one_line() {
+    let (empty, _) = directory_with(None);
+    let said = complaint(empty.path(), &["repair"], 1);
+    assert!(said.contains("there is no store "), "{said}");
+    assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0);
+    let (garbage, file) = directory_with(Some(b"garbage"));
+    let said = complaint(garbage.path(), &["repair"], 1);
+    assert!(said.contains("it is left as it is"), "{said}");
+    assert_eq!(fs::read(&file).unwrap(), b"garbage");
+    let absent = garbage.path().join("absent");
+    let said = complaint(
+        garbage.path(),
+        &["repair", "--from", absent.to_str().unwrap()],
+        1,
+    );
+    assert!(said.contains("there is no store "), "{said}");
 }
 
 #[test]

@@ -34,7 +34,7 @@ enum Command {
     Start(start::Start),
     /// Check a configuration file and say what is wrong with it.
     Check(Configured),
-    /// Look at the database: check it, count what is in it, or read it out.
+    /// Look at the database: check it, count what is in it, read it out, or repair it.
     Store(store::Store),
     /// Publish messages.
     Pub(publish::Publish),

@@ -162,13 +162,13 @@ impl Findings {
     }
 
     fn table(&mut self, connection: &Connection, table: &Table) -> Result<(), Error> {
-        let mut statement = connection.prepare(table.sql)?;
+        let mut statement = connection.prepare(&table.sql())?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             match (table.read)(row) {
                 Ok(()) => self.rows += 1,
                 Err(error) => {
-                    let key = key(row, table.key_columns);
+                    let key = key(row, table.key.len());
                     self.problem(table.what, format!("{key}: {error}"));
                 }
             }
@@ -255,23 +255,33 @@ impl Findings {
 }
 
 /// Rows that are read one by one.
-struct Table {
+pub(crate) struct Table {
     /// What a row that cannot be understood is called.
     what: &'static str,
+    pub(crate) name: &'static str,
     /// The version that brought it.
     since: usize,
-    sql: &'static str,
-    /// The columns in front that name a row.
-    key_columns: usize,
-    read: fn(&Row<'_>) -> Result<(), Error>,
+    /// The columns that name a row.
+    pub(crate) key: &'static [&'static str],
+    /// What is read behind them.
+    columns: &'static [&'static str],
+    pub(crate) read: fn(&Row<'_>) -> Result<(), Error>,
 }
 
-const TABLES: [Table; 9] = [
+impl Table {
+    pub(crate) fn sql(&self) -> String {
+        let columns = [self.key, self.columns].concat().join(", ");
+        format!("SELECT {columns} FROM {}", self.name)
+    }
+}
+
+pub(crate) const TABLES: [Table; 10] = [
     Table {
         what: "sessions that cannot be understood",
         since: 1,
-        sql: "SELECT id, client_id, expiry_seconds, expires_at FROM session",
-        key_columns: 2,
+        name: "session",
+        key: &["id", "client_id"],
+        columns: &["expiry_seconds", "expires_at"],
         read: |row| {
             row.get::<_, u64>(0)?;
             row.get::<_, String>(1)?;
@@ -282,60 +292,106 @@ const TABLES: [Table; 9] = [
     Table {
         what: "sessions that cannot be understood",
         since: 2,
-        sql: "SELECT id, sent_sequence FROM session",
-        key_columns: 1,
+        name: "session",
+        key: &["id"],
+        columns: &["sent_sequence"],
         read: |row| row.get::<_, Option<u64>>(1).map(|_| ()),
     },
     Table {
         what: "subscriptions that cannot be understood",
         since: 1,
-        sql: "SELECT session_id, filter, options, identifier FROM subscription",
-        key_columns: 2,
+        name: "subscription",
+        key: &["session_id", "filter"],
+        columns: &["options", "identifier"],
         read: |row| row::subscription(row, 1).map(|_| ()),
     },
     Table {
         what: "messages that cannot be understood",
         since: 1,
-        sql: "SELECT id, topic, payload, properties, qos, retain, expires_at FROM message",
-        key_columns: 1,
+        name: "message",
+        key: &["id"],
+        columns: &[
+            "topic",
+            "payload",
+            "properties",
+            "qos",
+            "retain",
+            "expires_at",
+        ],
         read: |row| row::message(row, 1).map(|_| ()),
     },
     Table {
         what: "queue entries that cannot be understood",
         since: 1,
-        sql: "SELECT session_id, sequence, qos, retain, subscription_ids FROM queue",
-        key_columns: 2,
+        name: "queue",
+        key: &["session_id", "sequence"],
+        columns: &["qos", "retain", "subscription_ids"],
         read: entry,
     },
     Table {
         what: "identifiers that cannot be understood",
         since: 1,
-        sql: "SELECT session_id, packet_id FROM inbound",
-        key_columns: 2,
+        name: "inbound",
+        key: &["session_id", "packet_id"],
+        columns: &[],
         read: |row| row.get::<_, u16>(1).map(|_| ()),
     },
     Table {
         what: "identifiers that cannot be understood",
         since: 3,
-        sql: "SELECT session_id, sequence FROM outbound",
-        key_columns: 2,
+        name: "outbound",
+        key: &["session_id", "sequence"],
+        columns: &[],
         read: |row| row.get::<_, u64>(1).map(|_| ()),
     },
     Table {
         what: "retained messages that cannot be understood",
         since: 1,
-        sql: "SELECT topic, payload, properties, qos, retain, expires_at FROM retained",
-        key_columns: 1,
+        name: "retained",
+        key: &["topic"],
+        columns: &["payload", "properties", "qos", "retain", "expires_at"],
         read: |row| row::message(row, 0).map(|_| ()),
     },
     Table {
         what: "delayed messages that cannot be understood",
         since: 2,
-        sql: "SELECT id, due, topic, payload, properties, qos, retain, expires_at FROM delayed",
-        key_columns: 1,
+        name: "delayed",
+        key: &["id"],
+        columns: &[
+            "due",
+            "topic",
+            "payload",
+            "properties",
+            "qos",
+            "retain",
+            "expires_at",
+        ],
         read: |row| {
             row.get::<_, u64>(1)?;
             row::message(row, 2).map(|_| ())
+        },
+    },
+    Table {
+        what: "wills that cannot be understood",
+        since: 4,
+        name: "will",
+        key: &["id"],
+        columns: &[
+            "session_id",
+            "due",
+            "delay_seconds",
+            "topic",
+            "payload",
+            "properties",
+            "qos",
+            "retain",
+            "expiry_seconds",
+        ],
+        read: |row| {
+            row.get::<_, u64>(1)?;
+            row.get::<_, Option<u64>>(2)?;
+            row.get::<_, u64>(3)?;
+            row::message(row, 4).map(|_| ())
         },
     },
 ];

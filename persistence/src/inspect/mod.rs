@@ -3,7 +3,7 @@
 //! No lock is taken, and neither the database nor its log is written. A reader keeps the log from
 //! being emptied while it reads, so nothing here reads for longer than it has to.
 
-mod check;
+pub(crate) mod check;
 mod export;
 mod flush;
 mod stats;
@@ -35,7 +35,7 @@ pub struct Inspection {
 
 /// What the connection sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum View {
+pub(crate) enum View {
     /// The database and its log.
     Live,
     /// Only the database, as it was at this time: there was no log, and reading without one makes
@@ -136,13 +136,15 @@ pub fn kept_files(directory: &Path) -> Result<Vec<KeptFile>, OpenStoreError> {
     Ok(described.collect())
 }
 
-/// The file that says that a damaged one was salvaged.
+/// The file that says that a damaged database was salvaged, with its log.
 pub(crate) fn salvage_note(file: &Path) -> PathBuf {
-    with_suffix(file, ".salvaged")
+    let text = file.to_string_lossy();
+    let database = text.strip_suffix("-wal").map(Path::new);
+    with_suffix(database.unwrap_or(file), ".salvaged")
 }
 
 /// Opens a database for reading only.
-fn read_only(file: &Path) -> Result<(Connection, View), OpenStoreError> {
+pub(crate) fn read_only(file: &Path) -> Result<(Connection, View), OpenStoreError> {
     let failed = |source| unreadable(file, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_NO_MUTEX

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use persistence::Findings;
+use persistence::{Findings, SalvageError, repair};
 
 use super::*;
 
@@ -189,8 +189,24 @@ fn harm_everywhere(file: &str, seed: u64) -> usize {
             said += 1;
             assert!(!findings.problems.is_empty(), "{place}");
         }
+        repair_whole(directory.path(), &findings, &place);
     }
     said
+}
+
+/// Repairs a store: if it was whole, nothing changes, and otherwise it is whole afterwards.
+fn repair_whole(directory: &Path, findings: &Findings, place: &str) {
+    match repair(directory) {
+        Ok(None) => assert_eq!(findings.problems, [], "{place}"),
+        Ok(Some(salvage)) => {
+            assert!(!findings.problems.is_empty(), "{place}");
+            assert!(salvage.kept.exists(), "{place}: {salvage:?}");
+            let findings = Findings::of(directory).unwrap();
+            assert_eq!(findings.problems, [], "{place}");
+        }
+        Err(SalvageError::Nothing(_)) => assert!(!findings.problems.is_empty(), "{place}"),
+        Err(error) => panic!("{place}: {error}"),
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
-//! `tidegate store`: looking at the database, also beside a running daemon.
+//! `tidegate store`: looking at the database, also beside a running daemon, and repairing it.
 
 mod check;
 mod export;
+mod repair;
 mod stats;
 
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use crate::daemon::state_directory;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 
-/// Look at the database: check it, count what is in it, or read it out.
+/// Look at the database: check it, count what is in it, read it out, or repair it.
 #[derive(Debug, Args)]
 pub(super) struct Store {
     #[command(subcommand)]
@@ -37,6 +38,13 @@ enum Command {
     /// in fields that end in `_ms`; null is never. What changes while it runs may be printed as it was
     /// before or after its change.
     Export(export::Export),
+    /// Save what can be read of a damaged store; the daemon has to be stopped.
+    ///
+    /// The damaged files are kept as tidegate.db.damaged-1 or the next free number. With --from,
+    /// what such a file has is added to the store: sessions that have begun again since stay as
+    /// they are, and what waited for them is queued behind what waits now. A store that is whole is
+    /// left alone. Nothing is ever deleted.
+    Repair(repair::Repair),
 }
 
 /// A look at the store.
@@ -91,6 +99,7 @@ pub(super) fn run(store: &Store) -> ExitCode {
         Command::Check(it) => check::run(it),
         Command::Stats(it) => stats::run(it),
         Command::Export(it) => export::run(it),
+        Command::Repair(it) => repair::run(it),
     }
 }
 
