@@ -141,7 +141,9 @@ impl Crashlab {
                 .path()
                 .canonicalize()
                 .map_err(|error| error.to_string())?;
-            let report = run::run(&plan, &folder_path, is_stopped)?;
+            let report = run::run(&plan, &folder_path, is_stopped);
+            Terminal.progress("");
+            let report = report?;
             if !self.json {
                 report
                     .to_lines()
