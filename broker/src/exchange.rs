@@ -29,7 +29,7 @@ use crate::extensions::{Delayed, Extensions};
 use crate::link::{Link, NotDelivered, Storing};
 use crate::metrics::{Counters, DropCause, count};
 use crate::registry::Registry;
-use crate::retained::Retained;
+use crate::retained::{Retained, RetainedLimits};
 use crate::router::{Match, Router};
 use crate::share::{Choice, ShareStrategy};
 
@@ -40,10 +40,8 @@ pub(crate) struct ExchangeLimits {
     pub(crate) queue: QueueLimits,
     /// Sessions altogether, online and offline; further clients are refused.
     pub(crate) sessions_max: usize,
-    /// Retained messages altogether; further topics are not retained.
-    pub(crate) retained_messages_max: usize,
-    /// Bytes of the payload of a retained message; a larger one is not retained.
-    pub(crate) retained_payload_bytes_max: usize,
+    /// Of the retained messages.
+    pub(crate) retained: RetainedLimits,
     /// How messages wait in these queues.
     pub(crate) queue_rules: QueueRules,
     /// How Shared Subscriptions choose.

@@ -5,7 +5,56 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use mqtt::{Message, NameTree, Timestamp, TopicFilter, TopicName};
 
-type Messages = NameTree<Arc<Message>>;
+/// Messages by their topics, and what they come to.
+#[derive(Debug, Default)]
+struct Messages {
+    tree: NameTree<Arc<Message>>,
+    /// Bytes of their topics, payloads and properties.
+    bytes: usize,
+}
+
+/// How much there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RetainedLimits {
+    /// Messages altogether; further topics are not retained.
+    pub(crate) messages_max: usize,
+    /// Bytes of the payload of one message.
+    pub(crate) payload_bytes_max: usize,
+    /// Bytes of the topics, payloads and properties of all of them.
+    pub(crate) bytes_max: usize,
+}
+
+impl RetainedLimits {
+    /// No limits.
+    pub(crate) const NONE: Self = Self {
+        messages_max: usize::MAX,
+        payload_bytes_max: usize::MAX,
+        bytes_max: usize::MAX,
+    };
+}
+
+impl Messages {
+    fn remove(&mut self, topic: &TopicName) -> bool {
+        let removed = self.tree.remove(topic);
+        self.bytes -= removed.as_ref().map_or(0, |it| it.byte_count());
+        removed.is_some()
+    }
+
+    fn insert(&mut self, message: Arc<Message>) {
+        self.remove(&message.topic);
+        self.bytes += message.byte_count();
+        self.tree.insert(message.topic.clone(), message);
+    }
+
+    /// Whether a message can take the place of the one before it, if there is one.
+    fn has_room(&self, message: &Message, limits: &RetainedLimits) -> bool {
+        let before = self.tree.get(&message.topic);
+        let others = self.bytes - before.map_or(0, |it| it.byte_count());
+        message.payload.len() <= limits.payload_bytes_max
+            && others + message.byte_count() <= limits.bytes_max
+            && (before.is_some() || self.tree.len() < limits.messages_max)
+    }
+}
 
 /// The retained messages, shared by all.
 #[derive(Debug)]
@@ -35,29 +84,33 @@ impl Retained {
         }
     }
 
-    /// Sets the message of a topic, or removes it. `submit` tells the store, which so sees the
-    /// changes of each topic in their order. None if a new topic is one too many.
+    /// Sets the message of a topic; one without a payload removes it, and so does one that finds
+    /// no room: the one before is not the last any more. `submit` tells the store what is kept,
+    /// which so sees the changes of each topic in their order.
+    ///
+    /// # Errors
+    /// There is no room. It has what `submit` returned, if there was one before.
     pub(crate) fn set<R>(
         &self,
-        topic: &TopicName,
-        message: Option<Arc<Message>>,
-        count_max: usize,
-        submit: impl FnOnce() -> R,
-    ) -> Option<R> {
-        let mut messages = write(self.of(topic.as_str()));
-        if let Some(message) = message {
-            if messages.len() >= count_max && messages.get(topic).is_none() {
-                return None;
-            }
-            if let Some(at) = message.expires_at {
-                self.next_expiry
-                    .fetch_min(at.as_millis(), Ordering::Relaxed);
-            }
-            messages.insert(topic.clone(), message);
-        } else {
-            messages.remove(topic);
+        message: &Arc<Message>,
+        limits: &RetainedLimits,
+        submit: impl FnOnce(Option<Arc<Message>>) -> R,
+    ) -> Result<R, Option<R>> {
+        let mut messages = write(self.of(message.topic.as_str()));
+        if message.payload.is_empty() {
+            messages.remove(&message.topic);
+            return Ok(submit(None));
         }
-        Some(submit())
+        if !messages.has_room(message, limits) {
+            let was_there = messages.remove(&message.topic);
+            return Err(was_there.then(|| submit(None)));
+        }
+        if let Some(at) = message.expires_at {
+            self.next_expiry
+                .fetch_min(at.as_millis(), Ordering::Relaxed);
+        }
+        messages.insert(Arc::clone(message));
+        Ok(submit(Some(Arc::clone(message))))
     }
 
     /// Gives `visit` up to `count` messages whose topics `filter` matches, in the order of
@@ -70,7 +123,7 @@ impl Retained {
         visit: impl FnOnce(Vec<Arc<Message>>) -> R,
     ) -> R {
         let messages = read(self.of(filter.pattern()));
-        let found = messages.matches(filter, after).take(count);
+        let found = messages.tree.matches(filter, after).take(count);
         visit(found.map(|(_, message)| Arc::clone(message)).collect())
     }
 
@@ -80,10 +133,12 @@ impl Retained {
             return;
         }
         let mut messages = write(&self.published);
+        let Messages { tree, bytes } = &mut *messages;
         let mut next = u64::MAX;
-        messages.retain(|topic, message| {
+        tree.retain(|topic, message| {
             let is_expired = message.is_expired(now);
             if is_expired {
+                *bytes -= message.byte_count();
                 submit(topic);
             } else if let Some(at) = message.expires_at {
                 next = next.min(at.as_millis());
@@ -95,7 +150,7 @@ impl Retained {
 
     /// How many there are, with those that the daemon announced.
     pub(crate) fn count(&self) -> usize {
-        read(&self.published).len() + read(&self.announced).len()
+        read(&self.published).tree.len() + read(&self.announced).tree.len()
     }
 }
 
@@ -105,4 +160,61 @@ fn read(lock: &RwLock<Messages>) -> RwLockReadGuard<'_, Messages> {
 
 fn write(lock: &RwLock<Messages>) -> RwLockWriteGuard<'_, Messages> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(topic: &str, payload: &str) -> Arc<Message> {
+        let topic = TopicName::new(topic).unwrap();
+        Arc::new(Message::new(topic, payload.to_owned()))
+    }
+
+    #[test]
+    fn all_messages_together_have_a_bound_of_bytes() {
+        let retained = Retained::new();
+        let limits = RetainedLimits {
+            bytes_max: 2 * ("r/1".len() + 10),
+            ..RetainedLimits::NONE
+        };
+        let set = |topic: &str, payload: &str| {
+            let kept = |it: Option<Arc<Message>>| it.map(|it| it.payload.clone());
+            retained.set(&message(topic, payload), &limits, kept)
+        };
+        let kept = |payload: &'static str| Ok(Some(payload.into()));
+        assert_eq!(set("r/1", "0123456789"), kept("0123456789"));
+        assert_eq!(set("r/2", "0123456789"), kept("0123456789"));
+        assert_eq!(set("r/3", "x"), Err(None), "there is no room");
+        // What is replaced makes room.
+        assert_eq!(set("r/2", "9876543210"), kept("9876543210"));
+        assert_eq!(set("r/2", "123456"), kept("123456"));
+        assert_eq!(set("r/3", "x"), kept("x"));
+        // The one before is not the last any more.
+        assert_eq!(set("r/2", "1234567"), Err(Some(None)));
+        assert_eq!(retained.count(), 2);
+        assert_eq!(set("r/1", ""), Ok(None));
+        assert_eq!(set("r/2", "0123456789"), kept("0123456789"));
+        assert_eq!(set("r/4", "123456"), kept("123456"));
+        assert_eq!(set("r/5", ""), Ok(None), "nothing takes no room");
+        // The daemon's own messages take no room.
+        assert_eq!(set("$SYS/x", "0123456789"), kept("0123456789"));
+    }
+
+    #[test]
+    fn what_expires_makes_room() {
+        let retained = Retained::new();
+        let mut expires = (*message("r/1", "0123456789")).clone();
+        expires.expires_at = Some(Timestamp::from_millis(1));
+        let limits = RetainedLimits {
+            bytes_max: expires.byte_count(),
+            ..RetainedLimits::NONE
+        };
+        let set = |it: &Arc<Message>| retained.set(it, &limits, |_| {});
+        assert_eq!(set(&Arc::new(expires)), Ok(()));
+        assert_eq!(set(&message("r/2", "")), Ok(()));
+        assert_eq!(set(&message("r/2", "x")), Err(None));
+        retained.remove_expired(Timestamp::from_millis(1), |_| {});
+        assert_eq!(set(&message("r/2", "x")), Ok(()));
+    }
 }

@@ -14,6 +14,7 @@ use crate::config::{
 };
 use crate::connection::Access;
 use crate::exchange::ExchangeLimits;
+use crate::retained::RetainedLimits;
 
 /// Up to this many processors one is left to the machine's other programs: a second worker costs
 /// a gateway more wake-ups than it brings.
@@ -228,8 +229,11 @@ impl Settings {
             sessions_max: to_usize(mqtt.max_sessions),
             durability: store.durability_rules(),
             share_strategy: mqtt.shared_subscription_strategy.into(),
-            retained_messages_max: to_usize(retain.max_messages),
-            retained_payload_bytes_max: to_usize(retain.max_payload_size.bytes()),
+            retained: RetainedLimits {
+                messages_max: to_usize(retain.max_messages),
+                payload_bytes_max: to_usize(retain.max_payload_size.bytes()),
+                bytes_max: to_usize(retain.max_size.bytes()),
+            },
         }
     }
 
@@ -242,7 +246,7 @@ impl Settings {
             pending_bytes_max: to_usize(store.max_pending_bytes.bytes()),
             durability: store.durability_rules().highest(),
             crash_point: self.crash_point,
-            ..persistence::Options::default()
+            quota: store.quota(),
         })
     }
 

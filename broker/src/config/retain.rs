@@ -13,6 +13,9 @@ pub(crate) struct Retain {
     pub(crate) max_payload_size: ByteSize,
     /// Retained messages of all topics; default 100000. With 0 nothing is retained.
     pub(crate) max_messages: u64,
+    /// Bytes of the topics, payloads and properties of all retained messages; default 64 MiB.
+    /// With 0 nothing is retained.
+    pub(crate) max_size: ByteSize,
 }
 
 impl Default for Retain {
@@ -20,6 +23,7 @@ impl Default for Retain {
         Self {
             max_payload_size: ByteSize::kibibytes(256),
             max_messages: 100_000,
+            max_size: ByteSize::mebibytes(64),
         }
     }
 }

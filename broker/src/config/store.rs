@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use gateway::{ConfiguredDuration, ConfiguredFilter};
 use mqtt::Sharing;
 use mqtt::session::LANE_MAX;
-use persistence::Durability;
+use persistence::{Durability, Quota};
 use serde::Deserialize;
 
 use super::byte_size::ByteSize;
@@ -37,11 +37,20 @@ pub(crate) struct Store {
     pub(crate) max_messages: u64,
     /// Bytes of their topics, payloads and properties; default 1 GiB.
     pub(crate) max_bytes: ByteSize,
-    /// What is dropped and counted beyond; default `reject_new`.
-    pub(crate) when_full: WhenFull,
     /// Messages that wait in other lanes than lane 1; default is none. The first rule that matches
     /// counts.
     pub(crate) lanes: Vec<LaneRule>,
+    /// Bytes of the database that hold something, of all sessions together; default 8 GiB, which
+    /// leaves half of the usual 16 GB of a gateway to others. 0 for no limit.
+    pub(crate) max_total_size: ByteSize,
+    /// Messages in the queues of all sessions; default 0, for no limit.
+    pub(crate) max_total_messages: u64,
+    /// Bytes that the file system of the database has left at least. Default is 64 MiB or 5 % of
+    /// the file system, whichever is less; 0 for no limit.
+    pub(crate) min_free_space: Option<ByteSize>,
+    /// What gives way when the queue of a session or the whole store is full; default
+    /// `reject_new`.
+    pub(crate) when_full: WhenFull,
 }
 
 /// Messages that wait in a lane.
@@ -54,7 +63,7 @@ pub(crate) struct LaneRule {
     lane: u8,
 }
 
-/// What is dropped when the queue of a session is full.
+/// What gives way when a queue or the store is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WhenFull {
@@ -112,6 +121,8 @@ const COMMIT_INTERVAL_MAX: ConfiguredDuration = ConfiguredDuration::from_secs(10
 const BYTES_MIN: u64 = 1024;
 /// What the store can count.
 const BYTES_MAX: u64 = 1 << 60;
+/// An empty database takes a part of this, and sessions without messages another.
+const TOTAL_SIZE_MIN: ByteSize = ByteSize::mebibytes(1);
 
 impl Default for Store {
     fn default() -> Self {
@@ -125,8 +136,11 @@ impl Default for Store {
             max_pending_bytes: ByteSize::mebibytes(16),
             max_messages: 1_000_000,
             max_bytes: ByteSize::mebibytes(1024),
-            when_full: WhenFull::RejectNew,
             lanes: Vec::new(),
+            max_total_size: ByteSize::mebibytes(8 * 1024),
+            max_total_messages: 0,
+            min_free_space: None,
+            when_full: WhenFull::RejectNew,
         }
     }
 }
@@ -137,6 +151,17 @@ impl Store {
         let rules = self.topics.iter();
         let rules = rules.map(|it| (it.filter.0.clone(), it.durability.into()));
         DurabilityRules::new(rules.collect(), self.durability.into())
+    }
+
+    /// The bounds of the store as a whole.
+    pub(crate) fn quota(&self) -> Quota {
+        let or_none = |limit: u64| if limit == 0 { u64::MAX } else { limit };
+        Quota {
+            used_bytes_max: or_none(self.max_total_size.bytes()),
+            queued_max: or_none(self.max_total_messages),
+            left_bytes_min: self.min_free_space.map(ByteSize::bytes),
+            drops_oldest: self.when_full == WhenFull::DropOldest,
+        }
     }
 
     pub(super) fn validate(&self) -> Result<(), Problem> {
@@ -183,6 +208,15 @@ impl Store {
                     &message,
                 ));
             }
+        }
+        let total = self.max_total_size;
+        if total.bytes() > 0 && total < TOTAL_SIZE_MIN {
+            let message = format!(
+                "expected 0 for no limit or at least {} bytes, found {}",
+                TOTAL_SIZE_MIN.bytes(),
+                total.bytes()
+            );
+            return Err(Problem::at(&["store", "max_total_size"], &message));
         }
         Ok(())
     }

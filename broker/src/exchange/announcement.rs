@@ -6,6 +6,7 @@ use mqtt::session::QueueClass;
 use mqtt::{Message, TopicName};
 
 use super::{Exchange, merge};
+use crate::retained::RetainedLimits;
 use crate::share::Choice;
 
 impl Exchange {
@@ -15,8 +16,9 @@ impl Exchange {
         let mut message = Message::new(topic, payload);
         message.retain = true;
         let message = Arc::new(message);
-        let kept = Some(Arc::clone(&message));
-        self.retained.set(&message.topic, kept, usize::MAX, || {});
+        self.retained
+            .set(&message, &RetainedLimits::NONE, |_| {})
+            .ok();
         let mut matches = Vec::new();
         let choice = self.choice(&message, "");
         self.router.matches(choice, &mut matches);

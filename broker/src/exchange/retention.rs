@@ -8,32 +8,30 @@ use persistence::{Durability, Operation, Position};
 use super::Exchange;
 use crate::link::Storing;
 use crate::metrics::count;
+use crate::retained::RetainedLimits;
 
 impl Exchange {
     /// Keeps a message for later subscribers; an empty payload removes the one there is
-    /// [MQTT-3.3.1-6], and so does one that is too large: the old one is not the last any more.
+    /// [MQTT-3.3.1-6], and so does one that finds no room: the old one is not the last any more.
     pub(super) fn retain(&self, message: &Arc<Message>, storing: &Storing<'_>) -> Position {
-        let (topic, bounds) = (&message.topic, &self.bounds);
+        let topic = &message.topic;
         // QoS 0 is not refused for want of room, but neither does it take what there is not.
         if self.store.is_failing() && !self.store.has_room() {
             count(&self.counters.retained_refused);
             return Position(0);
         }
-        let fits = message.payload.len() <= bounds.retained_payload_bytes_max;
-        let kept = (fits && !message.payload.is_empty()).then(|| Arc::clone(message));
-        let submit = || {
+        let submit = |kept| {
             if storing.durability == Durability::Memory {
                 return Position(0);
             }
-            storing.submit(Operation::Retain(topic.clone(), kept.clone()))
+            storing.submit(Operation::Retain(topic.clone(), kept))
         };
-        let count_max = bounds.retained_messages_max;
-        let done = self.retained.set(topic, kept.clone(), count_max, submit);
-        if !fits || done.is_none() {
+        let kept = self.retained.set(message, &self.bounds.retained, submit);
+        kept.unwrap_or_else(|removed| {
             count(&self.counters.retained_refused);
             tracing::warn!(%topic, "a message is not retained: a limit is reached");
-        }
-        done.unwrap_or(Position(0))
+            removed.unwrap_or(Position(0))
+        })
     }
 
     /// Puts back the retained messages that the store knew. Those of topics that are in memory
@@ -41,11 +39,14 @@ impl Exchange {
     pub(crate) fn recover_retained(&self, recovered: Vec<Arc<Message>>) {
         // Those that have expired are removed by the timekeeper.
         for message in recovered {
-            let topic = message.topic.clone();
-            if self.bounds.durability.of(&topic) == Durability::Memory {
+            let topic = &message.topic;
+            if self.bounds.durability.of(topic) == Durability::Memory {
                 self.store.submit(Operation::Retain(topic.clone(), None));
             }
-            self.retained.set(&topic, Some(message), usize::MAX, || {});
+            // What was kept under other limits is kept.
+            self.retained
+                .set(&message, &RetainedLimits::NONE, |_| {})
+                .ok();
         }
     }
 

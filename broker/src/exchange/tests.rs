@@ -13,6 +13,7 @@ use super::{Exchange, ExchangeLimits, QueueRules};
 use crate::extensions::Extensions;
 use crate::link::Link;
 use crate::registry::{Attached, Claim, Ending};
+use crate::retained::RetainedLimits;
 use crate::share::ShareStrategy;
 
 const QUEUE: QueueLimits = QueueLimits {
@@ -31,8 +32,11 @@ pub(crate) fn exchange(store: Store) -> Exchange {
         queue_rules: QueueRules::default(),
         sessions_max: 100,
         share_strategy: ShareStrategy::RoundRobin,
-        retained_messages_max: 2,
-        retained_payload_bytes_max: 16,
+        retained: RetainedLimits {
+            messages_max: 2,
+            payload_bytes_max: 16,
+            bytes_max: 1_000,
+        },
     };
     Exchange::new(store, Limits::default(), bounds, Extensions::default())
 }
@@ -264,7 +268,7 @@ fn retained_messages_follow_retain_handling_and_their_limits() {
 #[test]
 fn many_retained_messages_are_replayed_batch_by_batch() {
     let mut exchange = exchange(Store::disabled());
-    exchange.bounds.retained_messages_max = 1_000;
+    exchange.bounds.retained = RetainedLimits::NONE;
     let publisher = attach(&exchange, "p", true, 0).link;
     for number in 0..500 {
         publish(
@@ -291,7 +295,7 @@ fn many_retained_messages_are_replayed_batch_by_batch() {
 fn retained_messages_wait_for_room_in_the_session() {
     for level in [QoS::AtMostOnce, QoS::AtLeastOnce] {
         let mut exchange = exchange(Store::disabled());
-        exchange.bounds.retained_messages_max = 1_000;
+        exchange.bounds.retained = RetainedLimits::NONE;
         exchange.bounds.queue.messages_max = 10;
         exchange.bounds.queue.live_bytes_max = 3_000;
         let publisher = attach(&exchange, "p", true, 0).link;

@@ -341,7 +341,7 @@ fn what_was_kept_is_added_to_a_store_that_went_on() {
     let received = |client_id| {
         let mut sessions = recovered.sessions.iter();
         let found = sessions.find(|it| &*it.client_id == client_id).unwrap();
-        (found.waiting, found.received.clone())
+        (found.waiting(), found.received.clone())
     };
     assert_eq!(received("a"), (5, vec![4]));
     assert_eq!(received("b"), (1, vec![4]));
