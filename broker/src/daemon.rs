@@ -76,6 +76,7 @@ impl Daemon {
             extensions,
         );
         let exchange = Arc::new(exchange);
+        exchange.drop_oldest_when_full();
         let names: Vec<&str> = settings
             .gateways()
             .iter()

@@ -3,6 +3,7 @@
 
 mod announcement;
 mod durability;
+mod eviction;
 mod merge;
 mod queueing;
 mod refusal;
@@ -122,6 +123,9 @@ impl Exchange {
         let publisher_id = publisher.map_or("", |it| &it.client_id);
         if !message.topic.may_be_published_by(publisher_id) {
             return Err(ReasonCode::NotAuthorized);
+        }
+        if self.is_full_for(&message) {
+            return Err(ReasonCode::QuotaExceeded);
         }
         match self.delayed.of(&message)? {
             Some((delay, message)) => self.delay(delay, message),

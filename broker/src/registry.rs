@@ -4,7 +4,7 @@ mod will;
 
 pub(crate) use will::Will;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use mqtt::connection::WillMessage;
 use mqtt::session::{Inbound, Session, StoredLane, StoredQueue};
 use mqtt::{ReasonCode, Sharing, Timestamp, TopicFilter};
-use persistence::{Operation, Position, RecoveredSession};
+use persistence::{Operation, Position, RecoveredSession, SessionId};
 
 use crate::exchange::Exchange;
 use crate::link::{Link, Owner};
@@ -99,6 +99,16 @@ impl Registry {
     /// All sessions at this moment.
     pub(crate) fn links(&self) -> Vec<Arc<Link>> {
         self.lock().values().cloned().collect()
+    }
+
+    /// The sessions that have these numbers in the store.
+    pub(crate) fn stored(&self, wanted: &HashSet<SessionId>) -> HashMap<SessionId, Arc<Link>> {
+        let links = self.lock();
+        let numbered = links
+            .values()
+            .filter_map(|link| Some((link.stored()?, link)));
+        let found = numbered.filter(|(id, _)| wanted.contains(id));
+        found.map(|(id, link)| (id, Arc::clone(link))).collect()
     }
 
     /// Sessions that have a connection or a gateway.

@@ -147,7 +147,11 @@ impl SysTopics {
         }
         let is = store.statistics();
         let per_message = is.log_bytes / read(&exchange.counters.stored).max(1);
-        let state = if store.is_failing() { "failing" } else { "ok" };
+        let state = match (store.is_failing(), store.is_full()) {
+            (true, _) => "failing",
+            (_, true) => "full",
+            _ => "ok",
+        };
         let values = [
             ("state", state.to_owned()),
             ("bytes/used", is.used_bytes.to_string()),

@@ -327,6 +327,18 @@ fn values_out_of_range() {
         "1:24: `mqtt.max_packet_size`: expected a value from 1024 to 268435456, found 1073741824",
     );
     check_error(
+        "store.max_total_size = 1000KB",
+        "1:24: `store.max_total_size`: expected 0 for no limit or at least 1048576 bytes, found 1024000",
+    );
+    check_error(
+        "store.min_free_space = -1",
+        "1:24: `store.min_free_space`: expected a size such as 512KB, 1MiB or 2G, or a number of bytes, found -1",
+    );
+    check_error(
+        "store.when_full = drop_newest",
+        "1:19: `store.when_full`: unknown value `drop_newest`; did you mean `drop_oldest`?",
+    );
+    check_error(
         "store.commit_interval = 1m",
         "1:25: `store.commit_interval`: expected at most 10000ms, found 60000ms",
     );

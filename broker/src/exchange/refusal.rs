@@ -7,6 +7,7 @@ use mqtt::Message;
 use persistence::Durability;
 
 use super::{Exchange, Match};
+use crate::router::Subscription;
 
 /// How a publisher can be told that a message is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +25,12 @@ thread_local! {
 
 impl Exchange {
     /// True if a message is not to be taken now: it would have to be stored before it is
-    /// acknowledged, and the store cannot be written.
+    /// acknowledged, and the store cannot be written or is full.
     pub(crate) fn refuses(&self, message: &Message, refusal: Refusal) -> bool {
+        // Until something is drained, which may take days.
+        if self.is_full_for(message) {
+            return true;
+        }
         if !self.store.is_failing() {
             return false;
         }
@@ -33,7 +38,15 @@ impl Exchange {
         !may_wait && message.qos.is_acknowledged() && self.would_store(message)
     }
 
+    /// True if the store has no room for a message that it would have to keep.
+    pub(super) fn is_full_for(&self, message: &Message) -> bool {
+        self.store.is_full() && message.qos.is_acknowledged() && self.would_store(message)
+    }
+
     fn would_store(&self, message: &Message) -> bool {
+        if let Ok(Some((_, delayed))) = self.delayed.of(message) {
+            return self.bounds.durability.of(&delayed.topic) > Durability::Memory;
+        }
         if self.bounds.durability.of(&message.topic) == Durability::Memory {
             return false;
         }
@@ -42,7 +55,10 @@ impl Exchange {
         }
         let mut matches = MATCHES.with(RefCell::take);
         self.router.matches(self.choice(message, ""), &mut matches);
-        let stores = matches.iter().any(|it| it.subscription.link.would_store());
+        let stores = matches.iter().any(|it| {
+            let Subscription { options, link, .. } = &it.subscription;
+            options.qos.is_acknowledged() && link.would_store()
+        });
         matches.clear();
         MATCHES.set(matches);
         stores

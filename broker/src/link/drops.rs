@@ -46,7 +46,7 @@ impl Link {
         store.submit(Operation::Trim(session, request, reply));
     }
 
-    pub(super) fn count_dropped(&self, cause: DropCause, count: u64) {
+    pub(crate) fn count_dropped(&self, cause: DropCause, count: u64) {
         self.drops.add(cause, count);
         self.dropped.fetch_add(count, Ordering::Relaxed);
     }

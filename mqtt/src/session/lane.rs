@@ -124,7 +124,9 @@ impl Lane {
     pub(super) fn push(&mut self, delivery: Delivery, share: Share) -> Enqueue {
         let sequence = delivery.sequence;
         let amount = Amount::of(&delivery);
-        if self.spilled.amount.messages == 0 && !self.is_full(share) {
+        // It follows a page that is being loaded even if nothing of that is left.
+        let spills = self.spilled.amount.messages > 0 || self.pending.is_some();
+        if !spills && !self.is_full(share) {
             self.bytes += amount.bytes;
             self.entries.push_back(delivery);
             return Enqueue::Kept { sequence };
@@ -157,6 +159,22 @@ impl Lane {
         let delivery = self.entries.remove(index)?;
         self.bytes -= delivery.message.byte_count() as u64;
         Some(delivery)
+    }
+
+    /// Takes out an entry that was not sent before a restart; false if it does not wait.
+    pub(super) fn remove(&mut self, sequence: u64, bytes: u64) -> bool {
+        if self.spilled.amount.messages == 0 || sequence < self.spilled.first {
+            let place = self
+                .entries
+                .binary_search_by_key(&sequence, |it| it.sequence);
+            return place.is_ok_and(|it| self.take(it).is_some());
+        }
+        let removed = Amount { messages: 1, bytes };
+        self.spilled.amount = self.spilled.amount.minus(removed);
+        if let Some(pending) = self.pending.as_mut().filter(|it| sequence >= it.to) {
+            pending.since = pending.since.minus(removed);
+        }
+        true
     }
 
     /// Drops the oldest delivery that may be dropped; none if it is not in memory.

@@ -136,6 +136,16 @@ impl Session {
         None
     }
 
+    /// Lets go of a delivery of QoS 1 or 2 that the store has, with this many bytes of content, and
+    /// is about to remove. False if it does not wait any more, or may have been sent before a
+    /// restart: it stays in the store until its acknowledgement.
+    ///
+    /// Pages that were read before this must have been loaded, and those that are read later must
+    /// be without the delivery.
+    pub fn give_up(&mut self, sequence: u64, bytes: u64) -> bool {
+        !self.inflight.may_know(sequence) && self.queue.remove(sequence, bytes)
+    }
+
     /// Deliveries of QoS 1 and 2 from this sequence on are not sent for the first time until this
     /// is called again; `u64::MAX` holds none.
     pub const fn hold_from(&mut self, sequence: u64) {

@@ -218,6 +218,13 @@ impl Queue {
         })
     }
 
+    /// Takes out an entry that the store has, wherever in the line it waits; false if it does not.
+    pub(super) fn remove(&mut self, sequence: u64, bytes: u64) -> bool {
+        let number = lane_of(sequence);
+        let lane = self.lanes.iter_mut().find(|it| it.number == number);
+        lane.is_some_and(|it| it.remove(sequence, bytes))
+    }
+
     /// Takes in a delivery, if there is room or can be made.
     pub(super) fn push(&mut self, mut delivery: Delivery) -> Enqueue {
         let lane = delivery.class.lane;
