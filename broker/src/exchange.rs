@@ -125,6 +125,7 @@ impl Exchange {
             return Err(ReasonCode::NotAuthorized);
         }
         if self.is_full_for(&message) {
+            count(&self.counters.refused);
             return Err(ReasonCode::QuotaExceeded);
         }
         match self.delayed.of(&message)? {

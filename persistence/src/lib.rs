@@ -17,6 +17,9 @@
 //!
 //! What belongs together is submitted under a [`Hold`], and is in one commit.
 //!
+//! The store is bounded as a whole ([`Quota`]), and a database that is drained gives space back to the
+//! file system. What it does is counted ([`Statistics`]).
+//!
 //! Invariants: nothing is reported durable before its commit succeeded and the database was seen
 //! where a restart looks for it. A failed commit is retried with the same content; until it
 //! succeeds nothing after it is durable either. Files that are deleted or replaced while they are
@@ -37,6 +40,7 @@ mod inspect;
 mod log;
 mod oldest;
 mod operation;
+mod options;
 mod quota;
 mod recovery;
 mod row;
@@ -62,10 +66,11 @@ pub use inspect::{
 };
 pub use oldest::{MakeWay, Oldest};
 pub use operation::{Operation, PageReply, SessionId, StoredMessage, TrimReply};
+pub use options::Options;
 pub use quota::Quota;
 pub use recovery::{DelayedMessage, Recovered, RecoveredSession};
 pub use row::StoredSubscription;
 pub use salvage::{Salvage, SalvageError, SalvagedTable, repair, salvage};
 pub use statistics::Statistics;
-pub use store::{Options, Position, Store};
+pub use store::{Position, Store};
 pub use will::RecoveredWill;

@@ -6,48 +6,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use crate::database::Database;
 use crate::error::WriteError;
 use crate::hold::Gate;
-use crate::quota::{Asked, Quota};
+use crate::quota::Asked;
 use crate::recovery::Numbers;
 use crate::statistics::Meter;
 use crate::{
-    Clock, CloseStoreError, CrashPoint, Durability, OpenStoreError, Operation, Recovered,
-    SessionId, writer,
+    Clock, CloseStoreError, Durability, OpenStoreError, Operation, Options, Recovered, SessionId,
+    writer,
 };
-
-/// How the store works.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// What is promised of everything that is submitted without a promise of its own.
-    pub durability: Durability,
-    /// The time between two commits under load; a commit after a pause does not wait.
-    pub commit_interval: Duration,
-    /// Operations that end the wait for a commit early.
-    pub commit_operations: usize,
-    /// Bytes that may wait for the writer before publishers are slowed down.
-    pub pending_bytes_max: usize,
-    /// Bounds of the store as a whole.
-    pub quota: Quota,
-    /// Where the process ends, for crash tests only.
-    pub crash_point: Option<CrashPoint>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            durability: Durability::Normal,
-            commit_interval: Duration::from_millis(5),
-            commit_operations: 100,
-            pending_bytes_max: 16 << 20,
-            quota: Quota::default(),
-            crash_point: None,
-        }
-    }
-}
 
 /// A place in the order of all operations; the first is 1, and 0 is durable from the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
