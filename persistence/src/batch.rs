@@ -171,7 +171,8 @@ impl Batch {
     }
 
     /// Writes everything in one transaction, and if it is to be synced the new epoch and the
-    /// present moment; tells what became of the queues. After an error nothing of it is written.
+    /// present moment; tells what became of the queues. After an error all of it or nothing is
+    /// written, and writing it once more changes nothing that is.
     pub(crate) fn commit(
         &self,
         connection: &mut Connection,
@@ -207,14 +208,15 @@ impl Batch {
         // How much the references to each message change, and its body if it may be new.
         let mut changes: BTreeMap<u64, (i64, Option<&Message>)> = BTreeMap::new();
         let mut insert = connection.prepare_cached(
-            "INSERT OR REPLACE INTO queue(
+            "INSERT OR IGNORE INTO queue(
                  session_id, sequence, message_id, qos, retain, subscription_ids, bytes)
              VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?;
         for ((session, sequence), entry) in &self.enqueued {
             let ids = row::subscription_ids(&entry.subscription_ids);
             let id = entry.stored.id;
-            insert.execute(params![
+            // None if a commit that failed has left it there.
+            let inserted = insert.execute(params![
                 session.0,
                 sequence,
                 id,
@@ -223,11 +225,11 @@ impl Batch {
                 ids,
                 entry.stored.message.byte_count() as u64,
             ])?;
-            rows.inserted += 1;
+            rows.inserted += inserted as u64;
             let change = changes
                 .entry(id)
                 .or_insert((0, Some(&entry.stored.message)));
-            change.0 += 1;
+            change.0 += i64::from(inserted > 0);
         }
         let mut forget = connection
             .prepare_cached("DELETE FROM outbound WHERE session_id = ?1 AND sequence = ?2")?;

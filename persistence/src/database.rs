@@ -9,16 +9,24 @@
 //! paths. When they do not lead to the open files any more, everything is still readable through
 //! the open ones: it is copied to a new file at the path, and nothing is lost. A file that was
 //! truncated is gone; then nothing is written any more.
+//!
+//! What happens when writing fails is in `reopen.rs`, and what when a page is damaged that a commit
+//! needs in `salvage.rs`.
 
-use std::fs::{self, File};
+mod reopen;
+mod replace;
+mod salvage;
+
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rusqlite::config::DbConfig;
-use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, Error};
+use rusqlite::ffi::{self, ErrorCode};
+use rusqlite::wal::CheckpointMode;
+use rusqlite::{Connection, Error, MAIN_DB, OpenFlags};
 
+use self::reopen::leaves_doubt;
+use self::salvage::is_corrupt;
 use crate::batch::Batch;
 use crate::damage::{self, is_damage};
 use crate::error::WriteError;
@@ -31,12 +39,14 @@ use crate::{Clock, Damage, OpenStoreError, Recovered, schema};
 
 /// Pages of the log that are copied to the database together: 16 MiB. Those that change often, such
 /// as the ends of queues, are then written there once for many commits.
-const CHECKPOINT_PAGES: u32 = 4096;
+const CHECKPOINT_PAGES: u64 = 4096;
+const COUNT_QUEUED: &str = "SELECT count(*) FROM queue";
 
 /// The open database and the lock that keeps other processes away while it lives.
 #[derive(Debug)]
 pub(crate) struct Database {
-    pub(crate) connection: Connection,
+    /// None after it was closed because a write had failed, and could not be opened again.
+    connection: Option<Connection>,
     pub(crate) files: Files,
     pub(crate) clock: Clock,
     /// The open files after the last commit.
@@ -44,6 +54,12 @@ pub(crate) struct Database {
     truncated: bool,
     /// The commits that were synced.
     epoch: u64,
+    /// The frames of the log after each commit that may not be synced.
+    unsynced: Vec<u64>,
+    /// It is not known what of that is on the disk, so nothing more is written.
+    in_doubt: bool,
+    /// Attempts in a row that have found a damaged page.
+    corruptions: u32,
     pub(crate) written: Written,
     /// Entries in all queues.
     pub(crate) queued: u64,
@@ -72,6 +88,7 @@ impl Database {
                 None => Damage::Missing { file: file.clone() },
             });
         }
+        let was_open = files.has_log();
         let expected = if damage.is_none() { epoch } else { 0 };
         let mut loaded = load(&files, expected);
         if let Err(OpenStoreError::Database { source, .. }) = &loaded
@@ -84,43 +101,119 @@ impl Database {
         }
         let (found, mut recovered, last, clock) = loaded?;
         recovered.damage = damage.or(found.damage);
-        let database = Self {
-            connection: found.connection,
+        let mut database = Self {
+            connection: Some(found.connection),
             seen: look(&files)?,
             files,
             clock,
             truncated: false,
             epoch: epoch.max(found.epoch),
+            unsynced: Vec::new(),
+            in_doubt: false,
+            corruptions: 0,
             written: Written::default(),
             queued: last.queued,
             restores: Throttle::default(),
             lock,
         };
+        if was_open {
+            database.distrust();
+        }
         Ok((database, recovered, last))
     }
 
-    /// Writes a batch, and with it whatever the last commits left unsynced if `sync` is true.
+    /// The database as it is open.
+    pub(crate) fn connection(&self) -> Result<&Connection, Error> {
+        self.connection.as_ref().ok_or_else(closed)
+    }
+
+    /// The same, to write to it.
+    pub(crate) fn connection_mut(&mut self) -> Result<&mut Connection, Error> {
+        self.connection.as_mut().ok_or_else(closed)
+    }
+
+    /// Closes the database. What is in the log is written to it, unless that is in doubt.
+    pub(crate) fn close(self) -> Result<(), Error> {
+        let connection = self.connection.ok_or_else(closed)?;
+        if self.in_doubt {
+            set_checkpoint_on_close(&connection, false)?;
+        }
+        connection.close().map_err(|(_, error)| error)
+    }
+
+    /// Does something that writes. What its error says about the files is not forgotten.
+    pub(crate) fn attempt<T>(
+        &mut self,
+        write: impl FnOnce(&mut Self) -> Result<T, WriteError>,
+    ) -> Result<T, WriteError> {
+        let written = write(self);
+        match &written {
+            Ok(_) => self.corruptions = 0,
+            Err(WriteError::Database(error)) => {
+                self.in_doubt |= leaves_doubt(error) || is_corrupt(error);
+                self.corruptions += u32::from(is_corrupt(error));
+            }
+            Err(_) => {}
+        }
+        written
+    }
+
+    /// Writes a batch, and with it whatever the last commits left unsynced if `sync` is true. It
+    /// may be that the batch is written although this fails.
     pub(crate) fn commit(&mut self, batch: &Batch, sync: bool) -> Result<(), WriteError> {
-        self.prepare()?;
-        if !self.connection.is_autocommit() {
+        let frames = self.attempt(|it| {
+            it.prepare()?;
+            it.write(batch, sync)
+        })?;
+        // Shorter: the log began again, as it does when all of it is synced in the database.
+        if sync || self.unsynced.last().is_some_and(|last| frames <= *last) {
+            self.unsynced.clear();
+        }
+        if sync {
+            self.epoch += 1;
+            // Without the note a loss that nobody expects would not be noticed; that is no reason
+            // to have one.
+            self.files.note_epoch(self.epoch).ok();
+        } else {
+            self.unsynced.push(frames);
+        }
+        Ok(())
+    }
+
+    /// Writes a batch, and the pages in the log to the database when there are many. Returns the
+    /// frames in the log.
+    fn write(&mut self, batch: &Batch, sync: bool) -> Result<u64, WriteError> {
+        let connection = self.connection()?;
+        if !connection.is_autocommit() {
             // The attempt before failed, and so did its rollback.
-            self.connection.execute_batch("ROLLBACK")?;
+            connection.execute_batch("ROLLBACK")?;
         }
         let level = if sync { "FULL" } else { "NORMAL" };
-        self.connection.pragma_update(None, "synchronous", level)?;
+        connection.pragma_update(None, "synchronous", level)?;
         let synced = sync.then(|| (self.epoch + 1, self.clock.mark()));
         let rows = self.logged(|connection| batch.commit(connection, synced))?;
         self.written.commits += 1;
         self.written.synced_commits += u64::from(sync);
         self.written.entries += rows.inserted;
         self.queued = (self.queued + rows.inserted).saturating_sub(rows.deleted);
-        if let Some((epoch, _)) = synced {
-            self.epoch = epoch;
-            // Without the note a loss that nobody expects would not be noticed; that is no reason
-            // to have one.
-            self.files.note_epoch(epoch).ok();
+        let frames = LogState::of(self.connection()?)?.frames();
+        if frames >= CHECKPOINT_PAGES {
+            self.checkpoint()?;
         }
-        Ok(())
+        Ok(frames)
+    }
+
+    /// Writes the pages in the log to the database, so that the log can begin again.
+    pub(crate) fn checkpoint(&self) -> Result<(), Error> {
+        let connection = self.connection()?;
+        match connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE) {
+            Ok(_) => Ok(()),
+            // The log goes on as long as it has room, and nothing is lost with it.
+            Err(error) if is_one_of(&error, &[ErrorCode::DiskFull, ErrorCode::DatabaseBusy]) => {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Counts what a transaction writes to the log. That it cannot be counted is no error, which
@@ -129,11 +222,12 @@ impl Database {
         &mut self,
         transact: impl FnOnce(&mut Connection) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let before = LogState::of(&self.connection);
-        let done = transact(&mut self.connection)?;
+        let connection = self.connection_mut()?;
+        let before = LogState::of(connection);
+        let done = transact(connection)?;
         if let (Ok(before), Ok(after), Ok(page_bytes)) = (
             before,
-            LogState::of(&self.connection),
+            LogState::of(connection),
             self.number("PRAGMA page_size"),
         ) {
             self.written.log_bytes += after.bytes_since(before, page_bytes);
@@ -145,6 +239,12 @@ impl Database {
     pub(crate) fn prepare(&mut self) -> Result<(), WriteError> {
         if !self.lock.is_in_place() {
             self.lock = Lock::take(&self.files)?;
+        }
+        if self.corruptions > 1 {
+            return self.salvage();
+        }
+        if self.connection.is_none() {
+            return self.settle();
         }
         let Ok(now) = self.files.look() else {
             return self.restore();
@@ -158,8 +258,14 @@ impl Database {
             && now.database.bytes < self.bytes()?
             || now.log.bytes < self.seen.log.bytes && now.log.bytes < self.log_bytes()?;
         if self.truncated {
-            set_checkpoint_on_close(&self.connection, false)?;
+            set_checkpoint_on_close(self.connection()?, false)?;
             return Err(WriteError::Truncated);
+        }
+        if now.log.bytes < self.seen.log.bytes {
+            self.unsynced.clear();
+        }
+        if self.in_doubt {
+            return self.settle();
         }
         Ok(())
     }
@@ -175,51 +281,6 @@ impl Database {
         }
     }
 
-    /// Writes all that is committed to a new file where the database has to be. What stands in
-    /// its place is renamed.
-    fn restore(&mut self) -> Result<(), WriteError> {
-        if self.truncated {
-            return Err(WriteError::Truncated);
-        }
-        if !self.lock.is_in_place() {
-            self.lock = Lock::take(&self.files)?;
-        }
-        let copy = self.files.unused("copy");
-        let kept = self.write_copy(&copy).and_then(|()| {
-            let kept = self.files.set_aside().map_err(WriteError::Restore)?;
-            fs::rename(&copy, self.files.database()).map_err(WriteError::Restore)?;
-            Ok(kept)
-        });
-        if kept.is_err() {
-            // It may be large, and the next attempt makes another.
-            fs::remove_file(&copy).ok();
-        }
-        let kept = kept?;
-        self.files.sync().map_err(WriteError::Restore)?;
-        set_checkpoint_on_close(&self.connection, false)?;
-        self.connection = connect(&self.files, 0)?.connection;
-        self.seen = look(&self.files)?;
-        if self.restores.lets_through() {
-            let directory = self.files.directory().display().to_string();
-            let kept = kept.map(|it| it.display().to_string());
-            tracing::error!(
-                directory,
-                kept,
-                "the store's files were deleted or replaced while it was open; \
-                 they are written anew, nothing is lost"
-            );
-        }
-        Ok(())
-    }
-
-    fn write_copy(&self, copy: &Path) -> Result<(), WriteError> {
-        let path = ToSqlOutput::Borrowed(ValueRef::Text(copy.as_os_str().as_bytes()));
-        self.connection.execute("VACUUM INTO ?1", [path])?;
-        File::open(copy)
-            .and_then(|file| file.sync_all())
-            .map_err(WriteError::Restore)
-    }
-
     /// The bytes of the database, with those that are in the log only.
     pub(crate) fn bytes(&self) -> Result<u64, Error> {
         Ok(self.number("PRAGMA page_count")? * self.number("PRAGMA page_size")?)
@@ -233,13 +294,26 @@ impl Database {
     /// The bytes of the log that are in use.
     fn log_bytes(&self) -> Result<u64, Error> {
         let page_bytes = self.number("PRAGMA page_size")?;
-        Ok(LogState::of(&self.connection)?.bytes(page_bytes))
+        Ok(LogState::of(self.connection()?)?.bytes(page_bytes))
     }
 
     pub(crate) fn number(&self, sql: &str) -> Result<u64, Error> {
-        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut statement = self.connection()?.prepare_cached(sql)?;
         statement.query_row([], |row| row.get(0))
     }
+}
+
+/// What is answered while the database cannot be opened again.
+fn closed() -> Error {
+    let error = ffi::Error::new(ffi::SQLITE_CANTOPEN);
+    let why = "it was closed after an error, and cannot be opened again";
+    Error::SqliteFailure(error, Some(why.to_owned()))
+}
+
+fn is_one_of(error: &Error, codes: &[ErrorCode]) -> bool {
+    error
+        .sqlite_error_code()
+        .is_some_and(|it| codes.contains(&it))
 }
 
 /// A database as it was found.
@@ -276,13 +350,26 @@ fn connect(files: &Files, expected: u64) -> Result<Found, OpenStoreError> {
         .and_then(|()| schema::migrate(&mut connection, version))
         // The first read makes the log and its index.
         .and_then(|()| schema::version(&connection))
-        .and_then(|_| set_checkpoint_on_close(&connection, true))
+        // One that cannot be written could be read, and would fail later.
+        .and_then(|_| connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK"))
+        .and_then(|()| set_checkpoint_on_close(&connection, true))
         .map_err(failed)?;
     Ok(Found {
         connection,
         epoch,
         damage,
     })
+}
+
+/// Opens the database once more, as it was brought to the current version. It has to be there.
+fn open_again(files: &Files) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(files.database(), flags)?;
+    set_checkpoint_on_close(&connection, false)?;
+    configure(&connection)?;
+    schema::version(&connection)?;
+    set_checkpoint_on_close(&connection, true)?;
+    Ok(connection)
 }
 
 /// Opens the database and reads it.
@@ -304,11 +391,21 @@ fn load(
 
 fn configure(connection: &Connection) -> Result<(), Error> {
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode != "wal" {
+        // SQLite does not say why.
+        let error = ffi::Error::new(ffi::SQLITE_CANTOPEN);
+        return Err(Error::SqliteFailure(
+            error,
+            Some("it has no log".to_owned()),
+        ));
+    }
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     // In KiB when negative. Bounded: memory must not grow with the database.
     connection.pragma_update(None, "cache_size", -8192)?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    // `Database::checkpoint` makes them.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)
 }
 

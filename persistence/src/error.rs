@@ -86,6 +86,8 @@ pub(crate) enum WriteError {
     Database(#[from] rusqlite::Error),
     #[error("the files of the store are gone and cannot be made again: {0}")]
     Restore(io::Error),
+    #[error("the log of the store cannot be written: {0}")]
+    Log(io::Error),
     #[error(transparent)]
     Open(#[from] OpenStoreError),
     /// Nobody knows what else was done to it, so this lasts until it is opened again.

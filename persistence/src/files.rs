@@ -15,6 +15,8 @@ const EPOCH_FILE: &str = "tidegate.epoch";
 const SUFFIXES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 /// The files that an open database has at any time.
 const OPEN_SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
+/// Bytes of the log that are written anew at a time.
+const REWRITTEN_BYTES: usize = 1 << 20;
 
 /// The data directory.
 #[derive(Clone, Debug)]
@@ -93,6 +95,31 @@ impl Files {
         }
         kept.sort();
         Ok(kept)
+    }
+
+    /// True if there is a log with anything in it, which closing in order does not leave.
+    pub(crate) fn has_log(&self) -> bool {
+        let log = with_suffix(&self.database(), "-wal");
+        fs::metadata(log).is_ok_and(|it| it.len() > 0)
+    }
+
+    /// Writes every byte of the log once more where it is, and syncs it. Nobody else has it open.
+    pub(crate) fn rewrite_log(&self) -> io::Result<()> {
+        let log = with_suffix(&self.database(), "-wal");
+        let file = match File::options().read(true).write(true).open(log) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            result => result?,
+        };
+        let mut piece = vec![0; REWRITTEN_BYTES];
+        let mut offset = 0;
+        loop {
+            let length = file.read_at(&mut piece, offset)?;
+            if length == 0 {
+                return file.sync_all();
+            }
+            file.write_all_at(&piece[..length], offset)?;
+            offset += length as u64;
+        }
     }
 
     /// Copies the log as it is, if there is one, to where [`Files::set_aside`] would move it.

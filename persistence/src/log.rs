@@ -28,6 +28,11 @@ impl LogState {
         })
     }
 
+    /// Pages in it.
+    pub(crate) const fn frames(self) -> u64 {
+        self.frames
+    }
+
     /// The bytes of the log that are in use.
     pub(crate) fn bytes(self, page_bytes: u64) -> u64 {
         match self.frames {

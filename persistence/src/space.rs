@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rusqlite::wal::CheckpointMode;
-use rusqlite::{Connection, Error, MAIN_DB};
+use rusqlite::{Connection, Error};
 
 use crate::database::Database;
 use crate::error::WriteError;
@@ -37,6 +36,10 @@ impl Database {
     ///
     /// The file is shorter only when the log that says so is copied to it, which comes last.
     pub(crate) fn give_back(&mut self) -> Result<bool, WriteError> {
+        self.attempt(Self::try_give_back)
+    }
+
+    fn try_give_back(&mut self) -> Result<bool, WriteError> {
         if self.has_free_pages()? {
             self.prepare()?;
             self.logged(shorten)?;
@@ -46,8 +49,7 @@ impl Database {
         let is_longer = self.file_bytes() > self.bytes()? + FREE_PAGES_KEPT * page_bytes;
         if is_longer {
             self.prepare()?;
-            self.connection
-                .wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE)?;
+            self.checkpoint()?;
             self.confirm()?;
         }
         Ok(false)
@@ -55,8 +57,12 @@ impl Database {
 
     /// Sees to it that there is an index of the queues by age if one is needed, and none
     /// otherwise. Without it entries are found all the same, only slowly.
-    pub(crate) fn keep_age_index(&self, is_needed: bool) {
-        if let Err(error) = oldest::keep_index(&self.connection, is_needed) {
+    pub(crate) fn keep_age_index(&mut self, is_needed: bool) {
+        let kept = self.attempt(|it| {
+            it.prepare()?;
+            Ok(oldest::keep_index(it.connection()?, is_needed)?)
+        });
+        if let Err(error) = kept {
             tracing::warn!(%error, is_needed, "the index of the store by age stays as it was");
         }
     }

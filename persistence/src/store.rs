@@ -89,7 +89,7 @@ impl Store {
     /// The directory or the database cannot be used, for a reason that may pass; another process
     /// uses it; or a newer version wrote it.
     pub fn open(directory: &Path, options: Options) -> Result<(Self, Recovered), OpenStoreError> {
-        let (database, recovered, last) = Database::open(directory)?;
+        let (mut database, recovered, last) = Database::open(directory)?;
         database.keep_age_index(options.quota.drops_oldest);
         if let Some(damage) = &recovered.damage {
             tracing::error!(%damage, "the store is damaged");

@@ -86,13 +86,15 @@ impl Writer {
         // The files may have gone since the last commit.
         self.insist(|it| it.database.prepare())?;
         // In any case, since it notes the time.
-        if let Err(error) = self.sync(&Batch::default())
+        let synced = self.sync(&Batch::default());
+        // Once more, since after an error all is written anew.
+        if let Err(error) = synced.or_else(|_| self.sync(&Batch::default()))
             && self.unsynced
         {
             tracing::warn!(%error, "the last changes are written to the store, but not synced");
         }
         let file = self.database.files.database().display().to_string();
-        if let Err((_, error)) = self.database.connection.close() {
+        if let Err(error) = self.database.close() {
             tracing::error!(%error, file, "the store could not be closed in order");
         }
         Ok(())
@@ -184,7 +186,8 @@ impl Writer {
             let Some(excess) = self.guard.excess(&meter) else {
                 return Ok(());
             };
-            let mut oldest = match self.way.next(&self.database.connection, excess) {
+            let connection = self.database.connection();
+            let mut oldest = match connection.and_then(|it| self.way.next(it, excess)) {
                 Ok(oldest) => oldest,
                 Err(error) => {
                     if self.complaints.lets_through() {
@@ -302,7 +305,8 @@ impl Writer {
 
     /// Has the next commit remove what is to be trimmed.
     fn trim(&mut self, Trim(session, request, reply): Trim, batch: &mut Batch) {
-        match oldest(&self.database.connection, session, &request) {
+        let connection = self.database.connection();
+        match connection.and_then(|it| oldest(it, session, &request)) {
             Ok((sequences, trimmed)) => {
                 for sequence in sequences {
                     batch.fold(Operation::Dequeue(session, sequence));
@@ -325,7 +329,8 @@ impl Writer {
     }
 
     fn answer(&mut self, page: Page) {
-        match load_page(&self.database.connection, page.session, page.request) {
+        let connection = self.database.connection();
+        match connection.and_then(|it| load_page(it, page.session, page.request)) {
             Ok((deliveries, complete)) => (page.reply)(deliveries, complete),
             Err(error) => {
                 self.excuse(page.session, &error);

@@ -1,7 +1,9 @@
 //! Deliveries that make way while they wait.
 
 use mqtt::QoS;
-use mqtt::session::{Enqueue, Outgoing, QueueLimits, Session, StoredQueue};
+use mqtt::session::{
+    Amount, Enqueue, Outgoing, QueueLimits, Session, StoredLane, StoredQueue, WhenFull,
+};
 
 use crate::{NOW, delivery};
 
@@ -10,7 +12,11 @@ const LIMITS: QueueLimits = QueueLimits {
     bytes_max: 1 << 20,
     live_bytes_max: 0,
     stored_messages_max: 100,
+    stored_bytes_max: u64::MAX,
+    when_full: WhenFull::RejectNew,
 };
+/// Bytes of the content of each message.
+const BYTES: u64 = 1 + 8 + 10;
 
 /// A session with deliveries 1 to 10, of which the store only has 5 to 10.
 fn session() -> Session {
@@ -40,16 +46,12 @@ fn what_waits_makes_way_and_what_is_sent_does_not() {
     assert_eq!((first, session.backlog()), (1, 10));
     for sequence in [1, 2, 3, 7] {
         let waits = [2, 3, 7].contains(&sequence);
-        assert_eq!(
-            session.give_up(sequence, QoS::AtLeastOnce),
-            waits,
-            "{sequence}"
-        );
+        assert_eq!(session.give_up(sequence, BYTES), waits, "{sequence}");
     }
     assert_eq!(session.backlog(), 7);
-    assert!(!session.give_up(2, QoS::AtLeastOnce), "it has gone");
+    assert!(!session.give_up(2, BYTES), "it has gone");
     session.inflight_mut().puback(packet_id);
-    assert!(!session.give_up(1, QoS::AtLeastOnce));
+    assert!(!session.give_up(1, BYTES));
     assert_eq!(send(&mut session).map(|it| it.0), Some(4));
     let page = session.page_wanted().unwrap();
     assert_eq!((page.from, page.to), (5, 11));
@@ -71,7 +73,7 @@ fn what_comes_follows_a_page_of_which_nothing_is_left() {
     }
     let page = session.page_wanted().unwrap();
     for sequence in page.from..page.to {
-        assert!(session.give_up(sequence, QoS::AtLeastOnce));
+        assert!(session.give_up(sequence, BYTES));
     }
     assert_eq!(session.backlog(), 0);
     let last = session.enqueue(delivery(QoS::AtLeastOnce, 11, 10));
@@ -85,15 +87,21 @@ fn what_comes_follows_a_page_of_which_nothing_is_left() {
 #[test]
 fn an_identifier_that_the_receiver_may_know_is_not_given_away() {
     let stored = StoredQueue {
-        waiting: 3,
-        first: 1,
+        lanes: vec![StoredLane {
+            first: 1,
+            waiting: Amount {
+                messages: 3,
+                bytes: 3 * BYTES,
+            },
+            unsettled: 2,
+        }],
         next: 4,
         sent: 2,
         released: Vec::new(),
     };
     let mut session = Session::recovered(LIMITS, &stored);
-    assert!(!session.give_up(2, QoS::ExactlyOnce));
-    assert!(session.give_up(1, QoS::AtLeastOnce));
-    assert!(session.give_up(3, QoS::ExactlyOnce));
-    assert_eq!(session.backlog(), 1);
+    assert!(!session.give_up(1, BYTES));
+    assert!(!session.give_up(2, BYTES));
+    assert!(session.give_up(3, BYTES));
+    assert_eq!(session.backlog(), 2);
 }

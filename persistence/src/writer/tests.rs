@@ -180,7 +180,7 @@ impl Run {
         let folder = memory();
         let data = folder.path().join("data");
         let (mut database, _, last) = Database::open(&data).unwrap();
-        place(&mut database.connection, fault.clone());
+        place(database.connection_mut().unwrap(), fault.clone());
         let store = Store::start(database, last, Options::default()).unwrap();
         let fault = fault.clone();
         Self {
@@ -288,10 +288,12 @@ fn fail_from(call: u64, place: Place, expected: &[String]) {
         }
         durable += 1;
     }
-    assert_eq!(
-        run.crash(),
-        expected[durable],
-        "call {call}, step {durable}"
+    // A step may be written although nobody was told, and is written once more then.
+    let left = run.crash();
+    let mut written = expected[durable..].iter().take(2);
+    assert!(
+        written.any(|it| *it == left),
+        "call {call}, step {durable}: {left}"
     );
     run.fault.is_lifted.store(true, Ordering::SeqCst);
     for step in steps {
@@ -345,7 +347,8 @@ fn the_directory_may_go_during_any_commit() {
             }
             false
         };
-        database.connection.commit_hook(Some(remove)).unwrap();
+        let connection = database.connection_mut().unwrap();
+        connection.commit_hook(Some(remove)).unwrap();
         let store = Store::start(database, last, Options::default()).unwrap();
         let run = Run {
             folder,
