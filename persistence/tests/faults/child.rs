@@ -9,7 +9,7 @@ use std::{fs, io, thread};
 
 use persistence::{Durability, Operation, Store};
 
-use crate::script::{PATIENCE, long_script, options, script};
+use crate::script::{PATIENCE, long_script, options, script, submit};
 
 /// How it goes through the script.
 #[derive(Clone, Copy, Debug)]
@@ -119,10 +119,7 @@ fn refuse(why: &str) -> ExitCode {
 }
 
 fn take(store: &Store, step: Vec<Operation>) {
-    let together = store.hold();
-    let positions = step.into_iter().map(|it| store.submit(it));
-    let last = positions.last().unwrap();
-    drop(together);
+    let last = submit(store, step);
     let (start, mut was_said) = (Instant::now(), false);
     while store.durable() < last {
         if store.is_failing() && !was_said {

@@ -4,13 +4,14 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use mqtt::packet::SubscriptionOptions;
 use mqtt::session::{Delivery, PageRequest};
 use mqtt::{Message, QoS, Timestamp, TopicFilter, TopicName};
 use persistence::{
-    Durability, Operation, Options, SessionId, Store, StoredMessage, StoredSubscription,
+    Durability, Operation, Options, Position, SessionId, Store, StoredMessage, StoredSubscription,
 };
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -176,15 +177,22 @@ pub(crate) fn memory() -> tempfile::TempDir {
         .unwrap()
 }
 
-/// What is there before the first operation and after each.
+/// Submits the operations of a step, which are in one commit.
+pub(crate) fn submit(store: &Store, step: Vec<Operation>) -> Position {
+    let _together = store.hold();
+    let positions = step.into_iter().map(|it| store.submit(it));
+    positions.last().unwrap()
+}
+
+/// What is there before the first step and after each.
 pub(crate) fn contents(script: Vec<Vec<Vec<Operation>>>) -> Vec<String> {
     let folder = memory();
     let (store, _) = Store::open(folder.path(), options(Durability::Full)).unwrap();
     let mut contents = vec![content(copy(folder.path()).path())];
-    for operation in script.into_iter().flatten().flatten() {
-        let position = store.submit(operation);
+    for step in script.into_iter().flatten() {
+        let position = submit(&store, step);
         while store.durable() < position {
-            std::thread::sleep(Duration::from_millis(1));
+            thread::sleep(Duration::from_millis(1));
         }
         contents.push(content(copy(folder.path()).path()));
     }
