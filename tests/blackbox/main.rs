@@ -15,6 +15,7 @@ mod demo;
 mod downlink;
 mod durability;
 mod extensions;
+mod failing_disk;
 mod full_disk;
 mod keep_alive;
 mod life;
@@ -25,6 +26,8 @@ mod mosquitto_clients;
 mod plant;
 mod power_cut;
 mod retained;
+#[path = "../../persistence/tests/faults/shim.rs"]
+pub mod shim;
 mod space;
 mod store;
 mod store_command;
