@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use mqtt::session::{Delivery, PageRequest};
 use mqtt::{Message, QoS, Timestamp, TopicName};
-use rusqlite::{Connection, Error, Statement, params};
+use rusqlite::{Connection, Error, params};
 
 use crate::clock::Mark;
 use crate::damage::is_damage;
+use crate::references::References;
 use crate::statistics::QueueRows;
 use crate::trim::Trim;
 use crate::will::Wills;
@@ -205,8 +206,7 @@ impl Batch {
     }
 
     fn apply_queues(&self, connection: &Connection, rows: &mut QueueRows) -> Result<(), Error> {
-        // How much the references to each message change, and its body if it may be new.
-        let mut changes: BTreeMap<u64, (i64, Option<&Message>)> = BTreeMap::new();
+        let mut references = References::default();
         let mut insert = connection.prepare_cached(
             "INSERT OR IGNORE INTO queue(
                  session_id, sequence, message_id, qos, retain, subscription_ids, bytes)
@@ -226,32 +226,15 @@ impl Batch {
                 entry.stored.message.byte_count() as u64,
             ])?;
             rows.inserted += inserted as u64;
-            let change = changes
-                .entry(id)
-                .or_insert((0, Some(&entry.stored.message)));
-            change.0 += i64::from(inserted > 0);
+            references.add(id, &entry.stored.message, inserted);
         }
-        let mut forget = connection
-            .prepare_cached("DELETE FROM outbound WHERE session_id = ?1 AND sequence = ?2")?;
-        let mut delete = connection.prepare_cached(
-            "DELETE FROM queue WHERE session_id = ?1 AND sequence = ?2 RETURNING message_id",
-        )?;
-        for (session, sequence) in &self.dequeued {
-            if let Some(id) = query_u64(&mut delete, params![session.0, sequence])? {
-                rows.deleted += 1;
-                changes.entry(id).or_insert((0, None)).0 -= 1;
-            } else {
-                forget.execute(params![session.0, sequence])?;
-            }
-        }
+        rows.deleted += references.remove(connection, &self.dequeued)?;
         let mut remember =
             connection.prepare_cached("INSERT OR IGNORE INTO outbound VALUES(?1, ?2)")?;
         for (session, sequence) in &self.released {
             remember.execute(params![session.0, sequence])?;
         }
-        changes
-            .iter()
-            .try_for_each(|(id, (change, body))| change_references(connection, *id, *change, *body))
+        references.apply(connection)
     }
 
     fn apply_retained(&self, connection: &Connection) -> Result<(), Error> {
@@ -313,53 +296,6 @@ impl Batch {
         }
         Ok(())
     }
-}
-
-fn query_u64(
-    statement: &mut Statement<'_>,
-    params: impl rusqlite::Params,
-) -> Result<Option<u64>, Error> {
-    let mut rows = statement.query(params)?;
-    rows.next()?.map(|row| row.get(0)).transpose()
-}
-
-/// Adds to the references of a message; its body comes with the first and goes with the last.
-fn change_references(
-    connection: &Connection,
-    id: u64,
-    change: i64,
-    body: Option<&Message>,
-) -> Result<(), Error> {
-    if let Some(message) = body {
-        // A message whose enqueues fall into two batches is there already.
-        let mut put = connection.prepare_cached(
-            "INSERT INTO message VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-             ON CONFLICT(id) DO UPDATE SET refs = refs + ?8",
-        )?;
-        put.execute(params![
-            id,
-            message.topic.as_str(),
-            &message.payload[..],
-            &message.properties.as_bytes()[..],
-            message.qos as u8,
-            message.retain,
-            message.expires_at.map(row::timestamp),
-            change,
-        ])?;
-        return Ok(());
-    }
-    if change < 0 {
-        // Most messages stand in one queue, so most often this is all.
-        let mut last =
-            connection.prepare_cached("DELETE FROM message WHERE id = ?1 AND refs <= ?2")?;
-        if last.execute(params![id, -change])? > 0 {
-            return Ok(());
-        }
-        let mut update =
-            connection.prepare_cached("UPDATE message SET refs = refs + ?2 WHERE id = ?1")?;
-        update.execute(params![id, change])?;
-    }
-    Ok(())
 }
 
 /// Tells how many queue entries are deleted.

@@ -43,6 +43,7 @@ mod operation;
 mod options;
 mod quota;
 mod recovery;
+mod references;
 mod row;
 mod salvage;
 mod schema;

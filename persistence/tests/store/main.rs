@@ -15,6 +15,7 @@ mod lanes;
 mod migration;
 mod outbound;
 mod quota;
+mod removal;
 mod salvage;
 mod sent;
 mod space;
