@@ -333,8 +333,7 @@ fn destroy_page(directory: &Path, table: &str) {
     let sql = "UPDATE store SET epoch = epoch; PRAGMA wal_checkpoint(TRUNCATE)";
     tool.execute_batch(sql).unwrap();
     let file = fs::OpenOptions::new().write(true).open(&file).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, &[0xff; PAGE], (page - 1) * PAGE as u64)
-        .unwrap();
+    FileExt::write_all_at(&file, &[0xff; PAGE], (page - 1) * PAGE as u64).unwrap();
 }
 
 /// Goes on with a store that has a damaged page in a table; how many retained messages, delayed
