@@ -25,13 +25,15 @@ fn settings() -> impl Strategy<Value = Settings> {
     let windows = (1..5_u16, 1..5_u16);
     // Packet Identifiers come round after 65,535.
     let first = prop_oneof![Just(1), Just(65_530)];
-    (version, windows, first).prop_map(|(version, windows, first_sequence)| {
+    let all = (version, windows, first, any::<bool>());
+    all.prop_map(|(version, windows, first_sequence, has_lanes)| {
         let (receive_maximum, inflight_messages_max) = windows;
         Settings {
             version,
             receive_maximum,
             inflight_messages_max,
             first_sequence,
+            has_lanes,
         }
     })
 }

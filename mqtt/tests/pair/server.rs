@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mqtt::connection::{Action, Handshake, Limits, PendingAck, ServerConnection};
 use mqtt::packet::Packet;
 use mqtt::session::{
-    Delivery, Enqueue, Outgoing, PageRequest, QueueClass, QueueLimits, Session, WhenFull,
+    Delivery, Enqueue, Outgoing, PageRequest, QueueClass, QueueLimits, Session, WhenFull, number_of,
 };
 use mqtt::{Message, QoS, Timestamp, TopicName};
 
@@ -30,6 +30,7 @@ pub(crate) struct Server {
     connection: Option<ServerConnection>,
     session: Session,
     has_session: bool,
+    has_lanes: bool,
     pub(crate) store: Store,
     /// Acknowledgements that wait until a change is durable.
     acknowledgements: VecDeque<(u64, PendingAck)>,
@@ -70,6 +71,7 @@ impl Server {
             connection: None,
             session: store.recover(QUEUE),
             has_session: false,
+            has_lanes: settings.has_lanes,
             store,
             acknowledgements: VecDeque::new(),
             page: None,
@@ -172,6 +174,9 @@ impl Server {
             return;
         }
         let mut delivery = sample.delivery();
+        if self.has_lanes {
+            delivery.class.lane = sample.topic.as_bytes()[sample.topic.len() - 1] - b'0';
+        }
         let sequence = match self.session.enqueue(delivery.clone()) {
             Enqueue::Kept { sequence } | Enqueue::Spilled { sequence } => sequence,
             Enqueue::Dropped => panic!("there is room"),
@@ -258,7 +263,7 @@ impl Watch {
         let was_sent = !self.sent.insert(sequence);
         assert!(dup || !was_sent, "{sequence} again without DUP");
         assert!(
-            !dup || was_sent || sequence <= self.may_be_sent,
+            !dup || was_sent || number_of(sequence) <= self.may_be_sent,
             "DUP on {sequence}"
         );
         self.used.insert(packet_id);

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mqtt::session::{
-    Amount, Delivery, Inbound, PageRequest, QueueLimits, Session, StoredLane, StoredQueue,
+    Amount, Delivery, Inbound, PageRequest, QueueLimits, Session, StoredLane, StoredQueue, lane_of,
+    number_of,
 };
 
 use crate::world::Sample;
@@ -102,34 +103,40 @@ impl Store {
         (page, complete)
     }
 
+    fn released(&self) -> Vec<u64> {
+        let mut released: Vec<u64> = self.released.iter().copied().collect();
+        released.sort_by_key(|it| number_of(*it));
+        released
+    }
+
     fn lanes(&self) -> Vec<StoredLane> {
-        let first = self.queue.keys().next();
-        let bytes = self.queue.values().map(|it| it.message.byte_count() as u64);
-        let waiting = Amount {
-            messages: self.queue.len() as u64,
-            bytes: bytes.sum(),
-        };
-        let lane = first.map(|&first| StoredLane {
-            first,
-            waiting,
-            unsettled: 0,
-        });
-        lane.into_iter().collect()
+        let mut lanes: BTreeMap<u8, StoredLane> = BTreeMap::new();
+        for (&first, entry) in &self.queue {
+            let lane = lanes.entry(lane_of(first));
+            let lane = lane.or_insert_with(|| StoredLane {
+                first,
+                waiting: Amount::default(),
+                unsettled: 0,
+            });
+            lane.waiting.messages += 1;
+            lane.waiting.bytes += entry.message.byte_count() as u64;
+        }
+        lanes.into_values().collect()
     }
 
     /// The server is killed: what is not durable is gone, and this is the session after.
     pub(crate) fn recover(&mut self, limits: QueueLimits) -> Session {
         self.submitted = self.durable();
         self.waiting.clear();
-        let last = self.queue.keys().next_back().copied();
-        let last_released = self.released.iter().next_back().copied();
+        let last = self.queue.keys().map(|it| number_of(*it)).max();
+        let last_released = self.released.iter().map(|it| number_of(*it)).max();
         let stored = StoredQueue {
             lanes: self.lanes(),
             next: last
                 .max(last_released)
                 .map_or(self.first_sequence, |it| it + 1),
             sent: last.unwrap_or(0).min(self.sent.unwrap_or(u64::MAX)),
-            released: self.released.iter().copied().collect(),
+            released: self.released(),
         };
         self.sent = Some(stored.sent);
         let mut session = Session::recovered(limits, &stored);

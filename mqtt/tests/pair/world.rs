@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) inflight_messages_max: u16,
     /// The sequence of the session's first delivery.
     pub(crate) first_sequence: u64,
+    /// Whether each topic waits in a lane of its own.
+    pub(crate) has_lanes: bool,
 }
 
 impl Settings {

@@ -1,7 +1,10 @@
 //! Packet Identifiers and the window of what is unacknowledged (§4.3, §4.4, §4.9).
 
 use mqtt::QoS;
-use mqtt::session::{Acknowledged, Outgoing, QueueLimits, Session, StoredQueue, WhenFull};
+use mqtt::session::{
+    Acknowledged, Amount, Outgoing, QueueLimits, Session, StoredLane, StoredQueue, WhenFull,
+    lane_of, number_of, sequence,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -21,7 +24,7 @@ const FIRST: u64 = 65_530;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Enqueue(QoS),
+    Enqueue(QoS, u8),
     Next,
     Acknowledge(Kind, Index),
     /// An acknowledgement of any identifier.
@@ -55,7 +58,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     };
     let stray = prop_oneof![0..9_u16, 65_525..=u16::MAX];
     let step = prop_oneof![
-        5 => qos.prop_map(Step::Enqueue),
+        5 => (qos, 0..=3_u8).prop_map(|(qos, lane)| Step::Enqueue(qos, lane)),
         8 => Just(Step::Next),
         8 => (kind(), any::<Index>()).prop_map(|(kind, index)| Step::Acknowledge(kind, index)),
         1 => (kind(), stray).prop_map(|(kind, packet_id)| Step::Stray(kind, packet_id)),
@@ -82,11 +85,11 @@ struct Entry {
 /// What is sent, as a list.
 #[derive(Debug, Default)]
 struct Model {
-    waiting: Vec<(u64, QoS)>,
+    waiting: Vec<Entry>,
     live: Vec<u64>,
     entries: Vec<Entry>,
     window: usize,
-    last_sequence: u64,
+    last_number: u64,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -101,7 +104,7 @@ enum Sent {
 
 /// 1 to 65,535 and from 1 again.
 fn packet_id(sequence: u64) -> u16 {
-    u16::try_from((sequence - 1) % 65_535 + 1).unwrap()
+    u16::try_from((number_of(sequence) - 1) % 65_535 + 1).unwrap()
 }
 
 impl Model {
@@ -122,20 +125,18 @@ impl Model {
                 });
             }
             None if sent_now < self.window && !self.waiting.is_empty() => {
-                let (number, qos) = self.waiting.remove(0);
-                self.last_sequence += 1;
-                self.entries.push(Entry {
-                    number,
-                    sequence: self.last_sequence,
-                    qos,
-                    state: State::Published,
-                    sent_now: true,
-                });
-                return Some(Sent::Publish {
-                    number,
-                    packet_id: packet_id(self.last_sequence),
+                let lanes = self.waiting.iter().map(|it| lane_of(it.sequence));
+                let highest = lanes.max();
+                let mut waiting = self.waiting.iter();
+                let first = waiting.position(|it| Some(lane_of(it.sequence)) == highest);
+                let entry = self.waiting.remove(first.unwrap());
+                let sent = Sent::Publish {
+                    number: entry.number,
+                    packet_id: packet_id(entry.sequence),
                     dup: false,
-                });
+                };
+                self.entries.push(entry);
+                return Some(sent);
             }
             _ => {}
         }
@@ -145,6 +146,17 @@ impl Model {
             packet_id: 0,
             dup: false,
         })
+    }
+
+    fn enqueue(&mut self, number: u64, qos: QoS, lane: u8) {
+        self.last_number += 1;
+        self.waiting.push(Entry {
+            number,
+            sequence: sequence(lane, self.last_number),
+            qos,
+            state: State::Published,
+            sent_now: true,
+        });
     }
 
     fn acknowledge(&mut self, kind: Kind, wanted: u16) -> Acknowledged {
@@ -215,15 +227,17 @@ proptest! {
         session.resume(2);
         let mut model = Model {
             window: 2,
-            last_sequence: FIRST - 1,
+            last_number: FIRST - 1,
             ..Model::default()
         };
         for (step, count) in steps.into_iter().zip(0..) {
             match step {
-                Step::Enqueue(qos) => {
-                    let _ = session.enqueue(delivery(qos, count, 0));
+                Step::Enqueue(qos, lane) => {
+                    let mut delivery = delivery(qos, count, 0);
+                    delivery.class.lane = lane;
+                    let _ = session.enqueue(delivery);
                     if qos.is_acknowledged() {
-                        model.waiting.push((count, qos));
+                        model.enqueue(count, qos, lane);
                     } else {
                         model.live.push(count);
                     }
@@ -253,4 +267,114 @@ proptest! {
             prop_assert_eq!(session.backlog(), backlog as u64);
         }
     }
+}
+
+/// Enqueues a delivery in a lane.
+fn put(session: &mut Session, number: u64, lane: u8) {
+    let mut delivery = delivery(QoS::AtLeastOnce, number, 0);
+    delivery.class.lane = lane;
+    let _ = session.enqueue(delivery);
+}
+
+fn sent(number: u64, packet_id: u16, dup: bool) -> Option<Sent> {
+    Some(Sent::Publish {
+        number,
+        packet_id,
+        dup,
+    })
+}
+
+#[test]
+fn an_identifier_that_a_later_number_uses_holds_up_an_earlier_one() {
+    let mut session = Session::new(LIMITS, false);
+    session.resume(10);
+    put(&mut session, 0, 0);
+    for number in 2..=65_535_u16 {
+        put(&mut session, number.into(), 1);
+        assert_eq!(next(&mut session), sent(number.into(), number, false));
+        session.inflight_mut().puback(number);
+    }
+    put(&mut session, 65_536, 1);
+    assert_eq!(next(&mut session), sent(65_536, 1, false));
+    assert_eq!(next(&mut session), None, "identifier 1 is in use");
+    session.inflight_mut().puback(1);
+    assert_eq!(next(&mut session), sent(0, 1, false));
+    // The other way round, with one between them that is done.
+    put(&mut session, 65_537, 1);
+    assert_eq!(next(&mut session), sent(65_537, 2, false));
+    session.inflight_mut().puback(2);
+    for number in 65_538..131_071_u64 {
+        put(&mut session, number, 1);
+        let packet_id = packet_id(number);
+        assert_eq!(next(&mut session), sent(number, packet_id, false));
+        session.inflight_mut().puback(packet_id);
+    }
+    put(&mut session, 131_071, 1);
+    assert_eq!(next(&mut session), None, "identifier 1 is in use again");
+    session.inflight_mut().puback(1);
+    assert_eq!(next(&mut session), sent(131_071, 1, false));
+}
+
+#[test]
+fn lanes_are_repeated_in_the_order_of_sending_and_after_a_restart_with_dup() {
+    let mut session = Session::new(LIMITS, true);
+    session.resume(10);
+    put(&mut session, 1, 0);
+    put(&mut session, 2, 0);
+    put(&mut session, 3, 2);
+    assert_eq!(next(&mut session), sent(3, 3, false));
+    assert_eq!(next(&mut session), sent(1, 1, false));
+    put(&mut session, 4, 3);
+    for _ in 0..2 {
+        session.suspend();
+        session.resume(2);
+        assert_eq!(next(&mut session), sent(3, 3, true));
+        assert_eq!(next(&mut session), sent(1, 1, true));
+        assert_eq!(next(&mut session), None);
+    }
+    session.inflight_mut().puback(3);
+    assert_eq!(next(&mut session), sent(4, 4, false));
+    assert_eq!(session.sent(), 4);
+
+    // Of these the first and the last were sent.
+    let lane = |lane, numbers: &[u64]| StoredLane {
+        first: sequence(lane, numbers[0]),
+        waiting: Amount {
+            messages: numbers.len() as u64,
+            bytes: 9 * numbers.len() as u64,
+        },
+        unsettled: numbers.len() as u64,
+    };
+    let stored = StoredQueue {
+        lanes: vec![lane(0, &[1, 2]), lane(3, &[4])],
+        next: 5,
+        sent: 4,
+        released: vec![sequence(2, 3)],
+    };
+    let mut session = Session::recovered(LIMITS, &stored);
+    session.resume(10);
+    assert_eq!(next(&mut session), Some(Sent::Release(3)));
+    assert_eq!(next(&mut session), None, "the rest is in the store");
+    for (number, lane) in [(4, 3), (1, 0)] {
+        let request = session.page_wanted().unwrap();
+        assert_eq!(request.from, sequence(lane, number));
+        let mut entry = delivery(QoS::AtLeastOnce, number, 0);
+        entry.class.lane = lane;
+        entry.sequence = request.from;
+        session.page_loaded(vec![entry], true);
+    }
+    put(&mut session, 5, 1);
+    assert_eq!(next(&mut session), sent(4, 4, true));
+    assert_eq!(next(&mut session), sent(5, 5, false));
+    assert_eq!(next(&mut session), sent(1, 1, true));
+    session.suspend();
+    session.resume(10);
+    let order: Vec<_> = std::iter::from_fn(|| next(&mut session)).collect();
+    let expected = [
+        Sent::Release(3),
+        sent(4, 4, true).unwrap(),
+        sent(5, 5, true).unwrap(),
+        sent(1, 1, true).unwrap(),
+    ];
+    assert_eq!(order, expected);
 }
