@@ -161,6 +161,7 @@ impl Link {
     ) -> Option<Position> {
         let (message, qos, retain) = (delivery.message.clone(), delivery.qos, delivery.retain);
         let subscription_ids = delivery.subscription_ids.clone();
+        let latest_only = delivery.class.latest_only;
         let (sequence, to_store) = match state.session.enqueue(delivery) {
             Enqueue::Kept { sequence } => (sequence, self.durable && storing.keeps(qos)),
             Enqueue::Spilled { sequence } => (sequence, true),
@@ -189,6 +190,7 @@ impl Link {
             qos,
             retain,
             subscription_ids,
+            latest_only,
         });
         if self.durable && qos == QoS::ExactlyOnce {
             state.await_store(sequence, position, storing.store);

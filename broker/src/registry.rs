@@ -339,6 +339,7 @@ impl Exchange {
         });
         let stored = StoredQueue {
             lanes: lanes.collect(),
+            latest: recovered.latest,
             next: recovered.next_sequence,
             sent: recovered.sent_sequence,
             released: recovered.released,

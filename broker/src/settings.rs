@@ -308,7 +308,8 @@ mod tests {
             .iter()
             .map(|(name, _)| name.as_str())
             .collect();
-        assert_eq!(settings.bounds().queue_rules.lanes.len(), 2);
+        let rules = settings.bounds().queue_rules;
+        assert_eq!((rules.lanes.len(), rules.latest_only.len()), (2, 1));
         let extensions = &settings.extensions;
         assert_eq!(extensions.extensions.rewrites.publish.len(), 2);
         assert_eq!(extensions.extensions.rewrites.subscribe.len(), 1);

@@ -48,6 +48,7 @@ struct Entry {
     qos: QoS,
     retain: bool,
     subscription_ids: Vec<u32>,
+    latest_only: bool,
 }
 
 struct Delayed {
@@ -89,12 +90,14 @@ impl Batch {
                 qos,
                 retain,
                 subscription_ids,
+                latest_only,
             } => {
                 let entry = Entry {
                     stored,
                     qos,
                     retain,
                     subscription_ids,
+                    latest_only,
                 };
                 self.enqueues += 1;
                 self.enqueued.insert((session, sequence), entry);
@@ -209,8 +212,9 @@ impl Batch {
         let mut references = References::default();
         let mut insert = connection.prepare_cached(
             "INSERT OR IGNORE INTO queue(
-                 session_id, sequence, message_id, qos, retain, subscription_ids, bytes)
-             VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                 session_id, sequence, message_id, qos, retain, subscription_ids, bytes,
+                 latest_only)
+             VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?;
         for ((session, sequence), entry) in &self.enqueued {
             let ids = row::subscription_ids(&entry.subscription_ids);
@@ -224,6 +228,7 @@ impl Batch {
                 entry.retain,
                 ids,
                 entry.stored.message.byte_count() as u64,
+                entry.latest_only,
             ])?;
             rows.inserted += inserted as u64;
             references.add(id, &entry.stored.message, inserted);
@@ -393,7 +398,7 @@ pub(crate) fn load_page(
     // An entry whose message is missing is damaged too.
     let mut statement = connection.prepare_cached(
         "SELECT q.sequence, q.qos, q.retain, q.subscription_ids,
-                m.topic, m.payload, m.properties, m.qos, m.retain, m.expires_at
+                m.topic, m.payload, m.properties, m.qos, m.retain, m.expires_at, q.latest_only
          FROM queue q LEFT JOIN message m ON m.id = q.message_id
          WHERE q.session_id = ?1 AND q.sequence >= ?2 AND q.sequence < ?3
          ORDER BY q.sequence",

@@ -61,6 +61,9 @@ pub enum Operation {
         retain: bool,
         /// The Subscription Identifiers of the delivery.
         subscription_ids: Vec<u32>,
+        /// Whether only the last delivery of its topic is kept, see
+        /// [`crate::RecoveredSession::latest`].
+        latest_only: bool,
     },
     /// The session's client has this entry of QoS 2, so its message is not needed any more; the
     /// entry is released with PUBREL when this is durable, and remembered until

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mqtt::session::{Amount, StoredLane, lane_of, number_of};
-use mqtt::{Message, Timestamp};
+use mqtt::session::{Amount, StoredLane, StoredLast, lane_of, number_of};
+use mqtt::{Message, Timestamp, TopicName};
 use rusqlite::{Connection, Error};
 
 use crate::clock::{Clock, Mark};
@@ -63,6 +63,8 @@ pub struct RecoveredSession {
     pub subscriptions: Vec<StoredSubscription>,
     /// The lanes of its queue that are not empty.
     pub lanes: Vec<StoredLane>,
+    /// The entries of which only the last of its topic is kept. Damaged ones are left out.
+    pub latest: Vec<StoredLast>,
     /// The number that the next new entry gets.
     pub next_sequence: u64,
     /// Entries up to this number may have been sent before, so they are sent again with DUP
@@ -122,6 +124,7 @@ pub(crate) fn recover(connection: &mut Connection) -> Result<(Recovered, Numbers
     let mut sessions = sessions(connection)?;
     subscriptions(connection, &mut sessions)?;
     let queued = queues(connection, &mut sessions)?;
+    latest(connection, &mut sessions)?;
     inbound(connection, &mut sessions)?;
     outbound(connection, &mut sessions)?;
     for session in sessions.values_mut() {
@@ -217,6 +220,7 @@ fn sessions(connection: &Connection) -> Result<Sessions, Error> {
             expires_at: expires_at.map(Timestamp::from_millis),
             subscriptions: Vec::new(),
             lanes: Vec::new(),
+            latest: Vec::new(),
             next_sequence: 1,
             sent_sequence: row.get::<_, Option<u64>>(4)?.unwrap_or(u64::MAX),
             received: Vec::new(),
@@ -252,6 +256,26 @@ fn queues(connection: &Connection, sessions: &mut Sessions) -> Result<u64, Error
         }
     }
     Ok(queued)
+}
+
+fn latest(connection: &Connection, sessions: &mut Sessions) -> Result<(), Error> {
+    let mut statement = connection.prepare(
+        "SELECT q.session_id, q.sequence, q.bytes, m.topic
+         FROM queue q JOIN message m ON m.id = q.message_id WHERE q.latest_only",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let topic: String = row.get(3)?;
+        let session = sessions.get_mut(&SessionId(row.get(0)?));
+        if let (Some(session), Ok(topic)) = (session, TopicName::new(&topic)) {
+            session.latest.push(StoredLast {
+                topic,
+                sequence: row.get(1)?,
+                bytes: row.get(2)?,
+            });
+        }
+    }
+    Ok(())
 }
 
 fn inbound(connection: &Connection, sessions: &mut Sessions) -> Result<(), Error> {

@@ -69,7 +69,7 @@ pub(crate) fn delayed(row: &Row<'_>) -> Result<DelayedMessage, Error> {
     })
 }
 
-/// Reads sequence, qos, retain and subscription_ids, then the message.
+/// Reads sequence, qos, retain and subscription_ids, then the message, and latest_only.
 pub(crate) fn delivery(row: &Row<'_>) -> Result<Delivery, Error> {
     let sequence = row.get(0)?;
     Ok(Delivery {
@@ -79,6 +79,7 @@ pub(crate) fn delivery(row: &Row<'_>) -> Result<Delivery, Error> {
         subscription_ids: read_subscription_ids(row, 3)?,
         class: QueueClass {
             lane: lane_of(sequence),
+            latest_only: row.get(10)?,
         },
         message: Arc::new(message(row, 4)?),
     })

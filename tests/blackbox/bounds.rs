@@ -285,3 +285,49 @@ fn the_lowest_lane_loses_what_waits_longest() {
         is_refused(publish(&mut publisher, "alarm/a", "36"));
     }
 }
+
+#[test]
+fn of_some_topics_only_the_last_message_waits() {
+    let mut daemon = start("latest_only = [\"state/#\"], max_messages = 40");
+    leave_session(&daemon, Version::V5, "reader", "#", 1);
+    let (mut online, _) = resume(&daemon, Version::V5, "online");
+    online.subscribe("#", 1).unwrap();
+    let mut publisher = join(&daemon, Version::V5, "p");
+    for number in 1..=10 {
+        for topic in ["state/a", "state/b", "event"] {
+            publish_all(&mut publisher, topic, number..=number);
+        }
+    }
+    // What is in flight is not touched: this client has it all.
+    let found: Vec<_> = (0..30).map(|_| online.hear()).collect();
+    assert_eq!(found[27].text(), "10");
+    online.disconnect().unwrap();
+    wait_dropped(&daemon, &[("superseded", 18), ("queue_full", 0), ("", 18)]);
+    let log = daemon.process().log();
+    assert!(!log.contains("dropped"), "that is what is wanted: {log}");
+    assert!(daemon.stop().0.success());
+    daemon.restart();
+    let mut publisher = join(&daemon, Version::V5, "p");
+    publish_all(&mut publisher, "state/a", 11..=13);
+    publish_all(&mut publisher, "event", 11..=11);
+    // The first of each session was there before; what was in flight still is.
+    wait_dropped(&daemon, &[("superseded", 5), ("", 5)]);
+    let (mut reader, _) = resume(&daemon, Version::V5, "reader");
+    let found = reader.take_many(13);
+    let found: Vec<_> = found.iter().map(|it| (&*it.topic, it.text())).collect();
+    let events = |range| numbers(range).into_iter().map(|it| ("event", it));
+    let mut expected: Vec<_> = events(1..=9).collect();
+    expected.push(("state/b", "10".to_owned()));
+    expected.extend(events(10..=10));
+    expected.push(("state/a", "13".to_owned()));
+    expected.extend(events(11..=11));
+    assert_eq!(found, expected);
+    reader.expect_silence();
+    let (mut online, _) = resume(&daemon, Version::V5, "online");
+    let found: Vec<_> = (0..32).map(|_| online.hear()).collect();
+    assert!(found[..30].iter().all(|it| it.dup), "{found:?}");
+    assert_eq!(
+        (found[30].text(), found[31].text()),
+        ("13".to_owned(), "11".to_owned())
+    );
+}

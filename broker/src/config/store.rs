@@ -9,6 +9,7 @@ use persistence::{Durability, Quota};
 use serde::Deserialize;
 
 use super::byte_size::ByteSize;
+use super::node::Step;
 use super::problem::{Problem, check_positive, check_range};
 use crate::exchange::{DurabilityRules, QueueRules};
 
@@ -40,6 +41,8 @@ pub(crate) struct Store {
     /// Messages that wait in other lanes than lane 1; default is none. The first rule that matches
     /// counts.
     pub(crate) lanes: Vec<LaneRule>,
+    /// Topics of which only the last message of QoS 1 and 2 waits for a session; default is none.
+    pub(crate) latest_only: Vec<ConfiguredFilter>,
     /// Bytes of the database that hold something, of all sessions together; default 8 GiB, which
     /// leaves half of the usual 16 GB of a gateway to others. 0 for no limit.
     pub(crate) max_total_size: ByteSize,
@@ -141,6 +144,7 @@ impl Default for Store {
             max_total_messages: 0,
             min_free_space: None,
             when_full: WhenFull::RejectNew,
+            latest_only: Vec::new(),
         }
     }
 }
@@ -198,15 +202,15 @@ impl Store {
             BYTES_MAX,
         )?;
         for (index, rule) in self.lanes.iter().enumerate() {
-            check_topics(&["store", "lanes"], index, "filter", &rule.filter)?;
+            let at = |key: &str| {
+                let mut path = place("lanes", index);
+                path.push(Step::Key(key.to_owned()));
+                path
+            };
+            check_topics(at("filter"), &rule.filter)?;
             if rule.lane > LANE_MAX {
                 let message = format!("expected a value from 0 to {LANE_MAX}, found {}", rule.lane);
-                return Err(Problem::within(
-                    &["store", "lanes"],
-                    index,
-                    "lane",
-                    &message,
-                ));
+                return Err(Problem::at_path(at("lane"), &message));
             }
         }
         let total = self.max_total_size;
@@ -218,7 +222,8 @@ impl Store {
             );
             return Err(Problem::at(&["store", "max_total_size"], &message));
         }
-        Ok(())
+        let mut latest_only = self.latest_only.iter().enumerate();
+        latest_only.try_for_each(|(index, it)| check_topics(place("latest_only", index), it))
     }
 
     /// How messages wait.
@@ -226,20 +231,22 @@ impl Store {
         let lanes = self.lanes.iter();
         QueueRules {
             lanes: lanes.map(|it| (it.filter.0.clone(), it.lane)).collect(),
+            latest_only: self.latest_only.iter().map(|it| it.0.clone()).collect(),
         }
     }
 }
 
+/// Where an element of a list is.
+fn place(list: &str, index: usize) -> Vec<Step> {
+    let keys = ["store", list].map(|it| Step::Key(it.to_owned()));
+    keys.into_iter().chain([Step::Index(index)]).collect()
+}
+
 /// A filter of messages is not one of a group.
-fn check_topics(
-    list: &[&str],
-    index: usize,
-    key: &str,
-    filter: &ConfiguredFilter,
-) -> Result<(), Problem> {
+fn check_topics(path: Vec<Step>, filter: &ConfiguredFilter) -> Result<(), Problem> {
     if filter.0.sharing() == Sharing::Each {
         return Ok(());
     }
     let message = "expected a filter of topics, found one of a Shared or exclusive subscription";
-    Err(Problem::within(list, index, key, message))
+    Err(Problem::at_path(path, message))
 }

@@ -363,6 +363,14 @@ fn values_out_of_range() {
         "1:27: `store.lanes[0].filter`: expected a filter of topics, found one of a Shared or exclusive subscription",
     );
     check_error(
+        "store.latest_only = [\"a/#\", \"$exclusive/a\"]",
+        "1:29: `store.latest_only[1]`: expected a filter of topics, found one of a Shared or exclusive subscription",
+    );
+    check_error(
+        "store.latest_only = [\"a/#/b\"]",
+        "1:22: `store.latest_only[0]`: `#` must stand alone in the last level of a topic filter",
+    );
+    check_error(
         "runtime.workers = 0",
         "1:19: `runtime.workers`: expected a value from 1 to 1024, found 0",
     );

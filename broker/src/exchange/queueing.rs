@@ -8,6 +8,8 @@ use mqtt::{Message, TopicFilter};
 pub(crate) struct QueueRules {
     /// Lanes by topics; the first filter that matches counts.
     pub(crate) lanes: Vec<(TopicFilter, u8)>,
+    /// Topics of which only the last message waits.
+    pub(crate) latest_only: Vec<TopicFilter>,
 }
 
 impl QueueRules {
@@ -22,6 +24,7 @@ impl QueueRules {
         if let Some((_, lane)) = rule {
             class.lane = *lane;
         }
+        class.latest_only = self.latest_only.iter().any(|it| it.matches(topic));
         class
     }
 }

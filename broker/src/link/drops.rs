@@ -22,6 +22,11 @@ impl Link {
                     self.count_dropped(DropCause::DroppedOldest, 1);
                     self.forget(sequence, store);
                 }
+                Evicted::Superseded(sequence) => {
+                    // That is what is wanted, and nothing to log.
+                    self.drops.add(DropCause::Superseded, 1);
+                    self.forget(sequence, store);
+                }
                 Evicted::Trim(request) => self.trim(request, store),
             }
         }
@@ -34,9 +39,9 @@ impl Link {
         };
         let link = Arc::clone(self);
         let reply = Box::new(move |done: Trimmed| {
-            link.count_dropped(DropCause::DroppedOldest, done.removed.messages);
             let mut state = link.lock();
-            state.session.trimmed(&request, done);
+            let dropped = state.session.trimmed(&request, done);
+            link.count_dropped(DropCause::DroppedOldest, dropped);
             // A page may have waited for this.
             let waker = state.notify();
             drop(state);

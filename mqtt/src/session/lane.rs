@@ -50,6 +50,17 @@ struct Pending {
     trims: u32,
     /// What the trims are to remove at least.
     promised: Amount,
+    /// What was superseded since the first request that is not answered, and may be among the
+    /// entries that the answers are about.
+    superseded: Vec<Superseded>,
+}
+
+#[derive(Clone, Debug)]
+struct Superseded {
+    sequence: u64,
+    amount: Amount,
+    /// The trims that were under way then.
+    trims: u32,
 }
 
 impl Lane {
@@ -161,8 +172,9 @@ impl Lane {
         Some(delivery)
     }
 
-    /// Takes out an entry that was not sent before a restart; false if it does not wait.
-    pub(super) fn remove(&mut self, sequence: u64, bytes: u64) -> bool {
+    /// Takes out an entry that was not sent before a restart, and that the store removes at this
+    /// moment; false if it does not wait.
+    pub(super) fn give_up(&mut self, sequence: u64, bytes: u64) -> bool {
         if self.spilled.amount.messages == 0 || sequence < self.spilled.first {
             let place = self
                 .entries
@@ -180,6 +192,33 @@ impl Lane {
     /// Drops the oldest delivery that may be dropped; none if it is not in memory.
     pub(super) fn drop_oldest(&mut self) -> Option<Delivery> {
         self.take(self.unsettled)
+    }
+
+    /// Takes out an entry, which the store is to forget. False if it is not there.
+    pub(super) fn remove(&mut self, sequence: u64, amount: Amount) -> bool {
+        let found = self
+            .entries
+            .binary_search_by_key(&sequence, |it| it.sequence);
+        if let Ok(index) = found {
+            return self.take(index).is_some();
+        }
+        let spilled = &mut self.spilled;
+        if spilled.amount.messages == 0 || sequence < spilled.first {
+            return false;
+        }
+        spilled.amount = spilled.amount.minus(amount);
+        let Some(pending) = &mut self.pending else {
+            return true;
+        };
+        if sequence >= pending.to {
+            pending.since = pending.since.minus(amount);
+        }
+        pending.superseded.push(Superseded {
+            sequence,
+            amount,
+            trims: pending.trims,
+        });
+        true
     }
 
     /// Has the oldest entries removed that only the store has: so many messages and so many bytes
@@ -200,13 +239,23 @@ impl Lane {
         }
     }
 
-    pub(super) fn trimmed(&mut self, request: &TrimRequest, done: Trimmed) {
+    /// Notes what was trimmed; returns how many of them had not been superseded.
+    pub(super) fn trimmed(&mut self, request: &TrimRequest, done: Trimmed) -> u64 {
         let Some(mut pending) = self.pending.take() else {
-            return;
+            return 0;
         };
         pending.trims -= 1;
         pending.promised = pending.promised.minus(request.wanted);
-        self.spilled.amount = self.spilled.amount.minus(done.removed);
+        let mut removed = done.removed;
+        pending.superseded.retain_mut(|it| {
+            let is_removed = (request.from..done.next).contains(&it.sequence);
+            if is_removed {
+                removed = removed.minus(it.amount);
+            }
+            it.trims -= 1;
+            !is_removed && it.trims > 0
+        });
+        self.spilled.amount = self.spilled.amount.minus(removed);
         if request.skip == 0 {
             self.spilled.first = self.spilled.first.max(done.next);
             if done.complete && pending.trims == 0 {
@@ -215,6 +264,7 @@ impl Lane {
             }
         }
         self.pending = Some(pending).filter(|it| it.trims > 0);
+        removed.messages
     }
 
     pub(super) fn page_wanted(&mut self, share: Share, next_number: u64) -> Option<PageRequest> {
@@ -243,6 +293,10 @@ impl Lane {
         let mut loaded = Amount::ZERO;
         for delivery in page {
             self.spilled.first = delivery.sequence + 1;
+            let mut superseded = pending.superseded.iter();
+            if superseded.any(|it| it.sequence == delivery.sequence) {
+                continue;
+            }
             loaded = loaded.plus(Amount::of(&delivery));
             self.entries.push_back(delivery);
         }

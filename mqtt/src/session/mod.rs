@@ -8,6 +8,7 @@ mod delivery;
 mod inbound;
 mod inflight;
 mod lane;
+mod latest;
 mod queue;
 mod sequence;
 
@@ -15,8 +16,8 @@ pub use delivery::{Delivery, Outgoing};
 pub use inbound::{Inbound, Receive};
 pub use inflight::{Acknowledged, Inflight};
 pub use queue::{
-    Amount, Enqueue, Evicted, PageRequest, QueueClass, QueueLimits, StoredLane, StoredQueue,
-    TrimRequest, Trimmed, WhenFull,
+    Amount, Enqueue, Evicted, PageRequest, QueueClass, QueueLimits, StoredLane, StoredLast,
+    StoredQueue, TrimRequest, Trimmed, WhenFull,
 };
 pub use sequence::{DEFAULT_LANE, LANE_MAX, lane_of, number_of, sequence};
 
@@ -95,9 +96,10 @@ impl Session {
         self.queue.take_evicted()
     }
 
-    /// The answer to a [`TrimRequest`]. Others may make way, see [`Session::take_evicted`].
-    pub fn trimmed(&mut self, request: &TrimRequest, done: Trimmed) {
-        self.queue.trimmed(request, done);
+    /// The answer to a [`TrimRequest`]; returns how many deliveries it dropped. Others may make
+    /// way, see [`Session::take_evicted`].
+    pub fn trimmed(&mut self, request: &TrimRequest, done: Trimmed) -> u64 {
+        self.queue.trimmed(request, done)
     }
 
     /// The next packet to send, if the flow control window allows one.
@@ -143,7 +145,7 @@ impl Session {
     /// Pages that were read before this must have been loaded, and those that are read later must
     /// be without the delivery.
     pub fn give_up(&mut self, sequence: u64, bytes: u64) -> bool {
-        !self.inflight.may_know(sequence) && self.queue.remove(sequence, bytes)
+        !self.inflight.may_know(sequence) && self.queue.give_up(sequence, bytes)
     }
 
     /// Deliveries of QoS 1 and 2 from this sequence on are not sent for the first time until this

@@ -5,7 +5,9 @@
 //! deliveries ask for, which is one as a rule.
 
 use super::lane::{Lane, Share};
-use super::{DEFAULT_LANE, Delivery, lane_of, sequence};
+use super::latest::Latest;
+use super::{DEFAULT_LANE, Delivery, lane_of, number_of, sequence};
+use crate::TopicName;
 
 /// Of a quota that is reached, the store removes so much at a time: one of so many parts.
 const TRIM_PARTS: u64 = 100;
@@ -43,11 +45,16 @@ pub enum WhenFull {
 pub struct QueueClass {
     /// Its lane, 0 to [`super::LANE_MAX`]; higher ones are sent first.
     pub lane: u8,
+    /// True if it takes the place of what waits of its topic.
+    pub latest_only: bool,
 }
 
 impl Default for QueueClass {
     fn default() -> Self {
-        Self { lane: DEFAULT_LANE }
+        Self {
+            lane: DEFAULT_LANE,
+            latest_only: false,
+        }
     }
 }
 
@@ -71,6 +78,8 @@ pub(super) struct Queue {
     is_overdrawn: bool,
     next_number: u64,
     evicted: Vec<Evicted>,
+    /// Made for the first delivery of which only the last of its topic is kept.
+    latest: Option<Box<Latest>>,
 }
 
 /// What became of a delivery.
@@ -95,6 +104,8 @@ pub enum Enqueue {
 pub enum Evicted {
     /// The delivery with this sequence is dropped.
     Dropped(u64),
+    /// A later delivery of its topic took the place of the one with this sequence.
+    Superseded(u64),
     /// The store is to drop deliveries that only it has, and to answer with
     /// [`super::Session::trimmed`].
     Trim(TrimRequest),
@@ -152,6 +163,8 @@ pub struct StoredLane {
 pub struct StoredQueue {
     /// The lanes that are not empty, in any order.
     pub lanes: Vec<StoredLane>,
+    /// The deliveries whose places later ones of their topics take.
+    pub latest: Vec<StoredLast>,
     /// The number of the next new entry.
     pub next: u64,
     /// Entries up to this number may have been sent before.
@@ -159,6 +172,17 @@ pub struct StoredQueue {
     /// The sequences of QoS 2 deliveries that reached the client and are not released to the
     /// end, in their order.
     pub released: Vec<u64>,
+}
+
+/// A delivery of which only the last of its topic is kept, as a store kept it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredLast {
+    /// Its topic.
+    pub topic: TopicName,
+    /// Its sequence.
+    pub sequence: u64,
+    /// Bytes of its content.
+    pub bytes: u64,
 }
 
 impl Queue {
@@ -170,6 +194,7 @@ impl Queue {
             is_overdrawn: false,
             next_number: 1,
             evicted: Vec::new(),
+            latest: None,
         }
     }
 
@@ -178,6 +203,12 @@ impl Queue {
         self.lanes = stored.lanes.iter().map(Lane::recovered).collect();
         self.lanes
             .sort_by_key(|lane| std::cmp::Reverse(lane.number));
+        // What may be in flight keeps its place.
+        let unsent = |it: &&StoredLast| number_of(it.sequence) > stored.sent;
+        for last in stored.latest.iter().filter(unsent) {
+            let latest = self.latest.get_or_insert_default();
+            latest.put(&last.topic, last.sequence, last.bytes);
+        }
     }
 
     pub(super) const fn limits(&self) -> &QueueLimits {
@@ -219,24 +250,27 @@ impl Queue {
     }
 
     /// Takes out an entry that the store has, wherever in the line it waits; false if it does not.
-    pub(super) fn remove(&mut self, sequence: u64, bytes: u64) -> bool {
+    pub(super) fn give_up(&mut self, sequence: u64, bytes: u64) -> bool {
         let number = lane_of(sequence);
         let lane = self.lanes.iter_mut().find(|it| it.number == number);
-        lane.is_some_and(|it| it.remove(sequence, bytes))
+        let is_given_up = lane.is_some_and(|it| it.give_up(sequence, bytes));
+        if let Some(latest) = self.latest.as_mut().filter(|_| is_given_up) {
+            latest.forget_between(sequence, sequence + 1);
+        }
+        is_given_up
     }
 
     /// Takes in a delivery, if there is room or can be made.
     pub(super) fn push(&mut self, mut delivery: Delivery) -> Enqueue {
-        let lane = delivery.class.lane;
-        let losers = match self.limits.when_full {
-            WhenFull::RejectNew => lane,
-            WhenFull::DropOldest => lane + 1,
-        };
-        if !self.make_room(losers, Amount::of(&delivery)) {
+        if !self.make_room_for(&delivery) {
             return Enqueue::Dropped;
         }
+        let lane = delivery.class.lane;
         delivery.sequence = sequence(lane, self.next_number);
         self.next_number += 1;
+        if delivery.class.latest_only {
+            self.supersede(&delivery);
+        }
         let place = self.lanes.partition_point(|it| it.number > lane);
         if self.lanes.get(place).is_none_or(|it| it.number != lane) {
             self.lanes.insert(place, Lane::new(lane));
@@ -256,6 +290,44 @@ impl Queue {
         Share {
             messages: (self.limits.messages_max / parts).max(1),
             bytes: self.limits.bytes_max / parts,
+        }
+    }
+
+    fn make_room_for(&mut self, delivery: &Delivery) -> bool {
+        let more = Amount::of(delivery);
+        let latest = self.latest.as_ref();
+        let latest = latest.filter(|_| delivery.class.latest_only);
+        if let Some(last) = latest.and_then(|it| it.get(&delivery.message.topic))
+            && self.fits(self.waiting().minus(last.amount()), more)
+        {
+            return true;
+        }
+        let lane = delivery.class.lane;
+        let losers = match self.limits.when_full {
+            WhenFull::RejectNew => lane,
+            WhenFull::DropOldest => lane + 1,
+        };
+        self.make_room(losers, more)
+    }
+
+    /// Removes what waits of the topic of a new delivery, and notes that one.
+    fn supersede(&mut self, delivery: &Delivery) {
+        let topic = &delivery.message.topic;
+        let latest = self.latest.get_or_insert_default();
+        if let Some(last) = latest.get(topic) {
+            let number = lane_of(last.sequence);
+            let lane = self.lanes.iter_mut().find(|it| it.number == number);
+            if lane.is_some_and(|lane| lane.remove(last.sequence, last.amount())) {
+                self.evicted.push(Evicted::Superseded(last.sequence));
+            }
+        }
+        latest.put(topic, delivery.sequence, Amount::of(delivery).bytes);
+    }
+
+    /// A delivery does not wait any more.
+    fn forget(&mut self, delivery: &Delivery) {
+        if let Some(latest) = &mut self.latest {
+            latest.forget(&delivery.message.topic, delivery.sequence);
         }
     }
 
@@ -282,6 +354,7 @@ impl Queue {
             };
             if let Some(delivery) = lane.drop_oldest() {
                 self.evicted.push(Evicted::Dropped(delivery.sequence));
+                self.forget(&delivery);
             } else if lane.is_loading() {
                 self.is_overdrawn = true;
                 return true;
@@ -312,13 +385,17 @@ impl Queue {
         std::mem::take(&mut self.evicted)
     }
 
-    pub(super) fn trimmed(&mut self, request: &TrimRequest, done: Trimmed) {
+    /// Notes what was trimmed; returns how many deliveries were dropped by it.
+    pub(super) fn trimmed(&mut self, request: &TrimRequest, done: Trimmed) -> u64 {
         let number = lane_of(request.to);
-        if let Some(lane) = self.lanes.iter_mut().find(|it| it.number == number) {
-            lane.trimmed(request, done);
+        let lane = self.lanes.iter_mut().find(|it| it.number == number);
+        let dropped = lane.map_or(0, |lane| lane.trimmed(request, done));
+        if let Some(latest) = &mut self.latest {
+            latest.forget_between(request.from, done.next);
         }
         // There may have been less than was believed to be there, and room was given for it.
         self.make_room(u8::MAX, Amount::ZERO);
+        dropped
     }
 
     /// The next delivery, unless it is in the store only.
@@ -328,7 +405,10 @@ impl Queue {
 
     /// Takes the first delivery in memory; it is the next one if there is a [`Queue::front`].
     pub(super) fn pop(&mut self) -> Option<Delivery> {
-        self.lanes.iter_mut().find(|it| !it.is_drained())?.pop()
+        let lane = self.lanes.iter_mut().find(|it| !it.is_drained())?;
+        let delivery = lane.pop()?;
+        self.forget(&delivery);
+        Some(delivery)
     }
 
     pub(super) fn page_wanted(&mut self) -> Option<PageRequest> {

@@ -132,6 +132,7 @@ impl Store {
         let last_released = self.released.iter().map(|it| number_of(*it)).max();
         let stored = StoredQueue {
             lanes: self.lanes(),
+            latest: Vec::new(),
             next: last
                 .max(last_released)
                 .map_or(self.first_sequence, |it| it + 1),

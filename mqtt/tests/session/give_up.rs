@@ -95,6 +95,7 @@ fn an_identifier_that_the_receiver_may_know_is_not_given_away() {
             },
             unsettled: 2,
         }],
+        latest: Vec::new(),
         next: 4,
         sent: 2,
         released: Vec::new(),

@@ -219,6 +219,7 @@ proptest! {
     fn the_window_is_a_list_of_what_is_unacknowledged(steps in steps()) {
         let stored = StoredQueue {
             lanes: Vec::new(),
+            latest: Vec::new(),
             next: FIRST,
             sent: 0,
             released: Vec::new(),
@@ -347,6 +348,7 @@ fn lanes_are_repeated_in_the_order_of_sending_and_after_a_restart_with_dup() {
     };
     let stored = StoredQueue {
         lanes: vec![lane(0, &[1, 2]), lane(3, &[4])],
+        latest: Vec::new(),
         next: 5,
         sent: 4,
         released: vec![sequence(2, 3)],

@@ -19,9 +19,13 @@ const NOW: Timestamp = Timestamp::from_millis(1_000);
 
 /// A delivery that is named by its number and has so many bytes of payload.
 fn delivery(qos: QoS, number: u64, bytes: usize) -> Delivery {
+    delivery_of("t", qos, number, bytes)
+}
+
+fn delivery_of(topic: &str, qos: QoS, number: u64, bytes: usize) -> Delivery {
     let mut payload = number.to_be_bytes().to_vec();
     payload.resize(payload.len() + bytes, 0);
-    let mut message = Message::new(TopicName::new("t").unwrap(), payload);
+    let mut message = Message::new(TopicName::new(topic).unwrap(), payload);
     message.qos = qos;
     Delivery {
         sequence: 0,

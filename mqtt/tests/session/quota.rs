@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use mqtt::QoS;
 use mqtt::session::{
     Acknowledged, Amount, Delivery, Enqueue, Evicted, Outgoing, PageRequest, QueueClass,
-    QueueLimits, Session, StoredLane, StoredQueue, TrimRequest, Trimmed, WhenFull, lane_of,
-    number_of,
+    QueueLimits, Session, StoredLane, StoredLast, StoredQueue, TrimRequest, Trimmed, WhenFull,
+    lane_of, number_of,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::{NOW, delivery};
+use crate::{NOW, delivery, delivery_of};
 
 const MESSAGES_MAX: u64 = 12;
 const BYTES_MAX: u64 = 1_000;
@@ -29,8 +29,8 @@ fn limits(when_full: WhenFull) -> QueueLimits {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A delivery with so many bytes of payload in a lane.
-    Enqueue(usize, u8),
+    /// A delivery with so many bytes of payload in a lane, of one of the topics of that lane.
+    Enqueue(usize, u8, Topic),
     /// The next one is sent and acknowledged.
     Take,
     WantPage,
@@ -40,10 +40,19 @@ enum Step {
     Restart,
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Topic {
+    Any,
+    /// Only the last delivery of it is kept.
+    Latest(u8),
+}
+
 fn steps(lane: impl Strategy<Value = u8>) -> impl Strategy<Value = Vec<Step>> {
     let bytes = prop_oneof![9 => 0..100_usize, 1 => 300..1_200_usize];
+    let topic = prop_oneof![2 => Just(Topic::Any), 1 => (0..3_u8).prop_map(Topic::Latest)];
     let step = prop_oneof![
-        16 => (bytes, lane).prop_map(|(bytes, lane)| Step::Enqueue(bytes, lane)),
+        16 => (bytes, lane, topic)
+            .prop_map(|(bytes, lane, topic)| Step::Enqueue(bytes, lane, topic)),
         6 => Just(Step::Take),
         4 => Just(Step::WantPage),
         8 => (1..6_usize).prop_map(Step::Work),
@@ -68,6 +77,8 @@ struct World {
     disk: BTreeMap<u64, Delivery>,
     operations: VecDeque<Operation>,
     waiting: BTreeMap<u64, u64>,
+    /// The topics of which only the last delivery is kept, by what waits of them.
+    latest: BTreeMap<u64, String>,
     loading: Option<u8>,
     /// What was to be removed is there again after a restart.
     is_exceeded: bool,
@@ -86,6 +97,7 @@ impl World {
             disk: BTreeMap::new(),
             operations: VecDeque::new(),
             waiting: BTreeMap::new(),
+            latest: BTreeMap::new(),
             loading: None,
             is_exceeded: false,
             taken: BTreeMap::new(),
@@ -94,7 +106,7 @@ impl World {
 
     fn step(&mut self, step: &Step) {
         match step {
-            Step::Enqueue(bytes, lane) => self.enqueue(*bytes, *lane),
+            Step::Enqueue(bytes, lane, topic) => self.enqueue(*bytes, *lane, *topic),
             Step::Take => {
                 self.take();
             }
@@ -114,9 +126,14 @@ impl World {
         }
     }
 
-    fn enqueue(&mut self, bytes: usize, lane: u8) {
-        let mut delivery = delivery(QoS::AtLeastOnce, 0, bytes);
-        delivery.class = QueueClass { lane };
+    fn enqueue(&mut self, bytes: usize, lane: u8, topic: Topic) {
+        let (topic, latest_only) = match topic {
+            Topic::Any => ("t".to_owned(), false),
+            Topic::Latest(number) => (format!("{lane}/{number}"), true),
+        };
+        let mut delivery = delivery_of(&topic, QoS::AtLeastOnce, 0, bytes);
+        delivery.class = QueueClass { lane, latest_only };
+        let last = self.last(&topic);
         let size = delivery.message.byte_count() as u64;
         let losers = match self.limits.when_full {
             WhenFull::RejectNew => lane,
@@ -136,9 +153,24 @@ impl World {
                 delivery.sequence = sequence;
                 self.operations.push_back(Operation::Put(delivery));
                 self.evict(losers);
+                if let Some(last) = last.filter(|_| latest_only) {
+                    assert!(!self.waiting.contains_key(&last), "not superseded");
+                }
                 self.waiting.insert(sequence, size);
+                if latest_only {
+                    self.latest.insert(sequence, topic);
+                }
             }
         }
+    }
+
+    /// The last delivery of a topic that waits.
+    fn last(&self, topic: &str) -> Option<u64> {
+        let waiting = self.waiting.keys().filter(|it| {
+            let latest = self.latest.get(it);
+            latest.is_some_and(|it| it == topic)
+        });
+        waiting.copied().max_by_key(|it| number_of(*it))
     }
 
     /// The session may believe in one more in the store than there is. What is being trimmed can
@@ -151,6 +183,13 @@ impl World {
     fn evict(&mut self, losers: u8) {
         for evicted in self.session.take_evicted() {
             let sequence = match evicted {
+                Evicted::Superseded(sequence) => {
+                    self.operations.push_back(Operation::Remove(sequence));
+                    let topic = self.latest.get(&sequence).unwrap();
+                    assert_eq!(self.last(topic), Some(sequence));
+                    self.waiting.remove(&sequence);
+                    continue;
+                }
                 Evicted::Dropped(sequence) => {
                     self.operations.push_back(Operation::Remove(sequence));
                     assert!(self.waiting.contains_key(&sequence));
@@ -245,10 +284,14 @@ impl World {
                 done.complete = true;
                 break;
             };
-            self.disk.remove(&sequence);
-            self.assert_oldest(sequence);
+            let row = self.disk.remove(&sequence).unwrap();
+            // It may be superseded, which the store has not been told yet.
+            if self.waiting.contains_key(&sequence) {
+                self.assert_oldest(sequence);
+                self.waiting.remove(&sequence);
+            }
             done.removed.messages += 1;
-            done.removed.bytes += self.waiting.remove(&sequence).unwrap();
+            done.removed.bytes += row.message.byte_count() as u64;
             done.next = sequence + 1;
         }
         done
@@ -274,8 +317,17 @@ impl World {
         }
         let numbers: BTreeSet<u64> = self.disk.keys().map(|it| number_of(*it)).collect();
         assert_eq!(numbers.len(), self.disk.len(), "a number twice");
+        let rows = || self.disk.values().filter(|it| it.class.latest_only);
+        let topic = |it: &Delivery| it.message.topic.as_str().to_owned();
+        self.latest = rows().map(|it| (it.sequence, topic(it))).collect();
+        let latest = rows().map(|it| StoredLast {
+            topic: it.message.topic.clone(),
+            sequence: it.sequence,
+            bytes: size(it),
+        });
         let stored = StoredQueue {
             lanes: lanes.into_values().collect(),
+            latest: latest.collect(),
             next: numbers.last().map_or(1, |it| it + 1),
             sent: 0,
             released: Vec::new(),
@@ -349,7 +401,7 @@ proptest! {
         let mut line: Vec<(u8, u64, u64)> = Vec::new();
         for ((bytes, lane, takes), number) in steps.into_iter().zip(1..) {
             let mut delivery = delivery(QoS::AtLeastOnce, number, bytes);
-            delivery.class = QueueClass { lane };
+            delivery.class.lane = lane;
             let size = delivery.message.byte_count() as u64;
             let is_full = |line: &[(u8, u64, u64)]| {
                 line.len() as u64 >= MESSAGES_MAX
@@ -405,6 +457,7 @@ fn recovered(messages: u64, unsettled: u64) -> Session {
     };
     let stored = StoredQueue {
         lanes: vec![lane],
+        latest: Vec::new(),
         next: messages + 1,
         sent: unsettled,
         released: Vec::new(),

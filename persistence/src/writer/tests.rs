@@ -100,6 +100,7 @@ fn enqueue(session: SessionId, sequence: u64, id: u64) -> Operation {
         qos: QoS::AtLeastOnce,
         retain: false,
         subscription_ids: vec![1],
+        latest_only: false,
     }
 }
 

@@ -44,6 +44,7 @@ fn enqueue(session: SessionId, sequence: u64, id: u64, bytes: usize) -> Operatio
         qos: QoS::ExactlyOnce,
         retain: false,
         subscription_ids: vec![1],
+        latest_only: false,
     }
 }
 

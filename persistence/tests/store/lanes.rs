@@ -1,6 +1,6 @@
 //! Queues of several lanes.
 
-use mqtt::session::{lane_of, sequence};
+use mqtt::session::{StoredLast, lane_of, number_of, sequence};
 
 use super::*;
 
@@ -109,5 +109,39 @@ fn how_far_was_sent_is_a_number_whatever_the_lane() {
         panic!("{recovered:?}")
     };
     assert_eq!((found.sent_sequence, found.next_sequence), (3, 5));
+    store.close().unwrap();
+}
+
+#[test]
+fn entries_of_which_only_the_last_is_kept_come_back_with_their_topics() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(directory.path(), Options::default()).unwrap();
+    let session = store.next_session_id();
+    put_session(&store, session, "c");
+    fill(&store, session, &[(1, 1)]);
+    for (topic, lane, number) in [("a", 1, 2), ("b", 3, 3), ("a", 1, 4), ("c", 1, 5)] {
+        let stored = StoredMessage {
+            id: store.next_message_id(),
+            message: message(topic, number),
+        };
+        enqueue_as(&store, session, sequence(lane, number), &stored, true);
+    }
+    wait_durable(&store, store.submit(Operation::Dequeue(session, 5)));
+    store.close().unwrap();
+    let (store, recovered) = Store::open(directory.path(), Options::default()).unwrap();
+    let mut latest = recovered.sessions[0].latest.clone();
+    latest.sort_by_key(|it| number_of(it.sequence));
+    let last = |topic, sequence| StoredLast {
+        topic: TopicName::new(topic).unwrap(),
+        sequence,
+        bytes: 2,
+    };
+    assert_eq!(
+        latest,
+        [last("a", 2), last("b", sequence(3, 3)), last("a", 4)]
+    );
+    let (found, _) = page_between(&store, session, 1, 10, 10);
+    let latest_only: Vec<_> = found.iter().map(|it| it.class.latest_only).collect();
+    assert_eq!(latest_only, [false, true, true]);
     store.close().unwrap();
 }

@@ -64,6 +64,16 @@ fn message(topic: &str, number: u64) -> Arc<Message> {
 }
 
 fn enqueue(store: &Store, session: SessionId, sequence: u64, stored: &StoredMessage) -> Position {
+    enqueue_as(store, session, sequence, stored, false)
+}
+
+fn enqueue_as(
+    store: &Store,
+    session: SessionId,
+    sequence: u64,
+    stored: &StoredMessage,
+    latest_only: bool,
+) -> Position {
     store.submit(Operation::Enqueue {
         session,
         sequence,
@@ -71,6 +81,7 @@ fn enqueue(store: &Store, session: SessionId, sequence: u64, stored: &StoredMess
         qos: QoS::AtLeastOnce,
         retain: false,
         subscription_ids: vec![7, 300_000],
+        latest_only,
     })
 }
 
