@@ -124,7 +124,8 @@ const SUBSCRIPTIONS: Query<StoredSubscription> = Query {
 };
 const QUEUE: Query<Delivery> = Query {
     sql: "SELECT q.sequence, q.qos, q.retain, q.subscription_ids,
-                 m.topic, m.payload, m.properties, m.qos, m.retain, m.expires_at
+                 m.topic, m.payload, m.properties, m.qos, m.retain, m.expires_at,
+                 0 AS latest_only
           FROM queue q LEFT JOIN message m ON m.id = q.message_id
           WHERE q.sequence > ?1 AND q.session_id = ?2 ORDER BY q.sequence",
     start: Start::Number,
