@@ -14,7 +14,7 @@ fn cut(durability: &str) -> Option<serde_json::Value> {
         "--kills",
         "5",
         "--seconds",
-        "12",
+        "15",
     ]);
     if log.contains("no disk can be made here") {
         // Past the capture of tests: who reads the outcome has to know.

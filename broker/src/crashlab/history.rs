@@ -79,6 +79,8 @@ pub(super) struct Verdict {
     /// The same, and the level allows it: acknowledged just before a power cut, and so is all
     /// behind it.
     pub(super) lost_unsynced: u64,
+    /// The longest time before a power cut that one of these was acknowledged.
+    pub(super) unsynced_age_max: Duration,
     /// Delivered again although that was not needed.
     pub(super) duplicated: u64,
     /// Delivered for the first time behind a later one of its publisher and topic.
@@ -169,10 +171,14 @@ impl History {
         self.publication(id).is_some_and(|it| it.sends > 0)
     }
 
+    /// When the power was cut in this life of the broker.
+    fn cut(&self, life: usize) -> Option<Duration> {
+        self.cuts.get(life).copied().flatten()
+    }
+
     /// True if a power cut followed before the broker had to have synced what it did then.
     fn is_unsynced(&self, moment: Moment) -> bool {
-        let cut = self.cuts.get(moment.life).copied().flatten();
-        let limits = self.unsynced_max.zip(cut);
+        let limits = self.unsynced_max.zip(self.cut(moment.life));
         limits.is_some_and(|(unsynced_max, cut)| moment.at + unsynced_max >= cut)
     }
 
@@ -227,6 +233,9 @@ impl History {
             } else if self.is_unsynced(moment) && kept.get(&id.topic_index()) != Some(&moment.life)
             {
                 verdict.lost_unsynced += 1;
+                let cut = self.cut(moment.life).unwrap_or_default();
+                let age = cut.saturating_sub(moment.at);
+                verdict.unsynced_age_max = verdict.unsynced_age_max.max(age);
             } else {
                 verdict.lost += 1;
                 verdict.note(verdict.lost, || {

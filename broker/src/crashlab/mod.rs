@@ -145,10 +145,7 @@ impl Crashlab {
             Terminal.progress("");
             let report = report?;
             if !self.json {
-                report
-                    .to_lines()
-                    .into_iter()
-                    .all(|line| Terminal.line(line));
+                report.to_lines().all(|line| Terminal.line(line));
             }
             reports.push(report);
         }

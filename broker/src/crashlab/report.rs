@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use persistence::Durability;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::history::Verdict;
 use super::run::Tally;
@@ -12,7 +12,7 @@ use super::run::Tally;
 pub(super) struct Report {
     pub(super) durability: Durability,
     pub(super) seed: u64,
-    pub(super) seconds: Duration,
+    pub(super) time: Duration,
     pub(super) tally: Tally,
     pub(super) verdict: Verdict,
     /// What the broker did that it must never do, and the errors in its log.
@@ -23,103 +23,69 @@ impl Report {
     /// Whether the broker has done what its level promises. `memory` promises nothing over a
     /// crash but that no messages are made up.
     pub(super) fn is_kept(&self) -> bool {
-        let Verdict {
-            lost,
-            duplicated,
-            reordered,
-            retained_wrong,
-            mistaken,
-            phantom,
-            ..
-        } = &self.verdict;
+        let it = &self.verdict;
         // What a power cut takes from the last second takes Packet Identifiers with it.
         let is_rolled_back = self.durability == Durability::Normal && self.tally.power_cuts > 0;
-        let mistaken = if is_rolled_back { 0 } else { *mistaken };
-        let broken = lost + duplicated + reordered + retained_wrong + mistaken;
+        let mistaken = if is_rolled_back { 0 } else { it.mistaken };
+        let broken = it.lost + it.duplicated + it.reordered + it.retained_wrong + mistaken;
         let is_durable = self.durability != Durability::Memory;
-        *phantom == 0 && self.faults.is_empty() && (broken == 0 || !is_durable)
+        it.phantom == 0 && self.faults.is_empty() && (broken == 0 || !is_durable)
     }
 
-    /// The longest restart and the average, in milliseconds.
-    fn restarts(&self) -> (u64, u64) {
-        let restarts = &self.tally.restarts;
-        let max = restarts.iter().max().copied().unwrap_or_default();
+    /// The figures by their names, in the order in which they are shown.
+    fn figures(&self) -> [(&'static str, u64); 18] {
+        let Self { tally, verdict, .. } = self;
+        let restarts = &tally.restarts;
         let count = u32::try_from(restarts.len()).unwrap_or(u32::MAX).max(1);
         let average = restarts.iter().sum::<Duration>() / count;
-        (millis(max), millis(average))
+        let max = restarts.iter().max().copied().unwrap_or_default();
+        [
+            ("seed", self.seed),
+            ("seconds", self.time.as_secs()),
+            ("kills", u64::from(tally.random_kills + tally.point_kills)),
+            ("kills_at_named_points", tally.point_kills.into()),
+            ("power_cuts", tally.power_cuts.into()),
+            ("restart_ms_max", millis(max)),
+            ("restart_ms_average", millis(average)),
+            ("sent", verdict.sent),
+            ("acknowledged", verdict.acknowledged),
+            ("delivered", verdict.delivered),
+            ("lost", verdict.lost),
+            ("lost_unsynced", verdict.lost_unsynced),
+            ("lost_unsynced_ms_max", millis(verdict.unsynced_age_max)),
+            ("duplicated", verdict.duplicated),
+            ("reordered", verdict.reordered),
+            ("retained_wrong", verdict.retained_wrong),
+            ("mistaken", verdict.mistaken),
+            ("phantom", verdict.phantom),
+        ]
     }
 
     pub(super) fn to_json(&self) -> Value {
-        let (verdict, tally) = (&self.verdict, &self.tally);
-        let (restart_max, restart_average) = self.restarts();
-        json!({
-            "durability": self.durability.to_string(),
-            "kept": self.is_kept(),
-            "seed": self.seed,
-            "seconds": self.seconds.as_secs(),
-            "kills": tally.random_kills + tally.point_kills,
-            "kills_at_named_points": tally.point_kills,
-            "power_cuts": tally.power_cuts,
-            "restart_ms_max": restart_max,
-            "restart_ms_average": restart_average,
-            "sent": verdict.sent,
-            "acknowledged": verdict.acknowledged,
-            "delivered": verdict.delivered,
-            "lost": verdict.lost,
-            "lost_unsynced": verdict.lost_unsynced,
-            "duplicated": verdict.duplicated,
-            "reordered": verdict.reordered,
-            "retained_wrong": verdict.retained_wrong,
-            "mistaken": verdict.mistaken,
-            "phantom": verdict.phantom,
-            "findings": verdict.findings,
-            "faults": self.faults,
-        })
+        let figures = self.figures().into_iter();
+        let figures = figures.map(|(name, value)| (name.to_owned(), value.into()));
+        let mut report = Map::new();
+        report.insert("durability".to_owned(), self.durability.to_string().into());
+        report.insert("kept".to_owned(), self.is_kept().into());
+        report.extend(figures);
+        report.insert("findings".to_owned(), json!(self.verdict.findings));
+        report.insert("faults".to_owned(), json!(self.faults));
+        Value::Object(report)
     }
 
-    pub(super) fn to_lines(&self) -> Vec<String> {
-        let (verdict, tally) = (&self.verdict, &self.tally);
-        let (restart_max, restart_average) = self.restarts();
-        let mut lines = vec![format!(
-            "Durability {}, {} s, seed {}",
-            self.durability,
-            self.seconds.as_secs(),
-            self.seed
-        )];
-        let kills = format!(
-            "{} ({} of them at named points of the store)",
-            tally.random_kills + tally.point_kills,
-            tally.point_kills
-        );
-        let restart = format!("{restart_average} ms on average, {restart_max} ms at most");
-        let rows = [
-            ("kills", kills),
-            ("power cuts", tally.power_cuts.to_string()),
-            ("restart", restart),
-            ("messages sent", verdict.sent.to_string()),
-            ("acknowledged", verdict.acknowledged.to_string()),
-            ("deliveries", verdict.delivered.to_string()),
-            ("lost", verdict.lost.to_string()),
-            ("lost, unsynced", verdict.lost_unsynced.to_string()),
-            ("duplicated", verdict.duplicated.to_string()),
-            ("reordered", verdict.reordered.to_string()),
-            ("retained wrong", verdict.retained_wrong.to_string()),
-            ("mistaken", verdict.mistaken.to_string()),
-            ("phantom", verdict.phantom.to_string()),
-        ];
-        let rows = rows
-            .iter()
-            .map(|(name, value)| format!("  {name:<16}{value}"));
-        lines.extend(rows);
-        let details = self.verdict.findings.iter().chain(&self.faults);
-        lines.extend(details.map(|it| format!("  - {it}")));
+    pub(super) fn to_lines(&self) -> impl Iterator<Item = String> {
         let outcome = match (self.is_kept(), self.durability) {
             (true, Durability::Memory) => "nothing is promised over a crash",
-            (true, _) => "every promise is kept",
+            (true, Durability::Normal | Durability::Full) => "every promise is kept",
             (false, _) => "A PROMISE IS BROKEN",
         };
-        lines.push(format!("  {outcome}"));
-        lines
+        let figures = self.figures().into_iter();
+        let figures =
+            figures.map(|(name, value)| format!("  {:<24}{value}", name.replace('_', " ")));
+        let details = self.verdict.findings.iter().chain(&self.faults);
+        let details = details.map(|it| format!("  - {it}"));
+        let head = format!("Durability {}: {outcome}", self.durability);
+        [head].into_iter().chain(figures).chain(details)
     }
 }
 

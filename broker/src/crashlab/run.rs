@@ -142,7 +142,7 @@ pub(super) fn run(
     Ok(Report {
         durability: plan.durability,
         seed: plan.seed,
-        seconds: lab.elapsed(),
+        time: lab.elapsed(),
         tally: conductor.tally,
         verdict: history.judge(),
         faults,
@@ -261,7 +261,12 @@ impl Conductor<'_> {
     fn choose(&mut self) -> Strike {
         let random = &mut self.random;
         if self.plan.is_power_cut {
-            return Strike::Cut(random.millis(300, 2_500));
+            // What is older than a second has to come into play where the rest may be lost.
+            let longest = match self.plan.durability {
+                Durability::Normal => 6_000,
+                Durability::Memory | Durability::Full => 2_500,
+            };
+            return Strike::Cut(random.millis(300, longest));
         }
         let is_point = self.plan.durability != Durability::Memory && self.tally.deaths() % 2 == 1;
         if is_point {

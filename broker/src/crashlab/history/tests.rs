@@ -295,6 +295,7 @@ fn a_power_cut_may_take_the_last_second_but_makes_no_hole() {
     };
     let unsynced = Verdict {
         lost_unsynced: 2,
+        unsynced_age_max: Duration::from_millis(950),
         ..Verdict::default()
     };
     let lost = Verdict {
