@@ -12,7 +12,7 @@ use tests::process::Process;
 use tests::wait::until;
 
 /// Starts a laboratory below `folder`.
-fn start(folder: &Path, arguments: &[&str]) -> Process {
+pub(super) fn start(folder: &Path, arguments: &[&str]) -> Process {
     let mut command = tidegate(["crashlab", "--json", "--path"]);
     command.arg(folder).args(arguments);
     Process::start_piped(&mut command, folder, "crashlab")

@@ -4,6 +4,7 @@
 //! while the broker stands still and the image is mounted, is the disk after a power cut.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -23,6 +24,32 @@ const COPIES_MAX: usize = 50;
 /// Coarser than the clock that a file system takes its times from.
 const TIME_GRAIN: Duration = Duration::from_millis(20);
 
+/// What cannot be done without root and loop devices.
+const UNABLE: &str = "no disk can be made here";
+
+/// Begins this program again, with one more argument, where its mounts are its own: they go with
+/// it even if it is killed. Returns only if that fails, with the reason.
+pub(super) fn begin_again(argument: &str) -> String {
+    let namespace = || {
+        let mut unshare = Command::new("unshare");
+        unshare.arg("--mount");
+        unshare
+    };
+    if let Err(error) = run(namespace().arg("true")) {
+        return format!("{UNABLE}: {error}");
+    }
+    let program = std::env::current_exe();
+    program.map_or_else(
+        |error| error.to_string(),
+        |program| {
+            let arguments = std::env::args_os().skip(1);
+            let mut again = namespace();
+            again.arg(program).args(arguments).arg(argument);
+            again.exec().to_string()
+        },
+    )
+}
+
 /// A mounted image; unmounted when dropped.
 #[derive(Debug)]
 pub(super) struct Disk {
@@ -34,6 +61,10 @@ pub(super) struct Disk {
 impl Disk {
     /// Makes and mounts an image in this folder. That takes root and loop devices.
     pub(super) fn create(folder: &Path) -> Result<Self, String> {
+        Self::make(folder).map_err(|error| format!("{UNABLE}: {error}"))
+    }
+
+    fn make(folder: &Path) -> Result<Self, String> {
         let disk = Self {
             image: folder.join("disk.img"),
             copy: folder.join("disk.copy"),
@@ -42,7 +73,7 @@ impl Disk {
         let file = fs::File::create(&disk.image);
         file.and_then(|it| it.set_len(IMAGE_BYTES))
             .and_then(|()| fs::create_dir(&disk.mount_point))
-            .map_err(|error| format!("no image: {error}"))?;
+            .map_err(|error| error.to_string())?;
         run(Command::new("mkfs.ext4").args(FORMAT).arg(&disk.image))?;
         disk.mount()?;
         Ok(disk)

@@ -58,6 +58,9 @@ pub(crate) struct Crashlab {
     /// Cut the power in place of killing: on a disk in a file below the folder, which takes root.
     #[arg(long)]
     power_cut: bool,
+    /// This process was begun again with mounts of its own.
+    #[arg(long, hide = true)]
+    own_mounts: bool,
     /// Repeats the random choices of a run, though not its timing.
     #[arg(long)]
     seed: Option<u64>,
@@ -87,6 +90,9 @@ impl Levels {
 
 /// Torments brokers; fails if one has broken what its level promises.
 pub(crate) fn run(crashlab: &Crashlab) -> ExitCode {
+    if crashlab.power_cut && !crashlab.own_mounts {
+        return Terminal.exit_code(Err(disk::begin_again("--own-mounts")));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();

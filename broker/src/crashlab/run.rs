@@ -117,10 +117,7 @@ pub(super) fn run(
 ) -> Result<Report, String> {
     let mut random = Random::new(plan.seed);
     let disk = match plan.is_power_cut {
-        true => {
-            let disk = Disk::create(folder);
-            Some(disk.map_err(|error| format!("no disk can be made here: {error}"))?)
-        }
+        true => Some(Disk::create(folder)?),
         false => None,
     };
     let data = disk.as_ref().map_or(folder, Disk::path);
