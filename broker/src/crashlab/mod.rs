@@ -40,8 +40,31 @@ use crate::terminal::Terminal;
 /// Names of its temporary folders begin with this.
 const FOLDER_PREFIX: &str = "tidegate-crashlab-";
 
+/// What the figures of the report mean.
+const FIGURES: &str = "\
+Four publishers and six subscribers keep their sessions while the broker dies, at random moments
+and at named points of its store. At the end everything is delivered, and compared:
+
+  lost            acknowledged (PUBACK or PUBREC) and not delivered; counted for each subscriber,
+                  of which a shared subscription is one
+  lost unsynced   the same, acknowledged just before a power cut, and nothing behind it was kept;
+                  with normal durability a second is allowed, and one more for a busy machine
+  duplicated      delivered again: at QoS 2 at all; at QoS 1 unless the publisher had sent the
+                  message again, or the broker died before it had to know the PUBACK and repeats it
+                  on another connection, with DUP and the same Packet Identifier
+  reordered       delivered for the first time behind a later message of its publisher and topic
+  retained wrong  topics whose retained message is neither the last that was acknowledged nor one
+                  that was sent later
+  mistaken        delivered at QoS 2 under a Packet Identifier that stands for another message, so
+                  that the subscriber discards it; a power cut with normal durability may do that
+  phantom         delivered and never sent
+
+The exit code is 0 if the promises of the level are kept. With memory durability nothing is
+promised over a crash, so losses are reported only.";
+
 /// Kill a broker again and again on your disk, and count what it has lost.
 #[derive(Clone, Debug, Args)]
+#[command(after_long_help = FIGURES)]
 pub(crate) struct Crashlab {
     /// A folder on the disk that is tested; everything happens in a temporary folder below it.
     #[arg(long, value_name = "DIR", default_value = ".")]
