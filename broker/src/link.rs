@@ -7,10 +7,12 @@
 //! to end.
 
 mod drops;
+mod replay;
 mod state;
 mod storing;
 
-pub(crate) use state::{LinkState, Owner, Replay};
+pub(crate) use replay::{Place, Replays, Terms};
+pub(crate) use state::{LinkState, Owner};
 pub(crate) use storing::Storing;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,7 @@
 //! SUBSCRIBE and SUBACK (§3.8, §3.9).
 
+use std::collections::BTreeSet;
+
 use tests::daemon::Daemon;
 use tests::strict::StrictClient;
 use tests::subscription::{string, subscribe, unsubscribe};
@@ -274,6 +276,61 @@ fn replacing_loses_no_message_and_repeats_retained_ones() {
         let all: Vec<_> = (0..MESSAGES).map(|it| it.to_string()).collect();
         assert_eq!(payloads, all, "{version:?}");
         client.expect_silence();
+    }
+}
+
+/// What is due is one note for each filter, however often a client subscribes, and none of it has
+/// to be looked through for each filter of a packet.
+#[test]
+fn a_client_that_subscribes_without_reading_gets_all_and_holds_up_nobody() {
+    const COUNTS: [usize; 2] = [100, 80_000];
+    let config = "mqtt { max_packet_size = 2MiB, max_subscriptions = 100000 }";
+    let daemon = Daemon::start(config);
+    let mut publisher = StrictClient::start(daemon.port(), Version::V311, "p");
+    publisher.retain("t", "x", 1);
+    let mut client = StrictClient::start(daemon.port(), Version::V311, "c");
+    let mut others: Vec<_> = (0..80_000).map(|it| (format!("o/{it}"), 0)).collect();
+    others.push(("t".to_owned(), 0));
+    client.send(&subscribe(Version::V311, 1, &[], &others));
+    for count in COUNTS {
+        client.send(&subscribe(Version::V311, 1, &[], &vec![("t", 0); count]));
+    }
+    client.send(&unsubscribe(Version::V311, 2, &[], &vec!["u"; 300_000]));
+    for answer in [0x90, 0x90, 0x90, 0xb0] {
+        client.answer(answer);
+    }
+    let retained = client.drain();
+    assert_eq!(retained.len(), 1 + COUNTS.iter().sum::<usize>());
+    assert!(retained.iter().all(|it| it.is_retained));
+}
+
+// Conforms: 5.0 [MQTT-3.3.1-9] [MQTT-3.8.4-4]
+#[test]
+fn a_client_that_subscribes_during_a_long_replay_gets_all_of_it() {
+    const RETAINED: usize = 500;
+    let daemon = Daemon::start("");
+    let mut publisher = StrictClient::start(daemon.port(), Version::V5, "p");
+    for number in 0..RETAINED {
+        publisher.retain(&format!("t/{number}"), "x", 1);
+    }
+    let mut client = StrictClient::start(daemon.port(), Version::V5, "c");
+    client.subscribe_identified("t/+", 1, 1);
+    let (mut topics, mut identifier) = (BTreeSet::new(), 1);
+    // It subscribes more often than the messages take, so one that began anew each time would
+    // never reach the end.
+    while topics.len() < RETAINED {
+        topics.extend(client.messages(10).into_iter().map(|it| it.topic));
+        identifier += 1;
+        assert!(identifier < 1_000, "only {} came", topics.len());
+        client.subscribe_identified("t/+", 1, identifier);
+    }
+    // All of them for the last time.
+    let mut last = BTreeSet::new();
+    while last.len() < RETAINED {
+        let message = client.message();
+        if message.subscription_identifiers == [identifier] {
+            last.insert(message.topic);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use mqtt::session::Delivery;
 use persistence::Operation;
 
 use super::Exchange;
-use crate::link::{Link, LinkState, Replay};
+use crate::link::{Link, Place, Terms};
 
 /// Retained messages that are put into a session's queue at a time.
 const REPLAY_BATCH: usize = 64;
@@ -21,21 +21,13 @@ impl Exchange {
         self.load_page(link);
         let mut state = link.lock();
         while state.session.is_drained() {
-            let Some(mut replay) = state.replays.pop_front() else {
+            let Some(place) = state.replays.next() else {
                 return;
             };
             drop(state);
-            let (filter, after) = (replay.filter.clone(), replay.after.clone());
-            let put = |messages: Vec<_>| {
-                let is_last = messages.len() < REPLAY_BATCH;
-                let mut state = link.lock();
-                let has_room = self.replay(link, &mut state, &mut replay, messages);
-                if !(has_room && is_last) {
-                    state.replays.push_front(replay);
-                }
-                has_room
-            };
+            let (filter, after) = (place.filter.clone(), place.after.clone());
             // Until they are put in nobody replaces them: none comes behind its successor.
+            let put = |messages| self.replay(link, place, messages);
             let has_room = self
                 .retained
                 .visit(&filter, after.as_ref(), REPLAY_BATCH, put);
@@ -71,35 +63,43 @@ impl Exchange {
             .submit(Operation::LoadPage(session, request, reply));
     }
 
-    /// Puts retained messages into a session's queue. False if there is no room for the rest,
-    /// which then comes when the queue is drained again: none of them is dropped.
-    fn replay(
-        &self,
-        link: &Arc<Link>,
-        state: &mut LinkState,
-        replay: &mut Replay,
-        messages: Vec<Arc<Message>>,
-    ) -> bool {
+    /// Puts the retained messages that come at a place into a session's queue. False if there is
+    /// no room for the rest, which then comes when the queue is drained again: none of them is
+    /// dropped.
+    fn replay(&self, link: &Arc<Link>, mut place: Place, messages: Vec<Arc<Message>>) -> bool {
         let now = self.now();
+        let mut state = link.lock();
+        let Some(Terms {
+            options,
+            identifier,
+        }) = state.replays.terms(&place)
+        else {
+            // The subscription has ended meanwhile, or another connection was faster.
+            return true;
+        };
+        let is_last = messages.len() < REPLAY_BATCH;
         for message in messages {
             let topic = message.topic.clone();
             let mut storing = self.storing(&message);
             let class = self.bounds.queue_rules.class_of(&message);
             let delivery = Delivery {
                 sequence: 0,
-                qos: message.qos.min(replay.options.qos),
+                qos: message.qos.min(options.qos),
                 message,
                 retain: true, // [MQTT-3.3.1-8]
-                subscription_ids: replay.identifier.into_iter().collect(),
+                subscription_ids: identifier.into_iter().collect(),
                 class,
             };
             if !delivery.message.is_expired(now) {
                 if !state.session.has_room(&delivery) {
                     return false;
                 }
-                link.put(state, delivery, &mut storing);
+                link.put(&mut state, delivery, &mut storing);
             }
-            replay.after = Some(topic);
+            state.replays.advance(&mut place, topic);
+        }
+        if is_last {
+            state.replays.finish(place);
         }
         true
     }

@@ -7,7 +7,7 @@ use mqtt::{Sharing, TopicFilter};
 use persistence::{Operation, Position, StoredSubscription};
 
 use super::Exchange;
-use crate::link::{Link, Replay};
+use crate::link::{Link, Terms};
 use crate::router::Subscription;
 
 impl Exchange {
@@ -36,27 +36,18 @@ impl Exchange {
         }
         let known = state.subscriptions.insert(filter.clone(), options);
         state.left_groups.retain(|group| *group != filter);
-        let replay = match options.retain_handling {
+        let is_due = match options.retain_handling {
             // A Shared Subscription gets none, whoever comes to it (§4.8.2).
             _ if matches!(filter.sharing(), Sharing::Group(_)) => false,
             RetainHandling::Send => true,
             RetainHandling::SendIfNew => known.is_none(),
             RetainHandling::DoNotSend => false,
         };
-        if replay {
-            // One that has begun begins anew; others too, where a client never takes them.
-            let is_crowded = state.replays.len() >= self.limits.subscriptions_max;
-            let is_replaced = |it: &Replay| is_crowded || it.after.is_some();
-            state
-                .replays
-                .retain(|it| it.filter != filter || !is_replaced(it));
-            state.replays.push_back(Replay {
-                filter: filter.clone(),
-                options,
-                identifier,
-                after: None,
-            });
-        }
+        let terms = Terms {
+            options,
+            identifier,
+        };
+        state.replays.subscribed(&filter, terms, is_due);
         // Under the lock: a session that ends is taken out of the store after this.
         let stored = link.durable().map(|session| {
             let subscription = StoredSubscription {
@@ -74,7 +65,7 @@ impl Exchange {
     /// Ends a subscription; at the position returned that is durable. None if there was none.
     pub(crate) fn unsubscribe(&self, link: &Link, filter: &TopicFilter) -> Option<Position> {
         let mut state = link.lock();
-        state.replays.retain(|replay| replay.filter != *filter);
+        state.replays.unsubscribed(filter);
         let existed = state.subscriptions.remove(filter).is_some();
         if existed && matches!(filter.sharing(), Sharing::Group(_)) {
             state.leave(filter.clone());

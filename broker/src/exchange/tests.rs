@@ -319,17 +319,6 @@ fn retained_messages_wait_for_room_in_the_session() {
     }
 }
 
-#[test]
-fn what_is_due_to_a_client_that_only_subscribes_is_bounded() {
-    let exchange = exchange(Store::disabled());
-    let client = attach(&exchange, "c", true, 0).link;
-    let subscriptions_max = exchange.limits.subscriptions_max;
-    for _ in 0..3 * subscriptions_max {
-        subscribe(&exchange, &client, "r/#", qos(QoS::AtMostOnce));
-    }
-    assert!(client.lock().replays.len() <= subscriptions_max);
-}
-
 // Conforms: 5.0 [MQTT-3.1.2-4] [MQTT-3.1.2-5] [MQTT-3.1.2-6] [MQTT-3.1.2-23] [MQTT-3.1.4-4]
 // Conforms: 3.1.1 [MQTT-3.1.2-4] [MQTT-3.1.2-6] [MQTT-3.1.4-3]
 #[test]

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use mqtt::packet::SubscriptionOptions;
 use mqtt::session::Session;
-use mqtt::{ReasonCode, Timestamp, TopicFilter, TopicName};
+use mqtt::{ReasonCode, Timestamp, TopicFilter};
 use persistence::{Position, Store};
 
+use super::Replays;
 use crate::registry::Will;
 
 /// Groups that a session remembers to have left.
@@ -28,8 +29,8 @@ pub(crate) struct LinkState {
     /// The Shared Subscriptions that were ended last. Their groups get what they had given to this
     /// session if it ends without an acknowledgement.
     pub(crate) left_groups: VecDeque<TopicFilter>,
-    /// Retained messages still to be sent for new subscriptions.
-    pub(crate) replays: VecDeque<Replay>,
+    /// Retained messages still to be sent for subscriptions.
+    pub(crate) replays: Replays,
     /// Deliveries of QoS 2 that the store did not have when the last one came.
     unstored: VecDeque<(u64, Position)>,
     /// The connection that the session belongs to now.
@@ -51,22 +52,13 @@ pub(crate) struct LinkState {
     order: Option<ReasonCode>,
 }
 
-/// The retained messages for one subscription, as far as they have been sent.
-#[derive(Clone, Debug)]
-pub(crate) struct Replay {
-    pub(crate) filter: TopicFilter,
-    pub(crate) options: SubscriptionOptions,
-    pub(crate) identifier: Option<u32>,
-    pub(crate) after: Option<TopicName>,
-}
-
 impl LinkState {
-    pub(super) const fn new(session: Session, expiry: Duration) -> Self {
+    pub(super) fn new(session: Session, expiry: Duration) -> Self {
         Self {
             session,
             subscriptions: BTreeMap::new(),
             left_groups: VecDeque::new(),
-            replays: VecDeque::new(),
+            replays: Replays::default(),
             unstored: VecDeque::new(),
             owner: None,
             expiry,
