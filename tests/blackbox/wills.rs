@@ -50,12 +50,6 @@ fn expect_wills(watcher: &mut WireClient, settled: usize, client_ids: &[&str]) {
     assert_eq!(found, expected);
 }
 
-fn wait_until_passed(since: Instant, delay: u64) {
-    wait::until("the delay has passed", || {
-        since.elapsed() > Duration::from_secs(delay)
-    });
-}
-
 // Conforms: 5.0 [MQTT-3.1.2-8] [MQTT-3.1.3-9]; 3.1.1 [MQTT-3.1.2-8]
 #[test]
 fn a_will_comes_once_after_sigkill() {
@@ -145,7 +139,7 @@ fn a_client_that_comes_back_after_sigkill_prevents_its_will() {
     daemon.kill();
     let restarted = Instant::now();
     daemon.restart();
-    wait_until_passed(restarted, u64::from(DELAY) + 2);
+    wait::until_passed(restarted, u64::from(DELAY) + 2);
     settle(&daemon);
     let mut watcher = watch(&daemon);
     expect_wills(&mut watcher, 2, &[]);

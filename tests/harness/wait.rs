@@ -26,3 +26,15 @@ pub fn until_every(interval: Duration, what: &str, mut condition: impl FnMut() -
         std::thread::sleep(interval);
     }
 }
+
+/// Waits until so many seconds have passed since then; for the daemon too, which counts whole
+/// milliseconds and is never early.
+///
+/// # Panics
+/// They are more than [`DEADLINE`].
+#[track_caller]
+pub fn until_passed(since: Instant, seconds: u64) {
+    const STEPS: Duration = Duration::from_millis(3);
+    let time = Duration::from_secs(seconds) + STEPS;
+    until("the time passes", || since.elapsed() > time);
+}
