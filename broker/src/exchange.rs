@@ -128,6 +128,16 @@ impl Exchange {
             count(&self.counters.refused);
             return Err(ReasonCode::QuotaExceeded);
         }
+        self.publish_taken(message, publisher)
+    }
+
+    /// The same for a message that was accepted before, as a will is at CONNECT: a store that is
+    /// full does not matter to it.
+    pub(crate) fn publish_taken(
+        &self,
+        message: Message,
+        publisher: Option<&Link>,
+    ) -> Result<Published, ReasonCode> {
         match self.delayed.of(&message)? {
             Some((delay, message)) => self.delay(delay, message),
             None => {

@@ -60,7 +60,7 @@ impl Exchange {
         // In one commit with what routing stores, so that a crash neither loses nor repeats it.
         let _together = self.store.hold();
         let message = WillMessage::clone(&will.message).into_message(self.now());
-        if let Err(reason) = self.publish(message, link) {
+        if let Err(reason) = self.publish_taken(message, link) {
             let topic = &will.message.message.topic;
             tracing::debug!(%topic, ?reason, "a will is not published");
         }
