@@ -131,9 +131,14 @@ pub(crate) fn recover(connection: &mut Connection) -> Result<(Recovered, Numbers
         // As it is written down, or would have been.
         session.sent_sequence = session.sent_sequence.min(session.next_sequence - 1);
     }
-    let last = |sql| connection.query_row(sql, [], |row| row.get(0));
+    let last = |sql| connection.query_row(sql, [], |row| row.get::<_, u64>(0));
+    // The will of a session that has ended must not fall to another one.
+    let ended = last("SELECT coalesce(max(session_id), 0) FROM will")?;
     let numbers = Numbers {
-        session: sessions.keys().next_back().map_or(0, |id| id.0),
+        session: sessions
+            .keys()
+            .next_back()
+            .map_or(ended, |id| id.0.max(ended)),
         message: last("SELECT coalesce(max(id), 0) FROM message")?,
         delayed: last("SELECT coalesce(max(id), 0) FROM delayed")?,
         will: last("SELECT coalesce(max(id), 0) FROM will")?,

@@ -66,6 +66,8 @@ fn wills_come_back_with_the_time_at_which_they_are_due() {
     let (store, recovered) = Store::open(directory.path(), Options::default()).unwrap();
     assert_eq!(numbers(&recovered.wills), [(2, Some(2)), (4, None)]);
     assert_eq!(store.next_will_id(), 5);
+    // A session of theirs has ended, if it was ever there.
+    assert!(store.next_session_id() > SESSION);
     store.close().unwrap();
 }
 
