@@ -18,7 +18,7 @@ use crate::references::References;
 use crate::statistics::QueueRows;
 use crate::trim::Trim;
 use crate::will::Wills;
-use crate::{Operation, PageReply, SessionId, StoredMessage, row};
+use crate::{Operation, PageReply, SessionId, StoredMessage, checksum, row};
 
 /// Bytes of message bodies in one page of a queue; a page has at least one entry.
 const PAGE_BYTES_MAX: usize = 1 << 20;
@@ -250,8 +250,9 @@ impl Batch {
                 delete.execute([topic.as_str()])?;
                 continue;
             };
-            let mut put = connection
-                .prepare_cached("INSERT OR REPLACE INTO retained VALUES(?1, ?2, ?3, ?4, ?5, ?6)")?;
+            let mut put = connection.prepare_cached(
+                "INSERT OR REPLACE INTO retained VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?;
             put.execute(params![
                 topic.as_str(),
                 &message.payload[..],
@@ -259,6 +260,7 @@ impl Batch {
                 message.qos as u8,
                 message.retain,
                 message.expires_at.map(row::timestamp),
+                checksum::of(topic, message),
             ])?;
         }
         Ok(())
@@ -286,7 +288,7 @@ impl Batch {
                 continue;
             };
             let mut put = connection.prepare_cached(
-                "INSERT OR REPLACE INTO delayed VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT OR REPLACE INTO delayed VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?;
             put.execute(params![
                 id,
@@ -297,6 +299,7 @@ impl Batch {
                 message.qos as u8,
                 message.retain,
                 message.expires_at.map(row::timestamp),
+                checksum::of(&message.topic, message),
             ])?;
         }
         Ok(())
@@ -389,22 +392,23 @@ pub(crate) fn delete_session(connection: &Connection, session: SessionId) -> Res
 }
 
 /// Reads a page of a queue; true if nothing is left in the requested range that can be read.
-/// Damaged entries are left out, and logged.
+/// Damaged entries are left out, and logged; how many is the third value.
 pub(crate) fn load_page(
     connection: &Connection,
     session: SessionId,
     request: PageRequest,
-) -> Result<(Vec<Delivery>, bool), Error> {
+) -> Result<(Vec<Delivery>, bool, u64), Error> {
     // An entry whose message is missing is damaged too.
     let mut statement = connection.prepare_cached(
         "SELECT q.sequence, q.qos, q.retain, q.subscription_ids,
-                m.topic, m.payload, m.properties, m.qos, m.retain, m.expires_at, q.latest_only
+                m.topic, m.payload, m.properties, m.qos, m.retain, m.expires_at, q.latest_only,
+                m.checksum
          FROM queue q LEFT JOIN message m ON m.id = q.message_id
          WHERE q.session_id = ?1 AND q.sequence >= ?2 AND q.sequence < ?3
          ORDER BY q.sequence",
     )?;
     let mut rows = statement.query(params![session.0, request.from, request.to])?;
-    let (mut page, mut bytes, mut damaged) = (Vec::new(), 0, false);
+    let (mut page, mut bytes, mut left_out) = (Vec::new(), 0, 0);
     let mut complete = true;
     loop {
         let found = match rows.next() {
@@ -412,13 +416,13 @@ pub(crate) fn load_page(
             Ok(Some(row)) => row::delivery(row),
             Err(error) if is_damage(&error) => {
                 // Nothing behind it can be reached either.
-                damaged = true;
+                left_out += 1;
                 break;
             }
             Err(error) => return Err(error),
         };
         let Ok(delivery) = found else {
-            damaged = true;
+            left_out += 1;
             continue;
         };
         bytes += delivery.message.byte_count();
@@ -428,12 +432,13 @@ pub(crate) fn load_page(
             break;
         }
     }
-    if damaged {
+    if left_out > 0 {
         let session = session.0;
         tracing::error!(
             session,
+            left_out,
             "damaged entries of a queue are left out, they stay in the file"
         );
     }
-    Ok((page, complete))
+    Ok((page, complete, left_out))
 }

@@ -27,6 +27,7 @@
 //! database; a lock file keeps a second process away.
 
 mod batch;
+mod checksum;
 mod clock;
 mod crash_point;
 mod damage;

@@ -22,6 +22,8 @@ pub struct Recovered {
     pub delayed: Vec<DelayedMessage>,
     /// The wills, the earliest connection's in front.
     pub wills: Vec<RecoveredWill>,
+    /// Retained and delayed messages that are damaged, each by itself. They stay in the file.
+    pub left_out: u64,
     /// What was wrong with the files, and was logged.
     pub damage: Option<Damage>,
 }
@@ -144,11 +146,13 @@ pub(crate) fn recover(connection: &mut Connection) -> Result<(Recovered, Numbers
         will: last("SELECT coalesce(max(id), 0) FROM will")?,
         queued,
     };
+    let mut left_out = 0;
     let recovered = Recovered {
         sessions: sessions.into_values().collect(),
-        retained: retained(connection)?,
-        delayed: delayed(connection)?,
+        retained: retained(connection, &mut left_out)?,
+        delayed: delayed(connection, &mut left_out)?,
         wills: will::recover(connection)?,
+        left_out,
         damage: None,
     };
     Ok((recovered, numbers))
@@ -311,18 +315,34 @@ fn outbound(connection: &Connection, sessions: &mut Sessions) -> Result<(), Erro
     Ok(())
 }
 
-fn retained(connection: &Connection) -> Result<Vec<Arc<Message>>, Error> {
-    let mut statement = connection
-        .prepare("SELECT topic, payload, properties, qos, retain, expires_at FROM retained")?;
-    let rows = statement.query_map([], |row| row::message(row, 0).map(Arc::new))?;
-    rows.collect()
+fn retained(connection: &Connection, left_out: &mut u64) -> Result<Vec<Arc<Message>>, Error> {
+    let mut statement = connection.prepare(
+        "SELECT topic, payload, properties, qos, retain, expires_at, checksum FROM retained",
+    )?;
+    let rows = statement.query_map([], |row| row::checked_message(row, 0).map(Arc::new))?;
+    readable(rows, left_out)
 }
 
-fn delayed(connection: &Connection) -> Result<Vec<DelayedMessage>, Error> {
+fn delayed(connection: &Connection, left_out: &mut u64) -> Result<Vec<DelayedMessage>, Error> {
     let mut statement = connection.prepare(
-        "SELECT id, due, topic, payload, properties, qos, retain, expires_at FROM delayed
-         ORDER BY due, id",
+        "SELECT id, due, topic, payload, properties, qos, retain, expires_at, checksum
+         FROM delayed ORDER BY due, id",
     )?;
     let rows = statement.query_map([], row::delayed)?;
-    rows.collect()
+    readable(rows, left_out)
+}
+
+/// Leaves out, and counts, what is there and damaged: one message is no reason to lose the others.
+fn readable<T>(
+    rows: impl Iterator<Item = Result<T, Error>>,
+    left_out: &mut u64,
+) -> Result<Vec<T>, Error> {
+    let mut found = Vec::new();
+    for row in rows {
+        match row {
+            Err(error) if error.sqlite_error().is_none() && is_damage(&error) => *left_out += 1,
+            row => found.push(row?),
+        }
+    }
+    Ok(found)
 }

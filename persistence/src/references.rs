@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mqtt::Message;
 use rusqlite::{Connection, Error, params};
 
-use crate::{SessionId, row};
+use crate::{SessionId, checksum, row};
 
 /// How the references to messages change in one transaction.
 #[derive(Default)]
@@ -70,7 +70,7 @@ impl<'a> References<'a> {
     pub(crate) fn apply(&self, connection: &Connection) -> Result<(), Error> {
         // A message whose enqueues fall into two batches is there already.
         let mut put = connection.prepare_cached(
-            "INSERT INTO message VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            "INSERT INTO message VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
              ON CONFLICT(id) DO UPDATE SET refs = refs + ?8",
         )?;
         for (id, change) in &self.0 {
@@ -86,6 +86,7 @@ impl<'a> References<'a> {
                 message.retain,
                 message.expires_at.map(row::timestamp),
                 change.count,
+                checksum::of(&message.topic, message),
             ])?;
         }
         let without = self.0.iter().filter(|(_, change)| change.body.is_none());

@@ -8,7 +8,7 @@ use mqtt::session::{Delivery, QueueClass, lane_of};
 use mqtt::{Message, ProtocolVersion, QoS, Timestamp, TopicFilter, TopicName};
 use rusqlite::{Error, Row, types::Type};
 
-use crate::DelayedMessage;
+use crate::{DelayedMessage, checksum};
 
 /// A subscription of a durable session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,16 +60,29 @@ pub(crate) fn message(row: &Row<'_>, first: usize) -> Result<Message, Error> {
     })
 }
 
-/// Reads id and due, then the message.
+/// Reads a message like [`message`], and compares it with its sum in the last column, which is null
+/// if nobody has summed it up.
+pub(crate) fn checked_message(row: &Row<'_>, first: usize) -> Result<Message, Error> {
+    let message = message(row, first)?;
+    let last = row.as_ref().column_count() - 1;
+    let expected: Option<i64> = row.get(last)?;
+    if expected.is_some_and(|it| it != checksum::of(&message.topic, &message)) {
+        return Err(corrupt(last, Type::Integer, "its bytes have changed"));
+    }
+    Ok(message)
+}
+
+/// Reads id and due, then the message, and its sum in the last column.
 pub(crate) fn delayed(row: &Row<'_>) -> Result<DelayedMessage, Error> {
     Ok(DelayedMessage {
         id: row.get(0)?,
         due: Timestamp::from_millis(row.get(1)?),
-        message: Arc::new(message(row, 2)?),
+        message: Arc::new(checked_message(row, 2)?),
     })
 }
 
-/// Reads sequence, qos, retain and subscription_ids, then the message, and latest_only.
+/// Reads sequence, qos, retain and subscription_ids, then the message, latest_only, and the sum of
+/// the message in the last column.
 pub(crate) fn delivery(row: &Row<'_>) -> Result<Delivery, Error> {
     let sequence = row.get(0)?;
     Ok(Delivery {
@@ -81,7 +94,7 @@ pub(crate) fn delivery(row: &Row<'_>) -> Result<Delivery, Error> {
             lane: lane_of(sequence),
             latest_only: row.get(10)?,
         },
-        message: Arc::new(message(row, 4)?),
+        message: Arc::new(checked_message(row, 4)?),
     })
 }
 

@@ -1,11 +1,13 @@
 //! What stands in the database, and how it came to be over the versions.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, Error};
 
 /// What leads from each version of the tables to the next, the first from an empty file. A new
 /// version is a new step at the end; those that files have gone through are never changed.
-const MIGRATIONS: [&str; 6] = [
-    VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6,
+const MIGRATIONS: [&str; 7] = [
+    VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7,
 ];
 pub(crate) const SCHEMA_VERSION: usize = MIGRATIONS.len();
 
@@ -82,9 +84,44 @@ UPDATE queue SET bytes = coalesce((
     FROM message WHERE id = message_id), 0);
 ";
 
+/// `checksum` is null in rows of earlier versions.
+const VERSION_7: &str = "
+ALTER TABLE message ADD COLUMN checksum INTEGER;
+ALTER TABLE retained ADD COLUMN checksum INTEGER;
+ALTER TABLE delayed ADD COLUMN checksum INTEGER;
+";
+
 /// The version of the tables in a file, 0 if it has none.
 pub(crate) fn version(connection: &Connection) -> Result<usize, Error> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+/// The tables with their columns, as they are in a file.
+pub(crate) fn columns(connection: &Connection) -> Result<BTreeMap<String, Vec<Column>>, Error> {
+    let mut statement = connection.prepare(
+        "SELECT t.name, c.name, c.type, c.pk FROM sqlite_schema t, pragma_table_info(t.name) c
+         WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%' ORDER BY t.name, c.cid",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut columns: BTreeMap<String, Vec<Column>> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let column = Column {
+            name: row.get(1)?,
+            is_number: row.get::<_, String>(2)? == "INTEGER",
+            place_in_key: row.get(3)?,
+        };
+        columns.entry(row.get(0)?).or_default().push(column);
+    }
+    Ok(columns)
+}
+
+/// A column of a table.
+#[derive(Clone, Debug)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    pub(crate) is_number: bool,
+    /// From 1 on; 0 if it is no part of the key.
+    pub(crate) place_in_key: u32,
 }
 
 /// The commits that were synced, as far as the database knows.

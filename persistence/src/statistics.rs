@@ -38,6 +38,9 @@ pub struct Statistics {
     pub free_bytes: u64,
     /// Entries in all queues, as of the last commit.
     pub queued: u64,
+    /// Messages that were left out because they are damaged: at the start, and each time that a
+    /// queue was read.
+    pub left_out: u64,
 }
 
 /// What was written since the database was opened.
@@ -70,6 +73,7 @@ pub(crate) struct Meter {
     pub(crate) elided: u64,
     pub(crate) usage: Usage,
     pub(crate) queued: u64,
+    pub(crate) left_out: u64,
     timed: u32,
     time: Duration,
     time_max: Duration,
@@ -113,11 +117,24 @@ impl Meter {
             used_bytes: self.usage.used_bytes,
             free_bytes: self.usage.free_bytes,
             queued: self.queued,
+            left_out: self.left_out,
         }
     }
 }
 
 impl Store {
+    /// Says that messages were left out at the start.
+    pub(crate) fn note_left_out(&self, left_out: u64) {
+        tracing::error!(
+            left_out,
+            "damaged messages are left out, they stay in the file; \
+             see `tidegate store check` and `tidegate store repair`"
+        );
+        if let Some(shared) = &self.shared {
+            lock(&shared.meter).left_out += left_out;
+        }
+    }
+
     /// What it has done and what it holds. The times of commits are those since the last call.
     #[must_use]
     pub fn statistics(&self) -> Statistics {

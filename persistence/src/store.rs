@@ -98,6 +98,9 @@ impl Store {
             let directory = directory.into();
             OpenStoreError::Directory { directory, source }
         })?;
+        if recovered.left_out > 0 {
+            store.note_left_out(recovered.left_out);
+        }
         Ok((store, recovered))
     }
 

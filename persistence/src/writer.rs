@@ -331,7 +331,10 @@ impl Writer {
     fn answer(&mut self, page: Page) {
         let connection = self.database.connection();
         match connection.and_then(|it| load_page(it, page.session, page.request)) {
-            Ok((deliveries, complete)) => (page.reply)(deliveries, complete),
+            Ok((deliveries, complete, left_out)) => {
+                lock(&self.shared.meter).left_out += left_out;
+                (page.reply)(deliveries, complete);
+            }
             Err(error) => {
                 self.excuse(page.session, &error);
                 (page.reply)(Vec::new(), false);

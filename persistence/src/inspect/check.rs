@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Error, Row, Rows};
 
-use super::Inspection;
+use super::{Columns, Inspection};
 use crate::files::Files;
 use crate::schema::SCHEMA_VERSION;
 use crate::{OpenStoreError, row, schema};
@@ -148,9 +148,13 @@ impl Findings {
         if version == 0 {
             return;
         }
+        let known = match Columns::of(connection) {
+            Ok(known) => known,
+            Err(error) => return self.problem("no readable database", error),
+        };
         for table in &TABLES {
             if table.since <= version
-                && let Err(error) = self.table(connection, table)
+                && let Err(error) = self.table(connection, table, &known)
             {
                 self.problem("tables that cannot be read to their end", error);
             }
@@ -161,8 +165,13 @@ impl Findings {
         self.orphans(connection, version);
     }
 
-    fn table(&mut self, connection: &Connection, table: &Table) -> Result<(), Error> {
-        let mut statement = connection.prepare(&table.sql())?;
+    fn table(
+        &mut self,
+        connection: &Connection,
+        table: &Table,
+        known: &Columns,
+    ) -> Result<(), Error> {
+        let mut statement = connection.prepare(&table.sql(known))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             match (table.read)(row) {
@@ -269,9 +278,11 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn sql(&self) -> String {
-        let columns = [self.key, self.columns].concat().join(", ");
-        format!("SELECT {columns} FROM {}", self.name)
+    /// Reads all rows; what the version of the file does not have yet is null.
+    pub(crate) fn sql(&self, known: &Columns) -> String {
+        let columns = [self.key, self.columns].concat();
+        let columns: Vec<_> = columns.iter().map(|it| known.name(self.name, it)).collect();
+        format!("SELECT {} FROM {}", columns.join(", "), self.name)
     }
 }
 
@@ -317,8 +328,9 @@ pub(crate) const TABLES: [Table; 10] = [
             "qos",
             "retain",
             "expires_at",
+            "checksum",
         ],
-        read: |row| row::message(row, 1).map(|_| ()),
+        read: |row| row::checked_message(row, 1).map(|_| ()),
     },
     Table {
         what: "queue entries that cannot be understood",
@@ -349,8 +361,15 @@ pub(crate) const TABLES: [Table; 10] = [
         since: 1,
         name: "retained",
         key: &["topic"],
-        columns: &["payload", "properties", "qos", "retain", "expires_at"],
-        read: |row| row::message(row, 0).map(|_| ()),
+        columns: &[
+            "payload",
+            "properties",
+            "qos",
+            "retain",
+            "expires_at",
+            "checksum",
+        ],
+        read: |row| row::checked_message(row, 0).map(|_| ()),
     },
     Table {
         what: "delayed messages that cannot be understood",
@@ -365,10 +384,11 @@ pub(crate) const TABLES: [Table; 10] = [
             "qos",
             "retain",
             "expires_at",
+            "checksum",
         ],
         read: |row| {
             row.get::<_, u64>(1)?;
-            row::message(row, 2).map(|_| ())
+            row::checked_message(row, 2).map(|_| ())
         },
     },
     Table {

@@ -11,7 +11,7 @@ use mqtt::{Message, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Error, Row, params};
 
-use super::Inspection;
+use super::{Columns, Inspection};
 use crate::damage::is_damage;
 use crate::{DelayedMessage, OpenStoreError, StoredSubscription, row};
 
@@ -95,6 +95,7 @@ impl Inspection {
 /// Rows of one kind in the order of a key, which is their first column. The parameters of the
 /// statement are the key before, and what the query is limited to.
 struct Query<T> {
+    /// Where it says `{checksum}`, earlier versions have none.
     sql: &'static str,
     /// Comes before every key.
     start: Start,
@@ -125,7 +126,7 @@ const SUBSCRIPTIONS: Query<StoredSubscription> = Query {
 const QUEUE: Query<Delivery> = Query {
     sql: "SELECT q.sequence, q.qos, q.retain, q.subscription_ids,
                  m.topic, m.payload, m.properties, m.qos, m.retain, m.expires_at,
-                 0 AS latest_only
+                 0 AS latest_only, {checksum}
           FROM queue q LEFT JOIN message m ON m.id = q.message_id
           WHERE q.sequence > ?1 AND q.session_id = ?2 ORDER BY q.sequence",
     start: Start::Number,
@@ -133,14 +134,15 @@ const QUEUE: Query<Delivery> = Query {
     bytes: |it| it.message.byte_count(),
 };
 const RETAINED: Query<Message> = Query {
-    sql: "SELECT topic, payload, properties, qos, retain, expires_at FROM retained
+    sql: "SELECT topic, payload, properties, qos, retain, expires_at, {checksum} FROM retained
           WHERE topic > ?1 AND ?2 IS NULL ORDER BY topic",
     start: Start::Text,
-    read: |row| row::message(row, 0),
+    read: |row| row::checked_message(row, 0),
     bytes: Message::byte_count,
 };
 const DELAYED: Query<DelayedMessage> = Query {
-    sql: "SELECT id, due, topic, payload, properties, qos, retain, expires_at FROM delayed
+    sql: "SELECT id, due, topic, payload, properties, qos, retain, expires_at, {checksum}
+          FROM delayed
           WHERE id > ?1 AND ?2 IS NULL ORDER BY id",
     start: Start::Number,
     read: row::delayed,
@@ -182,9 +184,10 @@ impl<'a, T> Cursor<'a, T> {
         }
     }
 
-    fn next(&mut self, connection: &Connection) -> Result<Vec<T>, Error> {
+    fn next(&mut self, connection: &Connection, checksum: &str) -> Result<Vec<T>, Error> {
         let (mut page, mut bytes) = (Vec::new(), 0);
-        let mut statement = connection.prepare_cached(self.query.sql)?;
+        let sql = self.query.sql.replace("{checksum}", checksum);
+        let mut statement = connection.prepare_cached(&sql)?;
         let mut rows = statement.query(params![self.after, self.limit])?;
         while page.len() < PAGE_ROWS_MAX && bytes < PAGE_BYTES_MAX {
             let row = match rows.next() {
@@ -298,7 +301,11 @@ impl Export<'_> {
 
     fn page<T>(&mut self, cursor: &mut Cursor<'_, T>) -> Result<Vec<T>, OpenStoreError> {
         self.inspection.refresh()?;
-        let found = cursor.next(&self.inspection.connection);
+        let known = Columns::of(&self.inspection.connection);
+        let checksum = known
+            .as_ref()
+            .map_or("NULL", |it| it.name("message", "checksum"));
+        let found = cursor.next(&self.inspection.connection, checksum);
         self.damaged += std::mem::take(&mut cursor.damaged);
         found.map_err(|source| self.inspection.failed(source))
     }

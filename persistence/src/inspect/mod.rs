@@ -8,6 +8,7 @@ mod export;
 mod flush;
 mod stats;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use std::{fs, io};
@@ -17,6 +18,7 @@ use rusqlite::ffi::ErrorCode;
 use rusqlite::{Connection, Error, OpenFlags};
 
 use crate::files::{Files, with_suffix};
+use crate::schema::Column;
 use crate::{OpenStoreError, schema};
 
 pub use check::{Findings, Problem};
@@ -115,6 +117,23 @@ impl Inspection {
 
     fn failed(&self, source: Error) -> OpenStoreError {
         unreadable(&self.file(), source)
+    }
+}
+
+/// The tables of a file with their columns.
+#[derive(Debug)]
+pub(crate) struct Columns(BTreeMap<String, Vec<Column>>);
+
+impl Columns {
+    pub(crate) fn of(connection: &Connection) -> Result<Self, Error> {
+        schema::columns(connection).map(Self)
+    }
+
+    /// The name of a column in a query; one that the file does not have is null.
+    pub(crate) fn name<'a>(&self, table: &str, column: &'a str) -> &'a str {
+        let columns = self.0.get(table).into_iter().flatten();
+        let is_there = columns.map(|it| &*it.name).any(|it| it == column);
+        if is_there { column } else { "NULL" }
     }
 }
 

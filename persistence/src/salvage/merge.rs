@@ -3,16 +3,21 @@
 use std::collections::BTreeMap;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, Error, params_from_iter};
+use rusqlite::{Connection, Error, params, params_from_iter};
 
 use super::Salvage;
 use super::keys::{Key, Part};
 use super::rows::Table;
 use crate::damage::is_damage;
+use crate::inspect::Columns;
 use crate::inspect::check::{self, TABLES};
+use crate::schema::{Column, columns};
 
 /// What a client and the broker were about in a session that the client has begun again since.
 const ENDED: [&str; 3] = ["inbound", "outbound", "will"];
+
+/// The greatest number in a sequence. What is above it stays as it is when a number is added.
+const NUMBER_MAX: i64 = (1 << 56) - 1;
 
 /// What became of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,8 +43,9 @@ pub(super) fn merge(source: &Connection, target: &Connection) -> Result<Salvage,
             .tables
             .push(copy(source, target, &table, &mut places)?);
     }
+    let known = Columns::of(target)?;
     for check in &TABLES {
-        let removed = remove_damaged(target, check)?;
+        let removed = remove_damaged(target, check, &known)?;
         let mut tables = salvage.tables.iter_mut();
         if let Some(table) = tables.find(|it| it.name == check.name) {
             table.saved = table.saved.saturating_sub(removed);
@@ -118,31 +124,6 @@ pub(super) fn copy_store(source: &Connection, target: &Connection) -> Result<(),
     Ok(())
 }
 
-struct Column {
-    name: String,
-    is_number: bool,
-    /// From 1 on; 0 if it is no part of the key.
-    place_in_key: u32,
-}
-
-fn columns(connection: &Connection) -> Result<BTreeMap<String, Vec<Column>>, Error> {
-    let mut statement = connection.prepare(
-        "SELECT t.name, c.name, c.type, c.pk FROM sqlite_schema t, pragma_table_info(t.name) c
-         WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%' ORDER BY t.name, c.cid",
-    )?;
-    let mut rows = statement.query([])?;
-    let mut columns: BTreeMap<String, Vec<Column>> = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        let column = Column {
-            name: row.get(1)?,
-            is_number: row.get::<_, String>(2)? == "INTEGER",
-            place_in_key: row.get(3)?,
-        };
-        columns.entry(row.get(0)?).or_default().push(column);
-    }
-    Ok(columns)
-}
-
 fn copy(
     source: &Connection,
     target: &Connection,
@@ -204,7 +185,8 @@ struct Places {
 struct Place {
     /// What its number is greater by.
     offset: i64,
-    /// The last sequence in use, if it was there before; none if it comes with its state.
+    /// The last number of a sequence in use, if it was there before; none if it comes with its
+    /// state.
     taken: Option<i64>,
 }
 
@@ -328,23 +310,27 @@ fn add(value: &mut Value, offset: i64) -> bool {
     sum.is_some()
 }
 
-/// The session of this name in the store, and the last sequence that it uses.
+/// The session of this name in the store, and the last number in a sequence that it uses.
 fn namesake(target: &Connection, client_id: &str) -> Result<Option<(i64, i64)>, Error> {
     let mut statement = target.prepare_cached(
         "SELECT id, max(
-             (SELECT coalesce(max(sequence), 0) FROM queue WHERE session_id = id),
-             (SELECT coalesce(max(sequence), 0) FROM outbound WHERE session_id = id))
+             (SELECT coalesce(max(sequence & ?2), 0) FROM queue WHERE session_id = id),
+             (SELECT coalesce(max(sequence & ?2), 0) FROM outbound WHERE session_id = id))
          FROM session WHERE client_id = ?1",
     )?;
-    let mut rows = statement.query([client_id])?;
+    let mut rows = statement.query(params![client_id, NUMBER_MAX])?;
     let row = rows.next()?;
     row.map(|row| Ok((row.get(0)?, row.get(1)?))).transpose()
 }
 
 /// Removes the rows that this program cannot have written, and returns how many.
-fn remove_damaged(target: &Connection, table: &check::Table) -> Result<u64, Error> {
+fn remove_damaged(
+    target: &Connection,
+    table: &check::Table,
+    known: &Columns,
+) -> Result<u64, Error> {
     let mut damaged: Vec<Vec<Value>> = Vec::new();
-    let mut statement = target.prepare(&table.sql())?;
+    let mut statement = target.prepare(&table.sql(known))?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         if (table.read)(row).is_err() {
@@ -382,6 +368,13 @@ fn settle_references(target: &Connection, salvage: &mut Salvage) -> Result<(), E
     target.execute(
         "UPDATE message SET refs = entries FROM need
          WHERE need.message_id = message.id AND refs <> entries",
+        [],
+    )?;
+    // Earlier versions did not write it down.
+    target.execute(
+        "UPDATE queue SET bytes =
+             octet_length(topic) + octet_length(payload) + octet_length(properties)
+         FROM message WHERE message.id = message_id AND bytes = 0",
         [],
     )?;
     for (name, removed) in [
