@@ -135,10 +135,10 @@ impl Victim {
         let sessions = [store.next_session_id(), store.next_session_id()];
         wait_durable(&store, put_session(&store, sessions[0], "a"));
         wait_durable(&store, put_session(&store, sessions[1], "b"));
-        (1..=180).for_each(|number| add(&store, sessions, number));
+        (1..=110).for_each(|number| add(&store, sessions, number));
         store.close().unwrap();
         let (store, _) = Store::open(directory.path(), quick()).unwrap();
-        (181..=200).for_each(|number| add(&store, sessions, number));
+        (111..=120).for_each(|number| add(&store, sessions, number));
         let folder = crash(directory.path());
         store.close().unwrap();
         let (lines, recovered, _) = read(crash(folder.path()).path()).unwrap();
