@@ -81,9 +81,14 @@ impl Store {
     /// database once, and by comparing the number of synced commits with the one in the file
     /// `tidegate.epoch`.
     ///
-    /// Not found are: changed bytes inside a value, such as a payload, since SQLite has no
-    /// checksums outside its log; and damage to that part of the log that was not synced yet,
-    /// which with [`Durability::Normal`] is at most the last second before a crash.
+    /// Every message carries a sum of its bytes, which is compared when it is read: one that the disk
+    /// has changed is left out, counted in [`Recovered::left_out`] or
+    /// [`crate::Statistics::left_out`], and logged. It stays in the file.
+    ///
+    /// Not found are: changed bytes inside a value that is no message, such as a Client Identifier
+    /// or the place of a queue entry; messages of versions before 7 whose bytes have changed; and
+    /// damage to that part of the log that was not synced yet, which with [`Durability::Normal`] is
+    /// at most the last second before a crash.
     ///
     /// # Errors
     /// The directory or the database cannot be used, for a reason that may pass; another process

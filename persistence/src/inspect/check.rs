@@ -178,7 +178,7 @@ impl Findings {
                 Ok(()) => self.rows += 1,
                 Err(error) => {
                     let key = key(row, table.key.len());
-                    self.problem(table.what, format!("{key}: {error}"));
+                    self.problem(table.what, format!("{key}: {}", reason(&error)));
                 }
             }
         }
@@ -443,6 +443,14 @@ fn next_need(rows: &mut Rows<'_>) -> Result<Option<Need>, Error> {
         })
     })
     .transpose()
+}
+
+/// What is wrong with a value, without where it stands in a query.
+fn reason(error: &Error) -> String {
+    if let Error::FromSqlConversionFailure(_, _, reason) = error {
+        return reason.to_string();
+    }
+    error.to_string()
 }
 
 /// The first columns of a row, for a person.

@@ -242,6 +242,10 @@ fn an_earlier_version_is_repaired_to_the_present_one() {
         (saved(&salvage, "message"), saved(&salvage, "session")),
         ((2, 0), (1, 0))
     );
+    let tool = rusqlite::Connection::open(database(directory.path())).unwrap();
+    let bytes = tool.query_row("SELECT min(bytes) FROM queue", [], |row| row.get(0));
+    assert_eq!(bytes, Ok(2), "a topic and a payload of one letter");
+    drop(tool);
     assert_whole(directory.path());
 }
 
