@@ -33,7 +33,7 @@ fn quick() -> Options {
 
 /// Mostly small, so that many of the bits say where something is, and not what.
 fn body(topic: &str, number: u64) -> Arc<Message> {
-    let length = if number.is_multiple_of(40) {
+    let length = if number.is_multiple_of(20) {
         5_000
     } else {
         number % 7 * 6
@@ -135,10 +135,10 @@ impl Victim {
         let sessions = [store.next_session_id(), store.next_session_id()];
         wait_durable(&store, put_session(&store, sessions[0], "a"));
         wait_durable(&store, put_session(&store, sessions[1], "b"));
-        (1..=110).for_each(|number| add(&store, sessions, number));
+        (1..=50).for_each(|number| add(&store, sessions, number));
         store.close().unwrap();
         let (store, _) = Store::open(directory.path(), quick()).unwrap();
-        (111..=120).for_each(|number| add(&store, sessions, number));
+        (51..=60).for_each(|number| add(&store, sessions, number));
         let folder = crash(directory.path());
         store.close().unwrap();
         let (lines, recovered, _) = read(crash(folder.path()).path()).unwrap();
