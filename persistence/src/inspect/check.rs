@@ -278,6 +278,11 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    /// Whether a file of this version has it.
+    pub(crate) const fn has_version(&self, version: usize) -> bool {
+        self.since <= version
+    }
+
     /// Reads all rows; what the version of the file does not have yet is null.
     pub(crate) fn sql(&self, known: &Columns) -> String {
         let columns = [self.key, self.columns].concat();

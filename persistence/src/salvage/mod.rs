@@ -5,6 +5,7 @@
 //! Nothing is deleted: the damaged files stay as they are, under another name if they were in the
 //! place of the database.
 
+mod first_page;
 mod keys;
 mod merge;
 mod rows;
@@ -14,6 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Error};
+use tempfile::TempDir;
 
 use crate::files::{Files, Lock};
 use crate::inspect::{read_only, salvage_note};
@@ -158,7 +160,7 @@ fn into_new(files: &Files, from: &Path, epoch: u64) -> Result<Salvage, SalvageEr
     remove(&copy)?;
     let failed = |source| failed(from, source);
     let salvage = (|| {
-        let source = open(from)?;
+        let (source, _folder) = open(from, files.directory())?;
         let mut target = Connection::open(&copy).map_err(failed)?;
         target
             .pragma_update(None, "auto_vacuum", "INCREMENTAL")
@@ -180,7 +182,7 @@ fn into_new(files: &Files, from: &Path, epoch: u64) -> Result<Salvage, SalvageEr
 fn into_present(files: &Files, from: &Path) -> Result<Salvage, SalvageError> {
     let file = files.database();
     let failed = |source| failed(&file, source);
-    let source = open(from)?;
+    let (source, _folder) = open(from, files.directory())?;
     let mut target = Connection::open(&file).map_err(failed)?;
     let version = schema::version(&target).map_err(failed)?;
     schema::migrate(&mut target, version).map_err(failed)?;
@@ -216,22 +218,27 @@ fn fill(
     Ok(salvage)
 }
 
-/// Opens a damaged database, which is not changed.
-fn open(from: &Path) -> Result<Connection, SalvageError> {
-    let nothing = |error: OpenStoreError| match error.is_damage() {
-        true => SalvageError::Nothing(from.to_owned()),
-        false => error.into(),
-    };
-    let (source, _) = read_only(from).map_err(nothing)?;
-    let version = schema::version(&source).map_err(|source| {
+/// Opens a damaged database, which is not changed, or a copy in a folder that is to be dropped.
+fn open(from: &Path, directory: &Path) -> Result<(Connection, Option<TempDir>), SalvageError> {
+    let opened = read_only(from).and_then(|(source, _)| {
+        let version = schema::version(&source);
         let file = from.to_owned();
-        nothing(OpenStoreError::Database { file, source })
-    })?;
-    if version > schema::SCHEMA_VERSION {
-        let (file, found) = (from.to_owned(), version);
-        return Err(OpenStoreError::Newer { file, found }.into());
+        match version {
+            Ok(found) if found > schema::SCHEMA_VERSION => {
+                Err(OpenStoreError::Newer { file, found })
+            }
+            Ok(version) => Ok((source, version)),
+            Err(source) => Err(OpenStoreError::Database { file, source }),
+        }
+    });
+    match opened {
+        Ok((source, version)) if !first_page::is_lost(&source, version) => Ok((source, None)),
+        Err(error) if !error.is_damage() => Err(error.into()),
+        Ok(_) | Err(_) => {
+            let (source, folder) = first_page::replace(from, directory)?;
+            Ok((source, Some(folder)))
+        }
     }
-    Ok(source)
 }
 
 /// Puts the new database in its place, and what is there out of the way.

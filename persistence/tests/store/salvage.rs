@@ -138,6 +138,41 @@ fn what_is_on_other_pages_is_saved() {
 }
 
 #[test]
+fn everything_is_saved_when_only_the_list_of_tables_is_lost() {
+    const COUNT: u64 = 300;
+    let directory = filled(COUNT);
+    let mut bytes = fs::read(database(directory.path())).unwrap();
+    bytes[..PAGE].fill(0x5a);
+    fs::write(database(directory.path()), &bytes).unwrap();
+    let salvage = repair(directory.path()).unwrap().unwrap();
+    for table in ["subscription", "retained", "queue", "message", "delayed"] {
+        assert_eq!(saved(&salvage, table), (COUNT, 0));
+    }
+    assert_eq!(saved(&salvage, "session"), (1, 0));
+    assert!(fs::read(&salvage.kept).unwrap() == bytes);
+    assert_whole(directory.path());
+    let names = fs::read_dir(directory.path()).unwrap();
+    let mut names = names.map(|it| it.unwrap().file_name().into_string().unwrap());
+    assert!(
+        names.all(|it| it.starts_with("tidegate.")),
+        "no folder is left"
+    );
+}
+
+#[test]
+fn a_table_that_is_not_in_the_list_is_found() {
+    let directory = filled(20);
+    let mut bytes = fs::read(database(directory.path())).unwrap();
+    let name = b"CREATE TABLE message";
+    let place = bytes.windows(name.len()).position(|it| it == name).unwrap();
+    bytes[place + name.len() - 1] ^= 1;
+    fs::write(database(directory.path()), &bytes).unwrap();
+    let salvage = repair(directory.path()).unwrap().unwrap();
+    assert_eq!(saved(&salvage, "message"), (20, 0));
+    assert_whole(directory.path());
+}
+
+#[test]
 fn rows_that_cannot_be_understood_are_counted() {
     let directory = filled(20);
     let tool = rusqlite::Connection::open(database(directory.path())).unwrap();
