@@ -3,8 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::damage;
 use crate::schema::SCHEMA_VERSION;
+use crate::{SalvageError, damage};
 
 /// Why the store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +90,8 @@ pub(crate) enum WriteError {
     Log(io::Error),
     #[error(transparent)]
     Open(#[from] OpenStoreError),
+    #[error(transparent)]
+    Salvage(#[from] SalvageError),
     /// Nobody knows what else was done to it, so this lasts until it is opened again.
     #[error(
         "the files of the store were truncated while they were open; \

@@ -158,24 +158,32 @@ fn into_new(files: &Files, from: &Path, epoch: u64) -> Result<Salvage, SalvageEr
     let copy = copy_path(files);
     // What an attempt before has left is worth nothing, and only of these attempts.
     remove(&copy)?;
-    let failed = |source| failed(from, source);
-    let salvage = (|| {
-        let (source, _folder) = open(from, files.directory())?;
-        let mut target = Connection::open(&copy).map_err(failed)?;
-        target
-            .pragma_update(None, "auto_vacuum", "INCREMENTAL")
-            // It counts only once it is finished and synced.
-            .and_then(|()| target.pragma_update(None, "journal_mode", "OFF"))
-            .and_then(|()| target.pragma_update(None, "synchronous", "OFF"))
-            .and_then(|()| schema::migrate(&mut target, 0))
-            .and_then(|()| merge::copy_store(&source, &target))
-            .map_err(failed)?;
-        fill(&source, &mut target, from, |it| epoch.max(it))
-    })();
+    let salvage = write_salvaged(from, &copy, epoch);
     if salvage.is_err() {
         remove(&copy)?;
     }
     salvage
+}
+
+/// Salvages a database into a new file, which is not synced.
+pub(crate) fn write_salvaged(
+    from: &Path,
+    copy: &Path,
+    epoch: u64,
+) -> Result<Salvage, SalvageError> {
+    let failed = |source| failed(from, source);
+    let directory = copy.parent().unwrap_or(Path::new("."));
+    let (source, _folder) = open(from, directory)?;
+    let mut target = Connection::open(copy).map_err(failed)?;
+    target
+        .pragma_update(None, "auto_vacuum", "INCREMENTAL")
+        // It counts only once it is finished and synced.
+        .and_then(|()| target.pragma_update(None, "journal_mode", "OFF"))
+        .and_then(|()| target.pragma_update(None, "synchronous", "OFF"))
+        .and_then(|()| schema::migrate(&mut target, 0))
+        .and_then(|()| merge::copy_store(&source, &target))
+        .map_err(failed)?;
+    fill(&source, &mut target, from, |it| epoch.max(it))
 }
 
 /// Salvages a database into the store, wholly or not at all.
