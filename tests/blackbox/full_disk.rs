@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use tempfile::TempDir;
 use tests::daemon::{accepts, configuration, tidegate};
@@ -12,8 +11,10 @@ use tests::reservation;
 use tests::wait::until;
 use tests::wire::{Kept, Version, WireClient, packet};
 
-/// Kibibytes that the daemon may write to each file while its disk is small.
-const SMALL: u32 = 256;
+use crate::shim::{Control, ENOSPC, Fault, Shim};
+
+/// Messages after which nothing more fits.
+const FITTING: u64 = 50;
 const COMPLAINT: &str = "nothing is acknowledged";
 
 /// A daemon on a disk that can be full.
@@ -22,20 +23,26 @@ struct Limited {
     process: Process,
     port: u16,
     folder: TempDir,
+    shim: Shim,
+    control: Control,
 }
 
 impl Limited {
-    /// A daemon on a small disk with a session `reader` that waits for `t/#`.
+    /// A daemon on a disk that is not full yet, with a session `reader` that waits for `t/#`.
     fn start(more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = reservation::port();
         let text = configuration(port, &folder.path().join("data"), more);
         fs::write(folder.path().join("tidegate.conf"), text).unwrap();
-        let process = launch(folder.path(), port, SMALL);
+        let control = Control::new(folder.path(), folder.path().join("data"), None);
+        let shim = Shim::compile();
+        let process = launch(folder.path(), port, &shim, &control);
         let daemon = Self {
             process,
             port,
             folder,
+            shim,
+            control,
         };
         let mut reader = daemon.connect(Version::V5, "reader", Kept::Session);
         reader.subscribe("t/#", 2).unwrap();
@@ -54,10 +61,20 @@ impl Limited {
 
     /// Gives the disk room.
     fn extend(&self) {
-        let limit = Command::new("prlimit")
-            .args(["--pid", &self.process.id().to_string(), "--fsize=unlimited"])
-            .status();
-        assert!(limit.unwrap().success());
+        self.control.heal();
+    }
+
+    /// No room is left.
+    fn exhaust(&self) {
+        const FAIL: u64 = 1;
+        const ALL: u64 = 127;
+        self.control.set(Fault {
+            kind: FAIL,
+            value: ENOSPC,
+            calls: ALL,
+            first: 1,
+            last: u64::MAX,
+        });
     }
 
     /// Publishes until nothing more is acknowledged. Returns the number of the last message that
@@ -66,6 +83,9 @@ impl Limited {
         let (mut sent, mut acknowledged) = (0, 0);
         // The daemon never stops to write, unless it is full.
         while !self.is_full() {
+            if sent == FITTING {
+                self.exhaust();
+            }
             sent += 1;
             assert!(sent < 1_000, "never full");
             publisher.publish("t/a", &large(sent)).unwrap();
@@ -78,10 +98,11 @@ impl Limited {
         (acknowledged, sent)
     }
 
-    /// Kills the daemon, starts it on a large disk, and takes what waits for `reader`.
+    /// Kills the daemon, starts it on a disk with room, and takes what waits for `reader`.
     fn waiting(&mut self) -> Vec<u64> {
         self.process.kill();
-        self.process = launch(self.folder.path(), self.port, 1 << 20);
+        self.control.heal();
+        self.process = launch(self.folder.path(), self.port, &self.shim, &self.control);
         let (mut reader, is_resumed) =
             WireClient::connect(self.port, Version::V5, "reader", Kept::Session).unwrap();
         assert!(is_resumed);
@@ -113,17 +134,11 @@ fn large(number: u64) -> Vec<u8> {
     format!("{{\"n\": {number}, \"x\": \"{}\"}}", "x".repeat(2_000)).into()
 }
 
-fn launch(folder: &Path, port: u16, kibibytes: u32) -> Process {
+fn launch(folder: &Path, port: u16, shim: &Shim, control: &Control) -> Process {
     let conf = folder.join("tidegate.conf");
-    let daemon = tidegate(["start".as_ref(), "--conf".as_ref(), conf.as_os_str()]);
-    let limit = format!(
-        "ulimit -S -f {}; trap '' XFSZ; exec \"$0\" \"$@\"",
-        kibibytes * 2
-    );
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &limit]).arg(daemon.get_program());
-    shell.args(daemon.get_args());
-    let mut process = Process::start(&mut shell, folder, "tidegate");
+    let mut command = tidegate(["start".as_ref(), "--conf".as_ref(), conf.as_os_str()]);
+    shim.preload(&mut command, control);
+    let mut process = Process::start(&mut command, folder, "tidegate");
     until("the daemon listens", || {
         assert_eq!(process.status(), None, "{}", process.log());
         accepts(port)
