@@ -22,7 +22,8 @@
 //!
 //! Invariants: nothing is reported durable before its commit succeeded and the database was seen
 //! where a restart looks for it. A failed commit is retried with the same content; until it
-//! succeeds nothing after it is durable either. Files that are deleted or replaced while they are
+//! succeeds nothing after it is durable either. A sync that failed is not taken for done when the
+//! next one succeeds: what it should have written is written anew. Files that are deleted or replaced while they are
 //! open are written anew. Message bodies are stored once, however many queues they stand in. Only the writer thread touches the
 //! database; a lock file keeps a second process away.
 

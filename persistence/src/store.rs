@@ -91,8 +91,8 @@ impl Store {
     /// at most the last second before a crash.
     ///
     /// # Errors
-    /// The directory or the database cannot be used, for a reason that may pass; another process
-    /// uses it; or a newer version wrote it.
+    /// The directory or the database cannot be used or is read-only, for a reason that may pass;
+    /// another process uses it; or a newer version wrote it.
     pub fn open(directory: &Path, options: Options) -> Result<(Self, Recovered), OpenStoreError> {
         let (mut database, recovered, last) = Database::open(directory)?;
         database.keep_age_index(options.quota.drops_oldest);
