@@ -4,6 +4,7 @@
 mod announcement;
 mod durability;
 mod eviction;
+mod expiry;
 mod merge;
 mod queueing;
 mod refusal;
@@ -213,8 +214,11 @@ impl Exchange {
         merged: Merged,
         storing: &mut Storing<'_>,
     ) -> Result<Position, NotDelivered> {
+        if self.drop_expired(message) {
+            return Ok(Position(0));
+        }
         let link = &to.subscription.link;
-        let delivery = merged.delivery(message, choice.class);
+        let delivery = merged.delivery(message, choice.class, self.end_of_waiting(message));
         match (link.deliver(delivery, storing), &to.share) {
             (Err(NotDelivered::Ended), Some(share)) => {
                 self.deliver_shared(share, choice, message, storing)

@@ -164,6 +164,7 @@ impl Link {
         let (message, qos, retain) = (delivery.message.clone(), delivery.qos, delivery.retain);
         let subscription_ids = delivery.subscription_ids.clone();
         let latest_only = delivery.class.latest_only;
+        let expires_at = delivery.expires_at;
         let (sequence, to_store) = match state.session.enqueue(delivery) {
             Enqueue::Kept { sequence } => (sequence, self.durable && storing.keeps(qos)),
             Enqueue::Spilled { sequence } => (sequence, true),
@@ -193,6 +194,7 @@ impl Link {
             retain,
             subscription_ids,
             latest_only,
+            expires_at,
         });
         if self.durable && qos == QoS::ExactlyOnce {
             state.await_store(sequence, position, storing.store);

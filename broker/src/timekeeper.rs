@@ -1,8 +1,8 @@
 //! The timekeeper actor: the one timer for everything that is due by the second.
 //!
 //! Talks to: nobody. Once a second it sweeps the sessions for dead connections, expired sessions
-//! and delayed wills, and the retained messages for expired ones, so that none of them needs a
-//! timer of its own; from time to time it announces the state of the daemon below `$SYS`, and has
+//! and delayed wills, and queues and retained messages for what has expired, so that none of them
+//! needs a timer of its own; from time to time it announces the state of the daemon below `$SYS`, and has
 //! the store note the time.
 
 use std::sync::Arc;
@@ -76,6 +76,7 @@ impl Timekeeper {
     fn tick(&mut self) {
         self.args.exchange.sweep();
         self.args.exchange.expire_retained();
+        self.args.exchange.expire_queued();
         self.args.exchange.release_delayed();
         let now = Instant::now();
         if now - self.time_noted >= NOTE_TIME {

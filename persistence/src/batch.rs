@@ -8,20 +8,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mqtt::session::{Delivery, PageRequest};
 use mqtt::{Message, QoS, Timestamp, TopicName};
 use rusqlite::{Connection, Error, params};
 
 use crate::clock::Mark;
-use crate::damage::is_damage;
+use crate::page::Page;
 use crate::references::References;
 use crate::statistics::QueueRows;
 use crate::trim::Trim;
 use crate::will::Wills;
-use crate::{Operation, PageReply, SessionId, StoredMessage, checksum, row};
-
-/// Bytes of message bodies in one page of a queue; a page has at least one entry.
-const PAGE_BYTES_MAX: usize = 1 << 20;
+use crate::{Operation, SessionId, StoredMessage, Sweep, checksum, row};
 
 #[derive(Default)]
 pub(crate) struct Batch {
@@ -49,6 +45,7 @@ struct Entry {
     retain: bool,
     subscription_ids: Vec<u32>,
     latest_only: bool,
+    expires_at: Option<Timestamp>,
 }
 
 struct Delayed {
@@ -58,17 +55,11 @@ struct Delayed {
 
 /// A read that was met while folding.
 pub(crate) enum Read {
-    /// Its turn comes when the batch is committed.
+    /// Its turn comes when the batch is committed, like that of what has expired.
     Page(Page),
+    Expired(Sweep),
     /// The batch ends before it.
     Trim(Trim),
-}
-
-/// A part of a queue that is wanted.
-pub(crate) struct Page {
-    pub(crate) session: SessionId,
-    pub(crate) request: PageRequest,
-    pub(crate) reply: PageReply,
 }
 
 impl Batch {
@@ -91,6 +82,7 @@ impl Batch {
                 retain,
                 subscription_ids,
                 latest_only,
+                expires_at,
             } => {
                 let entry = Entry {
                     stored,
@@ -98,21 +90,18 @@ impl Batch {
                     retain,
                     subscription_ids,
                     latest_only,
+                    expires_at,
                 };
                 self.enqueues += 1;
                 self.enqueued.insert((session, sequence), entry);
             }
             Operation::Pubrec(session, sequence) => {
-                if self.enqueued.remove(&(session, sequence)).is_none() {
-                    self.dequeued.insert((session, sequence));
-                }
+                self.dequeue((session, sequence));
                 self.released.insert((session, sequence));
             }
             Operation::Dequeue(session, sequence) => {
                 self.released.remove(&(session, sequence));
-                if self.enqueued.remove(&(session, sequence)).is_none() {
-                    self.dequeued.insert((session, sequence));
-                }
+                self.dequeue((session, sequence));
             }
             Operation::Retain(topic, message) => {
                 self.retained.insert(topic, message);
@@ -131,6 +120,7 @@ impl Batch {
             Operation::DelayWill(id, until) => self.wills.delay(id, until),
             Operation::RemoveWill(id) => self.wills.remove(id),
             Operation::NoteTime => self.notes_time = true,
+            Operation::Expire(sweep) => return Some(Read::Expired(sweep)),
             Operation::LoadPage(session, request, reply) => {
                 return Some(Read::Page(Page {
                     session,
@@ -148,6 +138,12 @@ impl Batch {
     /// Queue entries that came and went within the batch.
     pub(crate) fn elided(&self) -> u64 {
         self.enqueues - self.enqueued.len() as u64
+    }
+
+    fn dequeue(&mut self, entry: (SessionId, u64)) {
+        if self.enqueued.remove(&entry).is_none() {
+            self.dequeued.insert(entry);
+        }
     }
 
     fn undelay(&mut self, id: u64) {
@@ -213,8 +209,8 @@ impl Batch {
         let mut insert = connection.prepare_cached(
             "INSERT OR IGNORE INTO queue(
                  session_id, sequence, message_id, qos, retain, subscription_ids, bytes,
-                 latest_only)
-             VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                 latest_only, expires_at)
+             VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?;
         for ((session, sequence), entry) in &self.enqueued {
             let ids = row::subscription_ids(&entry.subscription_ids);
@@ -229,6 +225,7 @@ impl Batch {
                 ids,
                 entry.stored.message.byte_count() as u64,
                 entry.latest_only,
+                entry.expires_at.map(row::timestamp),
             ])?;
             rows.inserted += inserted as u64;
             references.add(id, &entry.stored.message, inserted);
@@ -367,6 +364,7 @@ fn apply_session(connection: &Connection, operation: &Operation) -> Result<u64, 
         | Operation::DelayWill(..)
         | Operation::RemoveWill(_)
         | Operation::NoteTime
+        | Operation::Expire(_)
         | Operation::LoadPage(..)
         | Operation::Trim(..) => unreachable!("fold keeps only changes of sessions here"),
     }
@@ -389,56 +387,4 @@ pub(crate) fn delete_session(connection: &Connection, session: SessionId) -> Res
         connection.prepare_cached(sql)?.execute([session.0])?;
     }
     Ok(delete.execute([session.0])? as u64)
-}
-
-/// Reads a page of a queue; true if nothing is left in the requested range that can be read.
-/// Damaged entries are left out, and logged; how many is the third value.
-pub(crate) fn load_page(
-    connection: &Connection,
-    session: SessionId,
-    request: PageRequest,
-) -> Result<(Vec<Delivery>, bool, u64), Error> {
-    // An entry whose message is missing is damaged too.
-    let mut statement = connection.prepare_cached(
-        "SELECT q.sequence, q.qos, q.retain, q.subscription_ids,
-                m.topic, m.payload, m.properties, m.qos, m.retain, m.expires_at, q.latest_only,
-                m.checksum
-         FROM queue q LEFT JOIN message m ON m.id = q.message_id
-         WHERE q.session_id = ?1 AND q.sequence >= ?2 AND q.sequence < ?3
-         ORDER BY q.sequence",
-    )?;
-    let mut rows = statement.query(params![session.0, request.from, request.to])?;
-    let (mut page, mut bytes, mut left_out) = (Vec::new(), 0, 0);
-    let mut complete = true;
-    loop {
-        let found = match rows.next() {
-            Ok(None) => break,
-            Ok(Some(row)) => row::delivery(row),
-            Err(error) if is_damage(&error) => {
-                // Nothing behind it can be reached either.
-                left_out += 1;
-                break;
-            }
-            Err(error) => return Err(error),
-        };
-        let Ok(delivery) = found else {
-            left_out += 1;
-            continue;
-        };
-        bytes += delivery.message.byte_count();
-        page.push(delivery);
-        if bytes >= PAGE_BYTES_MAX || page.len() >= request.count {
-            complete = false;
-            break;
-        }
-    }
-    if left_out > 0 {
-        let session = session.0;
-        tracing::error!(
-            session,
-            left_out,
-            "damaged entries of a queue are left out, they stay in the file"
-        );
-    }
-    Ok((page, complete, left_out))
 }

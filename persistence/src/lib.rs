@@ -35,6 +35,7 @@ mod damage;
 mod database;
 mod durability;
 mod error;
+mod expiry;
 mod files;
 mod handover;
 mod hold;
@@ -43,6 +44,7 @@ mod log;
 mod oldest;
 mod operation;
 mod options;
+mod page;
 mod quota;
 mod recovery;
 mod references;
@@ -62,6 +64,7 @@ pub use crash_point::CrashPoint;
 pub use damage::Damage;
 pub use durability::Durability;
 pub use error::{CloseStoreError, OpenStoreError};
+pub use expiry::{Deadline, GiveUp, Sweep};
 pub use hold::Hold;
 pub use inspect::{
     Amount, Depth, Exported, Exports, Findings, FlushLatency, Inspection, KeptFile, Problem,

@@ -7,7 +7,7 @@ use mqtt::connection::WillMessage;
 use mqtt::session::{Delivery, PageRequest, TrimRequest, Trimmed};
 use mqtt::{Message, QoS, Timestamp, TopicFilter, TopicName};
 
-use crate::StoredSubscription;
+use crate::{StoredSubscription, Sweep};
 
 /// Names a durable session in the store; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,6 +64,8 @@ pub enum Operation {
         /// Whether only the last delivery of its topic is kept, see
         /// [`crate::RecoveredSession::latest`].
         latest_only: bool,
+        /// When the delivery is given up if it still waits.
+        expires_at: Option<Timestamp>,
     },
     /// The session's client has this entry of QoS 2, so its message is not needed any more; the
     /// entry is released with PUBREL when this is durable, and remembered until
@@ -109,6 +111,8 @@ pub enum Operation {
     RemoveWill(u64),
     /// The present moment is to be written down, although nothing else is. See [`crate::Clock`].
     NoteTime,
+    /// Removes entries of queues that have expired; see [`crate::Store::expire`].
+    Expire(Sweep),
     /// Reads a part of a session's queue, as it is when this and maybe more is committed.
     LoadPage(SessionId, PageRequest, PageReply),
     /// Removes the oldest of a part of a session's queue, as of the changes before it; at most
@@ -118,6 +122,15 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// When what it puts into a queue ends.
+    pub(crate) const fn deadline(&self) -> Option<Timestamp> {
+        if let Self::Enqueue { expires_at, .. } = self {
+            *expires_at
+        } else {
+            None
+        }
+    }
+
     /// Bytes it counts against the limit of what may wait for the writer.
     pub(crate) fn byte_count(&self) -> usize {
         let body = match self {
@@ -138,6 +151,7 @@ impl Operation {
             | Self::DelayWill(..)
             | Self::RemoveWill(_)
             | Self::NoteTime
+            | Self::Expire(_)
             | Self::LoadPage(..)
             | Self::Trim(..) => 0,
         };
@@ -165,6 +179,7 @@ impl fmt::Debug for Operation {
             Self::DelayWill(..) => "DelayWill",
             Self::RemoveWill(_) => "RemoveWill",
             Self::NoteTime => "NoteTime",
+            Self::Expire(_) => "Expire",
             Self::LoadPage(..) => "LoadPage",
             Self::Trim(..) => "Trim",
         };

@@ -81,6 +81,15 @@ pub(crate) fn delayed(row: &Row<'_>) -> Result<DelayedMessage, Error> {
     })
 }
 
+/// Reads what [`delivery`] does, with the end of the delivery before the sum of the message.
+pub(crate) fn expiring_delivery(row: &Row<'_>) -> Result<Delivery, Error> {
+    let expires_at: Option<u64> = row.get(11)?;
+    Ok(Delivery {
+        expires_at: expires_at.map(Timestamp::from_millis),
+        ..delivery(row)?
+    })
+}
+
 /// Reads sequence, qos, retain and subscription_ids, then the message, latest_only, and the sum of
 /// the message in the last column.
 pub(crate) fn delivery(row: &Row<'_>) -> Result<Delivery, Error> {
@@ -95,6 +104,7 @@ pub(crate) fn delivery(row: &Row<'_>) -> Result<Delivery, Error> {
             latest_only: row.get(10)?,
         },
         message: Arc::new(checked_message(row, 4)?),
+        expires_at: None,
     })
 }
 

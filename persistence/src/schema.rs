@@ -6,8 +6,8 @@ use rusqlite::{Connection, Error};
 
 /// What leads from each version of the tables to the next, the first from an empty file. A new
 /// version is a new step at the end; those that files have gone through are never changed.
-const MIGRATIONS: [&str; 7] = [
-    VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7,
+const MIGRATIONS: [&str; 8] = [
+    VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8,
 ];
 pub(crate) const SCHEMA_VERSION: usize = MIGRATIONS.len();
 
@@ -89,6 +89,14 @@ const VERSION_7: &str = "
 ALTER TABLE message ADD COLUMN checksum INTEGER;
 ALTER TABLE retained ADD COLUMN checksum INTEGER;
 ALTER TABLE delayed ADD COLUMN checksum INTEGER;
+";
+
+/// `expires_at` is when an entry is given up if it still waits.
+const VERSION_8: &str = "
+ALTER TABLE queue ADD COLUMN expires_at INTEGER;
+UPDATE queue SET expires_at = (SELECT expires_at FROM message WHERE id = message_id)
+    WHERE message_id IN (SELECT id FROM message WHERE expires_at IS NOT NULL);
+CREATE INDEX queue_expiry ON queue(expires_at) WHERE expires_at IS NOT NULL;
 ";
 
 /// The version of the tables in a file, 0 if it has none.

@@ -47,6 +47,8 @@ pub(crate) struct Shared {
     next_session: AtomicU64,
     next_delayed: AtomicU64,
     pub(crate) next_will: AtomicU64,
+    /// No entry of a queue that was not looked at ends before this, in milliseconds.
+    pub(crate) next_deadline: AtomicU64,
     writer: Mutex<Option<JoinHandle<Result<(), WriteError>>>>,
     file: PathBuf,
     clock: Clock,
@@ -132,6 +134,7 @@ impl Store {
             next_session: AtomicU64::new(last.session + 1),
             next_delayed: AtomicU64::new(last.delayed + 1),
             next_will: AtomicU64::new(last.will + 1),
+            next_deadline: AtomicU64::new(0),
             writer: Mutex::default(),
             file: database.files.database(),
             clock: database.clock,
@@ -207,6 +210,7 @@ impl Store {
         let Some(shared) = &self.shared else {
             return Position(0);
         };
+        let deadline = operation.deadline();
         let mut submitted = lock(&shared.submitted);
         let first = submitted.operations.is_empty();
         submitted.bytes += operation.byte_count();
@@ -217,6 +221,8 @@ impl Store {
         let full = submitted.operations.len() == shared.options.commit_operations;
         shared.look_at(&submitted);
         drop(submitted);
+        // A sweep that does not know of the operation comes before it.
+        deadline.into_iter().for_each(|at| shared.note_deadline(at));
         if first || full {
             shared.arrived.notify_one();
         }

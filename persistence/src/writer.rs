@@ -7,16 +7,17 @@ use std::time::{Duration, Instant};
 
 use mqtt::session::Trimmed;
 
-use crate::batch::{Batch, Page, Read, load_page};
+use crate::batch::{Batch, Read};
 use crate::crash_point::{CrashPlace, CrashPoint};
 use crate::database::Database;
 use crate::error::WriteError;
 use crate::oldest::Way;
+use crate::page::{Page, load_page};
 use crate::quota::Guard;
 use crate::store::{Shared, lock};
 use crate::throttle::Throttle;
 use crate::trim::{Trim, oldest};
-use crate::{MakeWay, Oldest, Operation, SessionId};
+use crate::{MakeWay, Oldest, Operation, SessionId, Sweep};
 
 /// With `normal` durability, the longest time that a commit is not synced.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
@@ -113,21 +114,32 @@ impl Writer {
     /// that belong together does not part them.
     fn apply(&mut self, operations: Vec<Operation>, sync: bool) -> Result<(), WriteError> {
         let mut batch = Batch::default();
-        let mut pages = Vec::new();
+        let mut reads = Vec::new();
         for operation in operations {
             match batch.fold(operation) {
                 None => {}
-                Some(Read::Page(page)) => pages.push(page),
                 Some(Read::Trim(trim)) => {
                     // The next commit of these operations syncs this one too.
                     self.commit(&std::mem::take(&mut batch), false)?;
-                    pages.drain(..).for_each(|page| self.answer(page));
+                    self.read(&mut reads)?;
                     self.trim(trim, &mut batch);
                 }
+                Some(read) => reads.push(read),
             }
         }
         self.commit(&batch, sync)?;
-        pages.into_iter().for_each(|page| self.answer(page));
+        self.read(&mut reads)
+    }
+
+    /// Does what waits for a commit.
+    fn read(&mut self, reads: &mut Vec<Read>) -> Result<(), WriteError> {
+        for read in reads.drain(..) {
+            match read {
+                Read::Page(page) => self.answer(page),
+                Read::Expired(sweep) => self.expire(sweep)?,
+                Read::Trim(_) => unreachable!("the batch ends before it"),
+            }
+        }
         Ok(())
     }
 
@@ -318,6 +330,24 @@ impl Writer {
                 reply(Trimmed::default());
             }
         }
+    }
+
+    /// Looks at what has expired, and removes what is given up.
+    fn expire(&mut self, sweep: Sweep) -> Result<(), WriteError> {
+        let mut batch = Batch::default();
+        match sweep.step(self.database.connection(), &self.shared) {
+            Ok(entries) => {
+                for entry in entries {
+                    batch.fold(Operation::Dequeue(entry.session, entry.sequence));
+                }
+            }
+            Err(error) => {
+                if self.complaints.lets_through() {
+                    tracing::error!(%error, "what has expired cannot be read from the store");
+                }
+            }
+        }
+        self.commit(&batch, false)
     }
 
     fn excuse(&mut self, SessionId(session): SessionId, error: &rusqlite::Error) {

@@ -98,6 +98,60 @@ fn what_ends_while_the_daemon_is_down_is_gone_although_the_wall_clock_went_back(
     late.expect_silence();
 }
 
+/// Waits until the daemon says this of itself.
+#[track_caller]
+fn wait_said(daemon: &Daemon, name: &str, value: &str) {
+    let mut watcher = join(daemon, Version::V5, "watcher");
+    let topic = format!("$SYS/broker/{name}");
+    watcher.subscribe(&topic, 0).unwrap();
+    until(&topic, || watcher.hear().text() == value);
+}
+
+#[test]
+fn what_expires_leaves_the_queue_of_a_client_that_does_not_come() {
+    let mut daemon = Daemon::start("sys_topics { interval = 1s }\nmqtt { max_mqueue_len = 4 }");
+    leave_session(&daemon, Version::V5, "away", "t", 1);
+    let mut publisher = join(&daemon, Version::V5, "p");
+    for number in 1..=20 {
+        let text = number.to_string();
+        let message = if number % 10 == 0 {
+            expiring("t", &text, HOUR)
+        } else {
+            expiring("t", &text, 1)
+        };
+        publisher.deliver(&message.qos(1, number));
+    }
+    wait_said(&daemon, "publish/messages/dropped/expired", "18");
+    wait_said(&daemon, "store/messages/count", "2");
+    daemon.kill();
+    daemon.restart();
+    wait_said(&daemon, "store/messages/count", "2");
+    wait_said(&daemon, "publish/messages/dropped/expired", "0");
+    let (mut away, _) = resume(&daemon, Version::V5, "away");
+    assert_eq!(away.take().text(), "10");
+    assert_eq!(away.take().text(), "20");
+    away.expect_silence();
+}
+
+#[test]
+fn a_message_is_kept_for_its_maximum_age() {
+    let daemon = Daemon::start("sys_topics { interval = 1s }\nstore { max_age = 3s }");
+    leave_session(&daemon, Version::V5, "away", "t", 1);
+    let mut live = join(&daemon, Version::V5, "live");
+    live.subscribe("t", 1).unwrap();
+    let mut publisher = join(&daemon, Version::V5, "p");
+    publisher.deliver(&Message::new("t", "endless").qos(1, 1));
+    publisher.deliver(&expiring("t", "long", HOUR).qos(1, 2));
+    // Who is told hears nothing of that.
+    assert_eq!(live.take().number(0x02), None);
+    assert!(live.take().number(0x02) > Some(HOUR / 2));
+    wait_said(&daemon, "publish/messages/dropped/expired", "2");
+    wait_said(&daemon, "store/messages/count", "0");
+    let (mut away, is_resumed) = resume(&daemon, Version::V5, "away");
+    assert!(is_resumed);
+    away.expect_silence();
+}
+
 #[test]
 fn what_people_read_is_the_wall_clock() {
     let mut daemon = Daemon::start_at("@2031-01-01 00:00:00", "");

@@ -38,6 +38,9 @@ pub(crate) struct Store {
     pub(crate) max_messages: u64,
     /// Bytes of their topics, payloads and properties; default 1 GiB.
     pub(crate) max_bytes: ByteSize,
+    /// How long a message waits for one session; default 0s, which is without end. Beyond, it is
+    /// dropped and counted as expired.
+    pub(crate) max_age: ConfiguredDuration,
     /// Messages that wait in other lanes than lane 1; default is none. The first rule that matches
     /// counts.
     pub(crate) lanes: Vec<LaneRule>,
@@ -139,6 +142,7 @@ impl Default for Store {
             max_pending_bytes: ByteSize::mebibytes(16),
             max_messages: 1_000_000,
             max_bytes: ByteSize::mebibytes(1024),
+            max_age: ConfiguredDuration::from_secs(0),
             lanes: Vec::new(),
             max_total_size: ByteSize::mebibytes(8 * 1024),
             max_total_messages: 0,
@@ -232,6 +236,7 @@ impl Store {
         QueueRules {
             lanes: lanes.map(|it| (it.filter.0.clone(), it.lane)).collect(),
             latest_only: self.latest_only.iter().map(|it| it.0.clone()).collect(),
+            waiting_max: Some(self.max_age.0).filter(|it| !it.is_zero()),
         }
     }
 }

@@ -272,7 +272,7 @@ impl Client {
         }
         self.exchange.refill(&self.link);
         let now = self.exchange.now();
-        let mut expired = Vec::new();
+        let (mut expired, mut refused) = (Vec::new(), Vec::new());
         let mut state = self.link.lock();
         if state.order_for(self.owner).is_some() {
             return false;
@@ -296,11 +296,12 @@ impl Client {
                 .encode_outgoing(&outgoing, now, self.outbox.bytes())
             {
                 self.exchange.counters.dropped.add(DropCause::TooLarge, 1);
-                expired.extend(abandon(&mut state.session, &outgoing));
+                refused.extend(abandon(&mut state.session, &outgoing));
             }
         }
         drop(state);
-        for sequence in expired {
+        self.exchange.forget_expired(&self.link, &expired);
+        for sequence in refused {
             self.link.forget(sequence, &self.exchange.store);
         }
         if let Some((_, position)) = unstored

@@ -154,6 +154,7 @@ impl<'l> Publisher<'l> {
                 message: Arc::new(message),
                 subscription_ids: Vec::new(),
                 class: QueueClass::default(),
+                expires_at: None,
             };
             let kept = self.session.enqueue(delivery);
             debug_assert_eq!(

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use mqtt::Message;
 use mqtt::packet::SubscriptionOptions;
 use mqtt::session::{Delivery, QueueClass};
+use mqtt::{Message, Timestamp};
 
 use crate::link::Link;
 use crate::router::{Match, Subscription};
@@ -26,7 +26,12 @@ impl From<&Subscription> for Merged {
 }
 
 impl Merged {
-    pub(super) fn delivery(self, message: &Arc<Message>, class: QueueClass) -> Delivery {
+    pub(super) fn delivery(
+        self,
+        message: &Arc<Message>,
+        class: QueueClass,
+        expires_at: Option<Timestamp>,
+    ) -> Delivery {
         Delivery {
             sequence: 0,
             message: Arc::clone(message),
@@ -34,6 +39,7 @@ impl Merged {
             retain: message.retain && self.options.retain_as_published,
             subscription_ids: self.identifiers,
             class,
+            expires_at,
         }
     }
 }

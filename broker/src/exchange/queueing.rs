@@ -1,5 +1,7 @@
 //! How a message waits in the queues of sessions, which follows from its topic.
 
+use std::time::Duration;
+
 use mqtt::session::QueueClass;
 use mqtt::{Message, TopicFilter};
 
@@ -10,6 +12,8 @@ pub(crate) struct QueueRules {
     pub(crate) lanes: Vec<(TopicFilter, u8)>,
     /// Topics of which only the last message waits.
     pub(crate) latest_only: Vec<TopicFilter>,
+    /// How long a delivery waits at most, whatever its message says.
+    pub(crate) waiting_max: Option<Duration>,
 }
 
 impl QueueRules {

@@ -83,6 +83,7 @@ impl Exchange {
             let mut storing = self.storing(&message);
             let class = self.bounds.queue_rules.class_of(&message);
             let delivery = Delivery {
+                expires_at: self.end_of_waiting(&message),
                 sequence: 0,
                 qos: message.qos.min(options.qos),
                 message,

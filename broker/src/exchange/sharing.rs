@@ -21,8 +21,12 @@ impl Exchange {
         message: &Arc<Message>,
         storing: &mut Storing<'_>,
     ) -> Result<Position, NotDelivered> {
+        if self.drop_expired(message) {
+            return Ok(Position(0));
+        }
+        let expires_at = self.end_of_waiting(message);
         while let Some(member) = self.router.choose(share, choice) {
-            let delivery = Merged::from(&member).delivery(message, choice.class);
+            let delivery = Merged::from(&member).delivery(message, choice.class, expires_at);
             let delivered = member.link.deliver(delivery, storing);
             if delivered != Err(NotDelivered::Ended) {
                 return delivered;

@@ -168,9 +168,7 @@ impl Broker for GatewaySession {
             });
         }
         drop(state);
-        for sequence in expired {
-            self.link.forget(sequence, &self.exchange.store);
-        }
+        self.exchange.forget_expired(&self.link, &expired);
         if deliveries.len() > before {
             Poll::Ready(())
         } else {

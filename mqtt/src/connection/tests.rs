@@ -195,6 +195,7 @@ fn deliveries_are_acknowledged_step_by_step() {
         retain: false,
         subscription_ids: vec![5],
         class: QueueClass::default(),
+        expires_at: None,
     };
     assert_eq!(
         peer.session.enqueue(delivery),
@@ -234,6 +235,7 @@ fn a_packet_larger_than_the_client_accepts_is_not_sent() {
             retain: false,
             subscription_ids: Vec::new(),
             class: QueueClass::default(),
+            expires_at: None,
         },
         packet_id: 0,
         dup: false,

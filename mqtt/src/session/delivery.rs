@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::QueueClass;
-use crate::{Message, QoS};
+use crate::{Message, QoS, Timestamp};
 
 /// A message on its way to one subscriber.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,9 @@ pub struct Delivery {
     pub subscription_ids: Vec<u32>,
     /// How it waits.
     pub class: QueueClass,
+    /// When it is given up if it still waits: not after the end of its message, but perhaps
+    /// before.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// What a connection is to send next.

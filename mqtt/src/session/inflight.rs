@@ -104,7 +104,7 @@ impl Inflight {
     /// sent before a restart. If it were left out, the next message under its identifier could be
     /// taken for a repetition [MQTT-4.3.3-1].
     pub(super) const fn may_know(&self, sequence: u64) -> bool {
-        number_of(sequence) <= self.sent
+        number_of(sequence) <= self.sent_before
     }
 
     /// Sent and unacknowledged deliveries.

@@ -172,9 +172,17 @@ impl Lane {
         Some(delivery)
     }
 
-    /// Takes out an entry that was not sent before a restart, and that the store removes at this
-    /// moment; false if it does not wait.
-    pub(super) fn give_up(&mut self, sequence: u64, bytes: u64) -> bool {
+    /// Takes out an entry that the store removes at this moment, and that is unsettled if it may
+    /// have been sent before a restart; false if it does not wait.
+    pub(super) fn give_up(&mut self, sequence: u64, bytes: u64, is_unsettled: bool) -> bool {
+        let is_given_up = self.give_up_any(sequence, bytes);
+        if is_given_up && is_unsettled {
+            self.unsettled = self.unsettled.saturating_sub(1);
+        }
+        is_given_up
+    }
+
+    fn give_up_any(&mut self, sequence: u64, bytes: u64) -> bool {
         if self.spilled.amount.messages == 0 || sequence < self.spilled.first {
             let place = self
                 .entries

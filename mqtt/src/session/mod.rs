@@ -5,6 +5,7 @@
 //! its beginning is in memory; the rest is fetched page by page ([`Session::page_wanted`]).
 
 mod delivery;
+mod expiry;
 mod inbound;
 mod inflight;
 mod lane;
@@ -104,14 +105,15 @@ impl Session {
 
     /// The next packet to send, if the flow control window allows one.
     ///
-    /// Expired messages are put into `expired` instead; the caller forgets them in the store.
+    /// The sequences of those that have expired are put into `expired` instead; the caller forgets
+    /// them in the store.
     pub fn next(&mut self, now: Timestamp, expired: &mut Vec<u64>) -> Option<Outgoing> {
         if let Some(outgoing) = self.inflight.resend() {
             return Some(outgoing);
         }
         while let Some(delivery) = self.queue.front() {
             let sequence = delivery.sequence;
-            if delivery.message.is_expired(now) {
+            if delivery.is_expired(now) && self.may_expire(sequence, delivery.qos) {
                 expired.push(sequence);
                 self.queue.pop();
             } else if number_of(sequence) < self.held_from && self.inflight.has_room(sequence) {
@@ -121,19 +123,20 @@ impl Session {
                 break;
             }
         }
-        self.next_live(now)
+        self.next_live(now, expired)
     }
 
-    fn next_live(&mut self, now: Timestamp) -> Option<Outgoing> {
+    fn next_live(&mut self, now: Timestamp, expired: &mut Vec<u64>) -> Option<Outgoing> {
         while let Some(delivery) = self.live.pop_front() {
             self.live_bytes -= delivery.message.memory_bytes();
-            if !delivery.message.is_expired(now) {
+            if !delivery.is_expired(now) {
                 return Some(Outgoing::Publish {
                     delivery,
                     packet_id: 0,
                     dup: false,
                 });
             }
+            expired.push(delivery.sequence);
         }
         None
     }
@@ -145,7 +148,7 @@ impl Session {
     /// Pages that were read before this must have been loaded, and those that are read later must
     /// be without the delivery.
     pub fn give_up(&mut self, sequence: u64, bytes: u64) -> bool {
-        !self.inflight.may_know(sequence) && self.queue.give_up(sequence, bytes)
+        !self.inflight.may_know(sequence) && self.queue.give_up(sequence, bytes, false)
     }
 
     /// Deliveries of QoS 1 and 2 from this sequence on are not sent for the first time until this

@@ -250,10 +250,11 @@ impl Queue {
     }
 
     /// Takes out an entry that the store has, wherever in the line it waits; false if it does not.
-    pub(super) fn give_up(&mut self, sequence: u64, bytes: u64) -> bool {
+    /// It is unsettled if it may have been sent before a restart.
+    pub(super) fn give_up(&mut self, sequence: u64, bytes: u64, is_unsettled: bool) -> bool {
         let number = lane_of(sequence);
         let lane = self.lanes.iter_mut().find(|it| it.number == number);
-        let is_given_up = lane.is_some_and(|it| it.give_up(sequence, bytes));
+        let is_given_up = lane.is_some_and(|it| it.give_up(sequence, bytes, is_unsettled));
         if let Some(latest) = self.latest.as_mut().filter(|_| is_given_up) {
             latest.forget_between(sequence, sequence + 1);
         }

@@ -30,6 +30,7 @@ fn delivery(qos: QoS, number: u64) -> Delivery {
         retain: false,
         subscription_ids: Vec::new(),
         class: QueueClass::default(),
+        expires_at: None,
     }
 }
 

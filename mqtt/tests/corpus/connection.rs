@@ -301,6 +301,7 @@ impl<'p> Server<'p> {
             retain: publish.header.retain,
             subscription_ids: vec![7],
             class: QueueClass::default(),
+            expires_at: None,
         });
         self.pending.extend(incoming.ack);
     }

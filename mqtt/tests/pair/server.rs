@@ -287,6 +287,7 @@ impl Sample {
             retain: false,
             subscription_ids: Vec::new(),
             class: QueueClass::default(),
+            expires_at: None,
         }
     }
 }

@@ -5,6 +5,7 @@
     reason = "these are tests, also outside their functions"
 )]
 
+mod expiry;
 mod give_up;
 mod inflight;
 mod queue;
@@ -34,6 +35,7 @@ fn delivery_of(topic: &str, qos: QoS, number: u64, bytes: usize) -> Delivery {
         retain: false,
         subscription_ids: Vec::new(),
         class: QueueClass::default(),
+        expires_at: None,
     }
 }
 

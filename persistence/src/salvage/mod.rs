@@ -172,7 +172,7 @@ pub(crate) fn write_salvaged(
     epoch: u64,
 ) -> Result<Salvage, SalvageError> {
     let failed = |source| failed(from, source);
-    let directory = copy.parent().unwrap_or(Path::new("."));
+    let directory = copy.parent().unwrap_or_else(|| Path::new("."));
     let (source, _folder) = open(from, directory)?;
     let mut target = Connection::open(copy).map_err(failed)?;
     target

@@ -45,6 +45,7 @@ fn enqueue(session: SessionId, sequence: u64, id: u64, bytes: usize) -> Operatio
         retain: false,
         subscription_ids: vec![1],
         latest_only: false,
+        expires_at: None,
     }
 }
 

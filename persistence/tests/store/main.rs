@@ -8,6 +8,7 @@
 
 mod damage;
 mod delayed;
+mod expiry;
 mod flips;
 mod hold;
 mod inspection;
@@ -82,6 +83,7 @@ fn enqueue_as(
         retain: false,
         subscription_ids: vec![7, 300_000],
         latest_only,
+        expires_at: stored.message.expires_at,
     })
 }
 

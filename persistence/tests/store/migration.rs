@@ -1,6 +1,6 @@
 //! Files of earlier versions.
 
-use persistence::{Clock, Recovered};
+use persistence::{Clock, Deadline, Recovered};
 
 use super::*;
 
@@ -149,5 +149,26 @@ fn the_queues_of_version_3_are_in_one_lane_and_their_bytes_are_known() {
     let classes: Vec<_> = found.iter().map(|it| it.class).collect();
     assert_eq!(classes, [QueueClass::default(); 3]);
     assert!(complete);
+    store.close().unwrap();
+}
+
+#[test]
+fn what_waits_in_a_file_of_version_3_ends_with_its_message() {
+    let (_directory, store, _) = open_file(VERSION_3);
+    let (sender, found) = mpsc::sync_channel(1);
+    let give_up = Box::new(move |found: &mut Vec<Deadline>| {
+        sender.send(std::mem::take(found)).unwrap();
+    });
+    store.expire(IN_2100.after(Duration::from_secs(1)), give_up);
+    let found = found.recv_timeout(PATIENCE).unwrap();
+    let found = found.iter().map(|it| (it.session.0, it.sequence, it.qos));
+    let expected = [(7, 5, QoS::AtLeastOnce), (8, 1, QoS::ExactlyOnce)];
+    assert_eq!(found.collect::<Vec<_>>(), expected);
+    let (page, _) = page(&store, SessionId(7), 1, 10);
+    let ends: Vec<_> = page.iter().map(|it| it.expires_at).collect();
+    assert_eq!(
+        ends,
+        [None, Some(Timestamp::from_millis(4_102_444_801_000))]
+    );
     store.close().unwrap();
 }
