@@ -51,9 +51,7 @@ impl Shared {
         let enough = self.options.commit_operations;
         let (submitted, _) = self
             .arrived
-            .wait_timeout_while(submitted, pause, |it| {
-                it.operations.len() < enough && !it.closing
-            })
+            .wait_timeout_while(submitted, pause, |it| it.unelided < enough && !it.closing)
             .unwrap_or_else(PoisonError::into_inner);
         drop(submitted);
         let gate = self.gate.close();
@@ -63,6 +61,7 @@ impl Shared {
             position: submitted.position,
             sync: std::mem::take(&mut submitted.sync),
         };
+        submitted.unelided = 0;
         submitted.used_bytes += submitted.bytes as u64;
         submitted.bytes = 0;
         drop(submitted);

@@ -11,7 +11,7 @@ pub struct Options {
     pub durability: Durability,
     /// The time between two commits under load; a commit after a pause does not wait.
     pub commit_interval: Duration,
-    /// Operations that end the wait for a commit early.
+    /// Operations that end the wait for a commit early; those that cancel out do not count.
     pub commit_operations: usize,
     /// Bytes that may wait for the writer before publishers are slowed down.
     pub pending_bytes_max: usize,

@@ -57,6 +57,9 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 pub(crate) struct Submitted {
     pub(crate) operations: Vec<Operation>,
+    /// How many of them have to be written as it seems: an entry that is done with has mostly come
+    /// just before, and then neither is.
+    pub(crate) unelided: usize,
     pub(crate) bytes: usize,
     /// Bytes of the database as of the last commit, with those that the writer has taken since.
     pub(crate) used_bytes: u64,
@@ -213,12 +216,22 @@ impl Store {
         let deadline = operation.deadline();
         let mut submitted = lock(&shared.submitted);
         let first = submitted.operations.is_empty();
+        let enough = shared.options.commit_operations;
+        let was_full = submitted.unelided >= enough;
+        submitted.unelided = if matches!(operation, Operation::Dequeue(..)) {
+            submitted.unelided.saturating_sub(1)
+        } else if matches!(operation, Operation::LoadPage(..)) {
+            // Somebody has nothing to do until it is there.
+            submitted.unelided.max(enough)
+        } else {
+            submitted.unelided + 1
+        };
+        let full = !was_full && submitted.unelided >= enough;
         submitted.bytes += operation.byte_count();
         submitted.operations.push(operation);
         submitted.position += 1;
         submitted.sync |= durability == Durability::Full;
         let position = Position(submitted.position);
-        let full = submitted.operations.len() == shared.options.commit_operations;
         shared.look_at(&submitted);
         drop(submitted);
         // A sweep that does not know of the operation comes before it.
