@@ -186,7 +186,7 @@ impl Link {
         }
         // Under the lock, so that the store sees each queue in its order.
         let stored = storing.stored(message);
-        let position = storing.submit(Operation::Enqueue {
+        let entry = Operation::Enqueue {
             session,
             sequence,
             stored,
@@ -195,7 +195,8 @@ impl Link {
             subscription_ids,
             latest_only,
             expires_at,
-        });
+        };
+        let position = storing.submit_delivery(entry, qos);
         if self.durable && qos == QoS::ExactlyOnce {
             state.await_store(sequence, position, storing.store);
         }

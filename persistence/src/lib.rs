@@ -40,6 +40,7 @@ mod files;
 mod handover;
 mod hold;
 mod inspect;
+mod lifetime;
 mod log;
 mod oldest;
 mod operation;

@@ -159,12 +159,17 @@ impl Client {
         }
     }
 
-    /// Submits an operation of this session, if it is durable and has not ended.
+    /// Submits what is to be remembered of QoS 2, if the session is durable and has not ended. It
+    /// is always synced: what a power cut takes back, the client knows better, and one of the two
+    /// would take a message for the repetition of another.
     fn remember(&self, operation: impl FnOnce(persistence::SessionId) -> Operation) -> Position {
         // Under the lock: a session that ends is taken out of the store after this.
         let state = self.link.lock();
         let session = self.link.durable().filter(|_| !state.ended);
-        session.map_or(Position(0), |it| self.exchange.store.submit(operation(it)))
+        session.map_or(Position(0), |it| {
+            let store = &self.exchange.store;
+            store.submit_as(operation(it), Durability::Full)
+        })
     }
 
     fn publish(&mut self, incoming: IncomingPublish<'_>) {

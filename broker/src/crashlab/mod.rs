@@ -56,7 +56,7 @@ and at named points of its store. At the end everything is delivered, and compar
   retained wrong  topics whose retained message is neither the last that was acknowledged nor one
                   that was sent later
   mistaken        delivered at QoS 2 under a Packet Identifier that stands for another message, so
-                  that the subscriber discards it; a power cut with normal durability may do that
+                  that the subscriber discards it
   phantom         delivered and never sent
 
 The exit code is 0 if the promises of the level are kept. With memory durability nothing is

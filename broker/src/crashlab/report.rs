@@ -24,10 +24,7 @@ impl Report {
     /// crash but that no messages are made up.
     pub(super) fn is_kept(&self) -> bool {
         let it = &self.verdict;
-        // What a power cut takes from the last second takes Packet Identifiers with it.
-        let is_rolled_back = self.durability == Durability::Normal && self.tally.power_cuts > 0;
-        let mistaken = if is_rolled_back { 0 } else { it.mistaken };
-        let broken = it.lost + it.duplicated + it.reordered + it.retained_wrong + mistaken;
+        let broken = it.lost + it.duplicated + it.reordered + it.retained_wrong + it.mistaken;
         let is_durable = self.durability != Durability::Memory;
         it.phantom == 0 && self.faults.is_empty() && (broken == 0 || !is_durable)
     }

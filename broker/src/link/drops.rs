@@ -57,7 +57,7 @@ impl Link {
     }
 
     /// Says that deliveries were dropped, unless that was said a moment ago. Not under the lock.
-    pub(super) fn log_dropped(&self) {
+    pub(crate) fn log_dropped(&self) {
         let dropped = self.dropped.load(Ordering::Relaxed);
         let log_at = self.log_at.load(Ordering::Relaxed);
         if dropped >= log_at {

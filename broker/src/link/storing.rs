@@ -25,8 +25,7 @@ impl<'a> Storing<'a> {
 
     /// Whether a delivery into a durable session is stored although it has room in memory.
     ///
-    /// One of QoS 2 always is: its identifier follows from its place, and must not become that
-    /// of another message while its receiver still knows it.
+    /// One of QoS 2 always is, see [`Self::submit_delivery`].
     pub(super) fn keeps(&self, qos: QoS) -> bool {
         match qos {
             QoS::AtMostOnce => false,
@@ -52,6 +51,17 @@ impl<'a> Storing<'a> {
     /// Hands a change that the message causes to the store.
     pub(crate) fn submit(&self, operation: Operation) -> Position {
         self.store.submit_as(operation, self.durability)
+    }
+
+    /// Hands a delivery to the store. One of QoS 2 is always synced: its identifier follows from its
+    /// place, and must not become that of another message while its receiver still knows it, which
+    /// is so if a power cut takes the place back.
+    pub(super) fn submit_delivery(&self, operation: Operation, qos: QoS) -> Position {
+        let durability = match qos {
+            QoS::ExactlyOnce => Durability::Full,
+            QoS::AtMostOnce | QoS::AtLeastOnce => self.durability,
+        };
+        self.store.submit_as(operation, durability)
     }
 
     /// The position that the message's acknowledgement waits for, if it is stored at this one.

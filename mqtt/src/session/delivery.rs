@@ -40,3 +40,11 @@ pub enum Outgoing {
     /// A PUBREL for this Packet Identifier.
     Release(u16),
 }
+
+impl Delivery {
+    /// True once it, or its message, is not worth sending any more.
+    #[must_use]
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.message.is_expired(now) || self.expires_at.is_some_and(|at| at <= now)
+    }
+}

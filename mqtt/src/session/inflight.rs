@@ -101,8 +101,7 @@ impl Inflight {
     }
 
     /// True if the receiver may know the Packet Identifier of this waiting delivery: it was perhaps
-    /// sent before a restart. If it were left out, the next message under its identifier could be
-    /// taken for a repetition [MQTT-4.3.3-1].
+    /// sent before a restart.
     pub(super) const fn may_know(&self, sequence: u64) -> bool {
         number_of(sequence) <= self.sent_before
     }

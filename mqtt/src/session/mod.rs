@@ -5,7 +5,6 @@
 //! its beginning is in memory; the rest is fetched page by page ([`Session::page_wanted`]).
 
 mod delivery;
-mod expiry;
 mod inbound;
 mod inflight;
 mod lane;
@@ -113,7 +112,7 @@ impl Session {
         }
         while let Some(delivery) = self.queue.front() {
             let sequence = delivery.sequence;
-            if delivery.is_expired(now) && self.may_expire(sequence, delivery.qos) {
+            if delivery.is_expired(now) && self.may_go(sequence, delivery.qos) {
                 expired.push(sequence);
                 self.queue.pop();
             } else if number_of(sequence) < self.held_from && self.inflight.has_room(sequence) {
@@ -142,13 +141,20 @@ impl Session {
     }
 
     /// Lets go of a delivery of QoS 1 or 2 that the store has, with this many bytes of content, and
-    /// is about to remove. False if it does not wait any more, or may have been sent before a
-    /// restart: it stays in the store until its acknowledgement.
+    /// is about to remove. False if it does not wait any more, or is of QoS 2 and was perhaps sent
+    /// before a restart: it stays in the store until its acknowledgement.
     ///
     /// Pages that were read before this must have been loaded, and those that are read later must
     /// be without the delivery.
-    pub fn give_up(&mut self, sequence: u64, bytes: u64) -> bool {
-        !self.inflight.may_know(sequence) && self.queue.give_up(sequence, bytes, false)
+    pub fn give_up(&mut self, sequence: u64, qos: QoS, bytes: u64) -> bool {
+        let is_unsettled = self.inflight.may_know(sequence);
+        self.may_go(sequence, qos) && self.queue.give_up(sequence, bytes, is_unsettled)
+    }
+
+    /// The receiver of QoS 2 may know the Packet Identifier of what was perhaps sent, and would
+    /// take the next message under it for a repetition [MQTT-4.3.3-1].
+    fn may_go(&self, sequence: u64, qos: QoS) -> bool {
+        qos == QoS::AtLeastOnce || !self.inflight.may_know(sequence)
     }
 
     /// Deliveries of QoS 1 and 2 from this sequence on are not sent for the first time until this

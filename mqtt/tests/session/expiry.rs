@@ -278,7 +278,7 @@ impl Model {
                 let due = self.disk.values();
                 let due = due.filter(|it| it.expires_at.is_some_and(|at| at <= until));
                 for (sequence, qos) in due.map(|it| (it.sequence, it.qos)).collect::<Vec<_>>() {
-                    if !self.session.expire(sequence, qos, BYTES) {
+                    if !self.session.give_up(sequence, qos, BYTES) {
                         continue;
                     }
                     let in_flight = self.sent.iter().any(|(_, it)| *it == sequence);
@@ -349,14 +349,14 @@ fn a_queue_that_nobody_reads_empties() {
     }
     // Four are in memory.
     for sequence in [3, 9, 1, 5, 2, 4, 10, 6, 8, 7] {
-        assert!(session.expire(sequence, QoS::AtLeastOnce, BYTES));
+        assert!(session.give_up(sequence, QoS::AtLeastOnce, BYTES));
     }
     assert_eq!(session.backlog(), 0);
     assert!(session.is_drained() && session.page_wanted().is_none());
     // There is room in memory again.
     let next = session.enqueue(delivery(QoS::AtLeastOnce, 11, 0));
     assert_eq!(next, Enqueue::Kept { sequence: 11 });
-    assert!(!session.expire(7, QoS::AtLeastOnce, BYTES), "it is gone");
+    assert!(!session.give_up(7, QoS::AtLeastOnce, BYTES), "it is gone");
 }
 
 #[test]
@@ -402,7 +402,7 @@ fn a_page_leaves_behind_it_what_is_still_there() {
             assert_eq!(spilled, Enqueue::Spilled { sequence: number });
         }
         if let Some(sequence) = expired {
-            assert!(session.expire(sequence, QoS::AtLeastOnce, BYTES));
+            assert!(session.give_up(sequence, QoS::AtLeastOnce, BYTES));
         }
         session.page_loaded(rows, true);
         assert_eq!(session.backlog(), 4 + left, "{expired:?}");
@@ -424,7 +424,7 @@ fn what_waits_behind_a_higher_lane_was_not_sent() {
     session.resume(1);
     let sent = session.next(NOW, &mut Vec::new());
     assert!(matches!(sent, Some(Outgoing::Publish { packet_id: 3, .. })));
-    assert!(session.expire(sequence(0, 1), QoS::ExactlyOnce, BYTES));
-    assert!(session.give_up(sequence(0, 2), BYTES));
+    assert!(session.give_up(sequence(0, 1), QoS::ExactlyOnce, BYTES));
+    assert!(session.give_up(sequence(0, 2), QoS::AtLeastOnce, BYTES));
     assert_eq!(session.backlog(), 1);
 }

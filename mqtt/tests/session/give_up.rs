@@ -2,7 +2,8 @@
 
 use mqtt::QoS;
 use mqtt::session::{
-    Amount, Enqueue, Outgoing, QueueLimits, Session, StoredLane, StoredQueue, WhenFull,
+    Amount, Enqueue, Outgoing, QueueClass, QueueLimits, Session, StoredLane, StoredQueue, WhenFull,
+    number_of,
 };
 
 use crate::{NOW, delivery};
@@ -46,12 +47,16 @@ fn what_waits_makes_way_and_what_is_sent_does_not() {
     assert_eq!((first, session.backlog()), (1, 10));
     for sequence in [1, 2, 3, 7] {
         let waits = [2, 3, 7].contains(&sequence);
-        assert_eq!(session.give_up(sequence, BYTES), waits, "{sequence}");
+        assert_eq!(
+            session.give_up(sequence, QoS::AtLeastOnce, BYTES),
+            waits,
+            "{sequence}"
+        );
     }
     assert_eq!(session.backlog(), 7);
-    assert!(!session.give_up(2, BYTES), "it has gone");
+    assert!(!session.give_up(2, QoS::AtLeastOnce, BYTES), "it has gone");
     session.inflight_mut().puback(packet_id);
-    assert!(!session.give_up(1, BYTES));
+    assert!(!session.give_up(1, QoS::AtLeastOnce, BYTES));
     assert_eq!(send(&mut session).map(|it| it.0), Some(4));
     let page = session.page_wanted().unwrap();
     assert_eq!((page.from, page.to), (5, 11));
@@ -73,7 +78,7 @@ fn what_comes_follows_a_page_of_which_nothing_is_left() {
     }
     let page = session.page_wanted().unwrap();
     for sequence in page.from..page.to {
-        assert!(session.give_up(sequence, BYTES));
+        assert!(session.give_up(sequence, QoS::AtLeastOnce, BYTES));
     }
     assert_eq!(session.backlog(), 0);
     let last = session.enqueue(delivery(QoS::AtLeastOnce, 11, 10));
@@ -101,8 +106,24 @@ fn an_identifier_that_the_receiver_may_know_is_not_given_away() {
         released: Vec::new(),
     };
     let mut session = Session::recovered(LIMITS, &stored);
-    assert!(!session.give_up(1, BYTES));
-    assert!(!session.give_up(2, BYTES));
-    assert!(session.give_up(3, BYTES));
-    assert_eq!(session.backlog(), 2);
+    assert!(!session.give_up(2, QoS::ExactlyOnce, BYTES));
+    assert!(session.give_up(3, QoS::ExactlyOnce, BYTES));
+    // Its receiver knows nothing of one of QoS 1.
+    assert!(session.give_up(1, QoS::AtLeastOnce, BYTES));
+    assert_eq!(session.backlog(), 1);
+}
+
+#[test]
+fn what_waits_in_a_lower_lane_makes_way_although_others_were_sent() {
+    let mut session = session();
+    let mut higher = delivery(QoS::ExactlyOnce, 11, 10);
+    higher.class = QueueClass {
+        lane: 3,
+        ..QueueClass::default()
+    };
+    session.enqueue(higher);
+    let (sequence, _) = send(&mut session).unwrap();
+    assert_eq!(number_of(sequence), 11);
+    assert!(session.give_up(1, QoS::ExactlyOnce, BYTES));
+    assert!(!session.give_up(sequence, QoS::ExactlyOnce, BYTES));
 }
