@@ -114,33 +114,24 @@ impl Writer {
     /// that belong together does not part them.
     fn apply(&mut self, operations: Vec<Operation>, sync: bool) -> Result<(), WriteError> {
         let mut batch = Batch::default();
-        let mut reads = Vec::new();
-        for operation in operations {
-            match batch.fold(operation) {
-                None => {}
-                Some(Read::Trim(trim)) => {
-                    // The next commit of these operations syncs this one too.
-                    self.commit(&std::mem::take(&mut batch), false)?;
-                    self.read(&mut reads)?;
-                    self.trim(trim, &mut batch);
-                }
-                Some(read) => reads.push(read),
-            }
-        }
+        let operations = operations.into_iter();
+        let reads: Vec<_> = operations.filter_map(|it| batch.fold(it)).collect();
         self.commit(&batch, sync)?;
-        self.read(&mut reads)
-    }
-
-    /// Does what waits for a commit.
-    fn read(&mut self, reads: &mut Vec<Read>) -> Result<(), WriteError> {
-        for read in reads.drain(..) {
+        let mut trimmed = Batch::default();
+        for read in reads {
+            if !trimmed.is_empty() {
+                self.commit(&std::mem::take(&mut trimmed), false)?;
+            }
             match read {
                 Read::Page(page) => self.answer(page),
                 Read::Expired(sweep) => self.expire(sweep)?,
-                Read::Trim(_) => unreachable!("the batch ends before it"),
+                Read::Trim(trim) => self.trim(trim, &mut trimmed),
             }
         }
-        Ok(())
+        if trimmed.is_empty() {
+            return Ok(());
+        }
+        self.commit(&trimmed, false)
     }
 
     /// Commits a batch, and syncs it and all before it if `sync` is true or due.

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use mqtt::session::{TrimRequest, Trimmed};
+
 use super::*;
 
 /// Many times what a commit takes.
@@ -83,6 +85,49 @@ fn a_read_does_not_part_what_is_held() {
     wait_durable(&store, last);
     assert_eq!(commits(directory.path()), before + 1);
     assert_eq!(numbers(&page.recv_timeout(PATIENCE).unwrap()), [1, 2]);
+    store.close().unwrap();
+}
+
+#[test]
+fn nor_does_a_trim() {
+    let directory = memory();
+    let (store, _) = Store::open(directory.path(), hasty()).unwrap();
+    put_session(&store, SessionId(1), "c");
+    let first = stored(&store, 1);
+    wait_durable(&store, enqueue(&store, SessionId(1), 1, &first));
+    let (sender, seen) = mpsc::sync_channel(2);
+    let trim = |wanted| {
+        let (sender, path) = (sender.clone(), directory.path().to_owned());
+        // What a crash would leave when the entries are chosen, before they are removed.
+        let reply = Box::new(move |trimmed: Trimmed| {
+            let left = crash(&path);
+            let (store, _) = Store::open(left.path(), Options::default()).unwrap();
+            let left = numbers(&page(&store, SessionId(1), 1, 10).0);
+            store.close().unwrap();
+            sender.send((trimmed.next, left)).unwrap();
+        });
+        let request = TrimRequest {
+            from: 1,
+            to: 3,
+            skip: 0,
+            wanted,
+        };
+        store.submit(Operation::Trim(SessionId(1), request, reply))
+    };
+    let one = Amount {
+        messages: 1,
+        bytes: 0,
+    };
+    let held = store.hold();
+    enqueue(&store, SessionId(1), 2, &stored(&store, 2));
+    trim(one);
+    trim(one);
+    let last = enqueue(&store, SessionId(1), 3, &stored(&store, 3));
+    drop(held);
+    wait_durable(&store, last);
+    let next = || seen.recv_timeout(PATIENCE).unwrap();
+    assert_eq!([next(), next()], [(2, vec![1, 2, 3]), (3, vec![2, 3])]);
+    assert_eq!(numbers(&page(&store, SessionId(1), 1, 10).0), [3]);
     store.close().unwrap();
 }
 
