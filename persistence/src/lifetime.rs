@@ -45,9 +45,7 @@ impl Store {
             let directory = directory.into();
             OpenStoreError::Directory { directory, source }
         })?;
-        if recovered.left_out > 0 {
-            store.note_left_out(recovered.left_out);
-        }
+        store.note_left_out(recovered.left_out);
         Ok((store, recovered))
     }
 

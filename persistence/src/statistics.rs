@@ -123,8 +123,11 @@ impl Meter {
 }
 
 impl Store {
-    /// Says that messages were left out at the start.
+    /// Says if messages were left out at the start.
     pub(crate) fn note_left_out(&self, left_out: u64) {
+        if left_out == 0 {
+            return;
+        }
         tracing::error!(
             left_out,
             "damaged messages are left out, they stay in the file; \
