@@ -204,15 +204,17 @@ impl Link {
         Some(storing.awaited(position))
     }
 
-    /// The session is done with the queue entry of this sequence.
-    pub(crate) fn forget(&self, sequence: u64, store: &Store) {
+    /// The session is done with the queue entry of this sequence; at the position returned the
+    /// store is too.
+    pub(crate) fn forget(&self, sequence: u64, store: &Store) -> Position {
         let written = self.durable || number_of(sequence) <= self.spilled.load(Ordering::Relaxed);
         if let Some(session) = self.stored
             && sequence > 0
             && written
         {
-            store.submit(Operation::Dequeue(session, sequence));
+            return store.submit(Operation::Dequeue(session, sequence));
         }
+        Position(0)
     }
 
     /// Orders the present connection to end for this reason.

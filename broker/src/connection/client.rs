@@ -132,7 +132,9 @@ impl Client {
                 let position = self.remember(|session| Operation::Pubrec(session, sequence));
                 self.outbox.reply(position, Reply::Ack(ack));
             }
-            Action::Delivered(sequence) => self.link.forget(sequence, &self.exchange.store),
+            Action::Delivered(sequence) => {
+                self.link.forget(sequence, &self.exchange.store);
+            }
             Action::Subscribe(packet) => self.subscribe(&packet)?,
             Action::Unsubscribe(packet) => self.unsubscribe(&packet)?,
             Action::Disconnect {

@@ -30,7 +30,7 @@ impl Exchange {
             let Some(link) = links.get(&it.session) else {
                 return false;
             };
-            let is_given_up = link.lock().session.give_up(it.sequence, it.qos, it.bytes);
+            let is_given_up = link.lock().give_up(it.sequence, it.qos, it.bytes);
             if is_given_up {
                 link.count_dropped(DropCause::DroppedOldest, 1);
             }

@@ -53,7 +53,7 @@ impl Exchange {
         // The queues of sessions that have ended go with them.
         found.retain(|it| {
             let link = links.get(&it.session);
-            link.is_some_and(|link| link.lock().session.give_up(it.sequence, it.qos, it.bytes))
+            link.is_some_and(|link| link.lock().give_up(it.sequence, it.qos, it.bytes))
         });
         self.count_expired(found.len());
     }

@@ -121,7 +121,7 @@ pub(crate) fn message(topic: &str, payload: &'static str, qos: QoS, retain: bool
 }
 
 /// Publishes; returns how many sessions the message goes to.
-pub(super) fn publish(exchange: &Exchange, message: Message, publisher: &Link) -> usize {
+pub(crate) fn publish(exchange: &Exchange, message: Message, publisher: &Link) -> usize {
     let published = exchange.publish(message, Some(publisher));
     published.expect("nothing is refused").subscribers
 }

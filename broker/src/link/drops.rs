@@ -25,7 +25,8 @@ impl Link {
                 Evicted::Superseded(sequence) => {
                     // That is what is wanted, and nothing to log.
                     self.drops.add(DropCause::Superseded, 1);
-                    self.forget(sequence, store);
+                    let position = self.forget(sequence, store);
+                    state.await_removal(sequence, position, store);
                 }
                 Evicted::Trim(request) => self.trim(request, store),
             }
@@ -69,5 +70,69 @@ impl Link {
                 "deliveries are dropped: the session has no room"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use mqtt::session::PageRequest;
+    use mqtt::{QoS, TopicFilter};
+    use persistence::{Options, SessionId};
+
+    use super::*;
+    use crate::exchange::tests::{attach, exchange, message, publish, qos, subscribe};
+
+    #[test]
+    fn what_is_superseded_and_still_in_the_store_does_not_make_way_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(directory.path(), Options::default()).unwrap();
+        let mut exchange = exchange(store.clone());
+        let filter = TopicFilter::new("state").unwrap();
+        exchange.bounds.queue_rules.latest_only = vec![filter];
+        let attached = attach(&exchange, "c", true, 60);
+        // The writer is held up, so nothing becomes durable.
+        let (entered, is_held) = mpsc::sync_channel(1);
+        let (release, is_released) = mpsc::sync_channel(1);
+        let reply = Box::new(move |_, _| {
+            entered.send(()).unwrap();
+            is_released.recv().unwrap();
+        });
+        let request = PageRequest {
+            from: 0,
+            to: 1,
+            count: 1,
+        };
+        store.submit(Operation::LoadPage(SessionId(99), request, reply));
+        is_held.recv_timeout(Duration::from_secs(20)).unwrap();
+        let link = attached.link;
+        subscribe(&exchange, &link, "#", qos(QoS::AtLeastOnce));
+        for _ in 0..100 {
+            publish(
+                &exchange,
+                message("event", "", QoS::AtLeastOnce, false),
+                &link,
+            );
+        }
+        // The store only has these.
+        for _ in 0..2 {
+            publish(
+                &exchange,
+                message("state", "", QoS::AtLeastOnce, false),
+                &link,
+            );
+        }
+        assert_eq!(exchange.counters.dropped.of(DropCause::Superseded), 1);
+        let mut state = link.lock();
+        let qos = QoS::AtLeastOnce;
+        assert!(!state.give_up(101, qos, 5), "it does not wait");
+        assert_eq!(state.session.backlog(), 101);
+        assert!(state.give_up(102, qos, 5));
+        assert_eq!(state.session.backlog(), 100);
+        drop(state);
+        release.send(()).unwrap();
+        store.close().unwrap();
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mqtt::packet::SubscriptionOptions;
 use mqtt::session::Session;
-use mqtt::{ReasonCode, Timestamp, TopicFilter};
+use mqtt::{QoS, ReasonCode, Timestamp, TopicFilter};
 use persistence::{Position, Store};
 
 use super::Replays;
@@ -33,6 +33,8 @@ pub(crate) struct LinkState {
     pub(crate) replays: Replays,
     /// Deliveries of QoS 2 that the store did not have when the last one came.
     unstored: VecDeque<(u64, Position)>,
+    /// Deliveries that were superseded and that the store may still have.
+    superseded: VecDeque<(u64, Position)>,
     /// The connection that the session belongs to now.
     pub(crate) owner: Option<Owner>,
     /// How long the session outlives its connection.
@@ -60,6 +62,7 @@ impl LinkState {
             left_groups: VecDeque::new(),
             replays: Replays::default(),
             unstored: VecDeque::new(),
+            superseded: VecDeque::new(),
             owner: None,
             expiry,
             expires_at: None,
@@ -77,6 +80,26 @@ impl LinkState {
     pub(super) fn await_store(&mut self, sequence: u64, position: Position, store: &Store) {
         self.first_unstored(store);
         self.unstored.push_back((sequence, position));
+    }
+
+    /// Notes that a superseded delivery is removed from the store at a position.
+    pub(super) fn await_removal(&mut self, sequence: u64, position: Position, store: &Store) {
+        let durable = store.durable();
+        let is_removed = |(_, at): &mut (u64, Position)| *at <= durable;
+        while self.superseded.pop_front_if(is_removed).is_some() {}
+        if position > durable {
+            self.superseded.push_back((sequence, position));
+        }
+    }
+
+    /// Lets go of a delivery that the store has and is about to remove, see
+    /// [`Session::give_up`]. One that was superseded does not wait, although the store has it.
+    pub(crate) fn give_up(&mut self, sequence: u64, qos: QoS, bytes: u64) -> bool {
+        !self.is_superseded(sequence) && self.session.give_up(sequence, qos, bytes)
+    }
+
+    fn is_superseded(&self, sequence: u64) -> bool {
+        self.superseded.iter().any(|it| it.0 == sequence)
     }
 
     /// The first delivery of QoS 2 that the store does not have yet, and the position at which it

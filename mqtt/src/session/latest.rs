@@ -1,6 +1,6 @@
 //! The topics of which only the last waiting delivery is kept.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::number_of;
 use super::queue::Amount;
@@ -13,6 +13,8 @@ const TOPICS_MAX: usize = 10_000;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Latest {
     topics: HashMap<TopicName, Last>,
+    /// Which topic a sequence is of.
+    sequences: BTreeMap<u64, TopicName>,
 }
 
 /// A delivery that waits.
@@ -38,26 +40,24 @@ impl Latest {
 
     /// Notes a delivery that waits, unless a later one of its topic is known.
     pub(super) fn put(&mut self, topic: &TopicName, sequence: u64, bytes: u64) {
-        let last = Last { sequence, bytes };
-        if let Some(known) = self.topics.get_mut(topic) {
-            if number_of(known.sequence) < number_of(sequence) {
-                *known = last;
+        if let Some(known) = self.get(topic) {
+            if number_of(known.sequence) > number_of(sequence) {
+                return;
             }
-        } else if self.topics.len() < TOPICS_MAX {
-            self.topics.insert(topic.clone(), last);
+            self.sequences.remove(&known.sequence);
+        } else if self.topics.len() >= TOPICS_MAX {
+            return;
         }
-    }
-
-    /// The delivery with this sequence does not wait any more.
-    pub(super) fn forget(&mut self, topic: &TopicName, sequence: u64) {
-        if self.get(topic).is_some_and(|it| it.sequence == sequence) {
-            self.topics.remove(topic);
-        }
+        self.topics.insert(topic.clone(), Last { sequence, bytes });
+        self.sequences.insert(sequence, topic.clone());
     }
 
     /// None of the deliveries from one sequence to below another waits any more.
     pub(super) fn forget_between(&mut self, from: u64, to: u64) {
-        self.topics
-            .retain(|_, it| !(from..to).contains(&it.sequence));
+        while let Some((&sequence, _)) = self.sequences.range(from..to.max(from)).next() {
+            if let Some(topic) = self.sequences.remove(&sequence) {
+                self.topics.remove(&topic);
+            }
+        }
     }
 }

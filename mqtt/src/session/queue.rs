@@ -328,7 +328,7 @@ impl Queue {
     /// A delivery does not wait any more.
     fn forget(&mut self, delivery: &Delivery) {
         if let Some(latest) = &mut self.latest {
-            latest.forget(&delivery.message.topic, delivery.sequence);
+            latest.forget_between(delivery.sequence, delivery.sequence + 1);
         }
     }
 

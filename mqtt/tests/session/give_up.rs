@@ -2,8 +2,8 @@
 
 use mqtt::QoS;
 use mqtt::session::{
-    Amount, Enqueue, Outgoing, QueueClass, QueueLimits, Session, StoredLane, StoredQueue, WhenFull,
-    number_of,
+    Amount, Enqueue, Evicted, Outgoing, QueueClass, QueueLimits, Session, StoredLane, StoredQueue,
+    WhenFull, number_of,
 };
 
 use crate::{NOW, delivery};
@@ -126,4 +126,25 @@ fn what_waits_in_a_lower_lane_makes_way_although_others_were_sent() {
     assert_eq!(number_of(sequence), 11);
     assert!(session.give_up(1, QoS::ExactlyOnce, BYTES));
     assert!(!session.give_up(sequence, QoS::ExactlyOnce, BYTES));
+}
+
+#[test]
+fn nothing_takes_the_place_of_what_has_made_way() {
+    let mut session = session();
+    let state = || {
+        let mut delivery = delivery(QoS::AtLeastOnce, 0, 10);
+        delivery.class.latest_only = true;
+        delivery
+    };
+    assert_eq!(session.enqueue(state()), Enqueue::Spilled { sequence: 11 });
+    assert!(session.give_up(11, QoS::AtLeastOnce, BYTES));
+    assert_eq!(session.backlog(), 10);
+    assert_eq!(session.enqueue(state()), Enqueue::Spilled { sequence: 12 });
+    assert_eq!((session.take_evicted(), session.backlog()), (vec![], 11));
+    session.enqueue(state());
+    let evicted = session.take_evicted();
+    assert_eq!(
+        (evicted, session.backlog()),
+        (vec![Evicted::Superseded(12)], 11)
+    );
 }
