@@ -40,6 +40,8 @@ use crate::{Clock, Damage, OpenStoreError, Recovered, schema};
 /// Pages of the log that are copied to the database together: 16 MiB. Those that change often, such
 /// as the ends of queues, are then written there once for many commits.
 const CHECKPOINT_PAGES: u64 = 4096;
+/// The same where the file system has little left: 1 MiB.
+const CHECKPOINT_PAGES_SCARCE: u64 = 256;
 const COUNT_QUEUED: &str = "SELECT count(*) FROM queue";
 
 /// The open database and the lock that keeps other processes away while it lives.
@@ -60,6 +62,8 @@ pub(crate) struct Database {
     in_doubt: bool,
     /// Attempts in a row that have found a damaged page.
     corruptions: u32,
+    /// Pages of the log that are copied together at present.
+    checkpoint_pages: u64,
     pub(crate) written: Written,
     /// Entries in all queues.
     pub(crate) queued: u64,
@@ -111,6 +115,7 @@ impl Database {
             unsynced: Vec::new(),
             in_doubt: false,
             corruptions: 0,
+            checkpoint_pages: CHECKPOINT_PAGES,
             written: Written::default(),
             queued: last.queued,
             restores: Throttle::default(),
@@ -197,10 +202,19 @@ impl Database {
         self.written.entries += rows.inserted;
         self.queued = (self.queued + rows.inserted).saturating_sub(rows.deleted);
         let frames = LogState::of(self.connection()?)?.frames();
-        if frames >= CHECKPOINT_PAGES {
+        if frames >= self.checkpoint_pages {
             self.checkpoint()?;
         }
         Ok(frames)
+    }
+
+    /// Keeps the log short while the file system has little left.
+    pub(crate) const fn spare_log(&mut self, is_scarce: bool) {
+        self.checkpoint_pages = if is_scarce {
+            CHECKPOINT_PAGES_SCARCE
+        } else {
+            CHECKPOINT_PAGES
+        };
     }
 
     /// Writes the pages in the log to the database, so that the log can begin again.

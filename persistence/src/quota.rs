@@ -144,6 +144,11 @@ impl Guard {
         Some(LOOK_INTERVAL.saturating_sub(looked.elapsed()))
     }
 
+    /// Whether the file system has too little left.
+    pub(crate) const fn is_scarce(&self) -> bool {
+        self.scarce_at.is_some()
+    }
+
     /// Looks at what the file system has left, unless that was a moment ago.
     pub(crate) fn look(&mut self, usage: Usage) {
         if self.quota.left_bytes_min == Some(0)

@@ -168,6 +168,7 @@ impl Writer {
     fn keep_quota(&mut self) -> Result<(), WriteError> {
         let meter = *lock(&self.shared.meter);
         self.guard.look(meter.usage);
+        self.database.spare_log(self.guard.is_scarce());
         if self.guard.excess(&meter).is_some() {
             // Nobody else takes it, so it is not missed.
             let mut asked = std::mem::take(&mut *lock(&self.shared.asked));

@@ -390,6 +390,31 @@ fn a_file_system_with_little_left_makes_the_store_full_before_the_disk_is() {
 }
 
 #[test]
+fn what_makes_room_finds_room_for_its_log() {
+    let more = "store.min_free_space = 8MiB";
+    let Some(daemon) = Alone::start("32m", more) else {
+        eprintln!("SKIPPED: the system lets nobody mount a file system of his own");
+        return;
+    };
+    leave_reader(daemon.port);
+    let mut publisher = connect_to(daemon.port, "publisher", Kept::Nothing);
+    assert_eq!(publish(&mut publisher, 0, 10), 0);
+    fs::write(daemon.data().join("ballast"), vec![0; 29 << 20]).unwrap();
+    fill(&mut publisher, 10);
+    let mut reader = connect_to(daemon.port, "reader", Kept::Session);
+    assert_eq!(reader.receive_publish().unwrap().number(), Some(0));
+    drop(reader);
+    // Each is a commit of several pages: together more than the file system has.
+    let (mut other, _) =
+        WireClient::connect(daemon.port, Version::V5, "other", Kept::Session).unwrap();
+    for number in 0..900 {
+        other.subscribe(&format!("x/{number}"), 1).unwrap();
+    }
+    let log = daemon.process.log();
+    assert!(!log.contains("ERROR"), "{log}");
+}
+
+#[test]
 fn messages_fill_the_file_system_up_to_what_is_to_be_left() {
     let more = format!("{SYS}store.min_free_space = 12MiB");
     let Some(daemon) = Alone::start("32m", &more) else {
