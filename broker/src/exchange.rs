@@ -241,6 +241,8 @@ impl Published {
 }
 
 #[cfg(test)]
+mod away_tests;
+#[cfg(test)]
 mod share_tests;
 #[cfg(test)]
 pub(crate) mod tests;

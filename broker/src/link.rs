@@ -165,6 +165,9 @@ impl Link {
         let subscription_ids = delivery.subscription_ids.clone();
         let latest_only = delivery.class.latest_only;
         let expires_at = delivery.expires_at;
+        // The store has it in any case, and nobody takes it out of memory now.
+        let is_left = self.durable && storing.keeps(qos) && state.owner.is_none();
+        state.session.leave_to_store(is_left);
         let (sequence, to_store) = match state.session.enqueue(delivery) {
             Enqueue::Kept { sequence } => (sequence, self.durable && storing.keeps(qos)),
             Enqueue::Spilled { sequence } => (sequence, true),

@@ -270,6 +270,7 @@ impl Client {
     /// Encodes deliveries while there is room; true if there may be more, also for want of room.
     pub(super) fn fill(&mut self, context: &mut Context<'_>) -> bool {
         let store = &self.exchange.store;
+        self.exchange.refill(&self.link);
         // Where nothing can be stored, a delivery is worth more than its DUP flag.
         if store.durable() < self.resumed
             && !store.is_failing()
@@ -277,7 +278,6 @@ impl Client {
         {
             return false;
         }
-        self.exchange.refill(&self.link);
         let now = self.exchange.now();
         let (mut expired, mut refused) = (Vec::new(), Vec::new());
         let mut state = self.link.lock();

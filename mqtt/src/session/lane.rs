@@ -9,11 +9,24 @@ use super::queue::{Amount, Enqueue, PageRequest, StoredLane, TrimRequest, Trimme
 use super::{Delivery, lane_of, sequence};
 use crate::Message;
 
+/// Of the memory, one of so many parts is used while the client is away.
+const AWAY_PART: usize = 8;
+
 /// The part of the session's memory that one lane may use.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Share {
     pub(super) messages: usize,
     pub(super) bytes: usize,
+}
+
+impl Share {
+    /// What is enough to begin with when the client comes back.
+    pub(super) const fn while_away(self) -> Self {
+        Self {
+            messages: self.messages / AWAY_PART,
+            bytes: self.bytes / AWAY_PART,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]

@@ -186,6 +186,12 @@ impl Session {
         self.live_bytes = 0;
     }
 
+    /// Whether most deliveries of QoS 1 and 2 that come from here on wait in the store only, if
+    /// there is one: nobody takes them out, and memory hardly grows with the clients that are away.
+    pub const fn leave_to_store(&mut self, is_left: bool) {
+        self.queue.leave_to_store(is_left);
+    }
+
     /// The part of the stored queue to load now, at most once until [`Session::page_loaded`].
     pub fn page_wanted(&mut self) -> Option<PageRequest> {
         self.queue.page_wanted()

@@ -74,6 +74,8 @@ pub(super) struct Queue {
     lanes: Vec<Lane>,
     limits: QueueLimits,
     stored: bool,
+    /// Most of what comes waits in the store only.
+    is_left_to_store: bool,
     /// The quota is exceeded until a page is loaded, see [`Queue::make_room`].
     is_overdrawn: bool,
     next_number: u64,
@@ -191,6 +193,7 @@ impl Queue {
             lanes: Vec::new(),
             limits,
             stored,
+            is_left_to_store: false,
             is_overdrawn: false,
             next_number: 1,
             evicted: Vec::new(),
@@ -276,8 +279,15 @@ impl Queue {
         if self.lanes.get(place).is_none_or(|it| it.number != lane) {
             self.lanes.insert(place, Lane::new(lane));
         }
-        let share = self.share();
+        let mut share = self.share();
+        if self.is_left_to_store {
+            share = share.while_away();
+        }
         self.lanes[place].push(delivery, share)
+    }
+
+    pub(super) const fn leave_to_store(&mut self, is_left: bool) {
+        self.is_left_to_store = is_left && self.stored;
     }
 
     /// What of the memory belongs to each lane.
