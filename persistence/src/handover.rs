@@ -7,7 +7,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::Operation;
-use crate::store::{Shared, lock};
+use crate::store::{Shared, Submitted, lock};
 
 /// What the writer takes at once.
 pub(crate) struct Taken {
@@ -16,6 +16,23 @@ pub(crate) struct Taken {
     pub(crate) position: u64,
     /// They have to be synced with their commit.
     pub(crate) sync: bool,
+}
+
+impl Submitted {
+    /// Takes in an operation; true if there are enough of them with it.
+    pub(crate) fn push(&mut self, operation: Operation, enough: usize) -> bool {
+        let was_full = self.is_full(enough);
+        let is_done = matches!(operation, Operation::Dequeue(..));
+        self.balance += if is_done { -1 } else { 1 };
+        self.bytes += operation.byte_count();
+        self.operations.push(operation);
+        !was_full && self.is_full(enough)
+    }
+
+    /// Whether so many operations have to be written, as far as the balance tells.
+    const fn is_full(&self, enough: usize) -> bool {
+        self.balance.unsigned_abs() >= enough
+    }
 }
 
 impl Shared {
@@ -51,7 +68,7 @@ impl Shared {
         let enough = self.options.commit_operations;
         let (submitted, _) = self
             .arrived
-            .wait_timeout_while(submitted, pause, |it| it.unelided < enough && !it.closing)
+            .wait_timeout_while(submitted, pause, |it| !it.is_full(enough) && !it.closing)
             .unwrap_or_else(PoisonError::into_inner);
         drop(submitted);
         let gate = self.gate.close();
@@ -61,7 +78,7 @@ impl Shared {
             position: submitted.position,
             sync: std::mem::take(&mut submitted.sync),
         };
-        submitted.unelided = 0;
+        submitted.balance = 0;
         submitted.used_bytes += submitted.bytes as u64;
         submitted.bytes = 0;
         drop(submitted);

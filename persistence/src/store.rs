@@ -51,9 +51,9 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 pub(crate) struct Submitted {
     pub(crate) operations: Vec<Operation>,
-    /// How many of them have to be written as it seems: an entry that is done with has mostly come
-    /// just before, and then neither is.
-    pub(crate) unelided: usize,
+    /// One more for each operation, one less for each entry that is done with: most often that
+    /// came just before, and then neither is written.
+    pub(crate) balance: isize,
     pub(crate) bytes: usize,
     /// Bytes of the database as of the last commit, with those that the writer has taken since.
     pub(crate) used_bytes: u64,
@@ -138,19 +138,7 @@ impl Store {
         let deadline = operation.deadline();
         let mut submitted = lock(&shared.submitted);
         let first = submitted.operations.is_empty();
-        let enough = shared.options.commit_operations;
-        let was_full = submitted.unelided >= enough;
-        submitted.unelided = if matches!(operation, Operation::Dequeue(..)) {
-            submitted.unelided.saturating_sub(1)
-        } else if matches!(operation, Operation::LoadPage(..)) {
-            // Somebody has nothing to do until it is there.
-            submitted.unelided.max(enough)
-        } else {
-            submitted.unelided + 1
-        };
-        let full = !was_full && submitted.unelided >= enough;
-        submitted.bytes += operation.byte_count();
-        submitted.operations.push(operation);
+        let full = submitted.push(operation, shared.options.commit_operations);
         submitted.position += 1;
         submitted.sync |= durability == Durability::Full;
         let position = Position(submitted.position);

@@ -5,7 +5,7 @@
 //!
 //! | option | |
 //! |---|---|
-//! | `--messages N` | published in each measurement of the rate; 200000 |
+//! | `--messages N` | published in each measurement of the rate; 100000 |
 //! | `--backlog N` | that collect and are drained; 1000000 |
 //! | `--rounds N` | that the medians are of; 3 |
 //! | `--levels A,B` | of durability: memory, normal, full |
@@ -88,7 +88,7 @@ struct Arguments {
 impl Arguments {
     fn parse() -> Self {
         let mut arguments = Self {
-            messages: 200_000,
+            messages: 100_000,
             backlog: 1_000_000,
             rounds: 3,
             levels: list("memory,normal,full"),
