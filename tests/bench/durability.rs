@@ -207,7 +207,9 @@ fn page_text(arguments: &Arguments, tables: &str) -> io::Result<String> {
          under way to a subscriber. Each measurement has a broker and a folder of its own; \
          {} messages for each rate (a twentieth of that where each goes to 100 sessions), medians \
          of {} interleaved rounds. In parentheses: how many times Mosquitto's figure that is. \
-         The load generator runs on the same machine.\n{tables}",
+         The load generator runs on the same machine. NanoMQ is not measured, because Debian has no \
+         package of it; it keeps 100 messages in memory before it writes them (its default of \
+         `flush_mem_threshold`), so a SIGKILL may take as many.\n{tables}",
         machine()?,
         arguments.messages,
         arguments.rounds,
