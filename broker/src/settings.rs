@@ -174,7 +174,7 @@ impl Settings {
     /// What one connection may do.
     pub(crate) fn limits(&self) -> Limits {
         let mqtt = &self.config.mqtt;
-        let durability = persistence::Durability::from(self.config.store.durability);
+        let durability = self.config.store.durability_rules().otherwise();
         Limits {
             packet_bytes_max: u32::try_from(mqtt.max_packet_size.bytes()).unwrap_or(u32::MAX),
             receive_maximum: mqtt.receive_maximum,

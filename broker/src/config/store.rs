@@ -156,6 +156,9 @@ impl Default for Store {
 impl Store {
     /// The durability of each message.
     pub(crate) fn durability_rules(&self) -> DurabilityRules {
+        if !self.enable {
+            return DurabilityRules::new(Vec::new(), Durability::Memory);
+        }
         let rules = self.topics.iter();
         let rules = rules.map(|it| (it.filter.0.clone(), it.durability.into()));
         DurabilityRules::new(rules.collect(), self.durability.into())

@@ -23,6 +23,11 @@ impl DurabilityRules {
         rule.map_or(self.otherwise, |(_, durability)| *durability)
     }
 
+    /// The durability of messages that no rule is about.
+    pub(crate) const fn otherwise(&self) -> Durability {
+        self.otherwise
+    }
+
     /// The highest that is promised anywhere. What sessions themselves are made of has it too:
     /// that an identifier of QoS 2 is free again must not be forgotten before the message that
     /// comes under it next.

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use std::{fs, io};
 
 use rusqlite::config::DbConfig;
-use rusqlite::ffi::ErrorCode;
+use rusqlite::ffi::{self, ErrorCode};
 use rusqlite::{Connection, Error, OpenFlags};
 
 use crate::files::{Files, with_suffix};
@@ -165,6 +165,12 @@ pub(crate) fn salvage_note(file: &Path) -> PathBuf {
 /// Opens a database for reading only.
 pub(crate) fn read_only(file: &Path) -> Result<(Connection, View), OpenStoreError> {
     let failed = |source| unreadable(file, source);
+    if is_in_log_only(file) {
+        // SQLite would delete the log.
+        let found = "the database is empty, and its log is not".to_owned();
+        let corrupt = ffi::Error::new(ffi::SQLITE_CORRUPT);
+        return Err(failed(Error::SqliteFailure(corrupt, Some(found))));
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_URI;
@@ -183,6 +189,13 @@ pub(crate) fn read_only(file: &Path) -> Result<(Connection, View), OpenStoreErro
 
 fn has_log(file: &Path) -> bool {
     with_suffix(file, "-wal").exists()
+}
+
+/// Whether all that there is of a database is in its log.
+fn is_in_log_only(file: &Path) -> bool {
+    let bytes = |file: &Path| fs::metadata(file).map(|it| it.len());
+    let log = with_suffix(file, "-wal");
+    bytes(file).is_ok_and(|it| it == 0) && bytes(&log).is_ok_and(|it| it > 0)
 }
 
 fn modified(file: &Path) -> Option<SystemTime> {

@@ -403,3 +403,30 @@ fn what_was_kept_becomes_the_store_where_there_is_none() {
     assert!(kept.exists());
     assert_whole(directory.path());
 }
+
+#[test]
+fn what_is_in_the_log_only_is_not_touched_and_can_be_saved() {
+    let directory = memory();
+    let (store, _) = Store::open(directory.path(), synced()).unwrap();
+    let session = store.next_session_id();
+    put_session(&store, session, "c");
+    let mut last = Position(0);
+    for number in 1..=10 {
+        last = enqueue(&store, session, number, &stored(&store, number));
+    }
+    wait_durable(&store, last);
+    let crashed = crash(directory.path());
+    store.close().unwrap();
+    fs::File::create(database(crashed.path())).unwrap();
+    let log = crashed.path().join("tidegate.db-wal");
+    let before = fs::read(&log).unwrap();
+    let refused = Inspection::open(crashed.path()).map(|_| ()).unwrap_err();
+    assert!(refused.is_damage(), "{refused}");
+    assert!(!Findings::of(crashed.path()).unwrap().problems.is_empty());
+    assert!(fs::read(&log).unwrap() == before, "it was touched");
+    let salvage = repair(crashed.path()).unwrap().unwrap();
+    assert_eq!(saved(&salvage, "queue"), (10, 0));
+    let kept = crashed.path().join("tidegate.db.damaged-1-wal");
+    assert!(fs::read(kept).unwrap() == before, "nothing is deleted");
+    assert_whole(crashed.path());
+}
