@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use mqtt::connection::Limits;
 use mqtt::session::QueueLimits;
-use mqtt::{Message, ReasonCode, Timestamp};
+use mqtt::{Message, ReasonCode, Timestamp, TopicName};
 use persistence::{Clock, Durability, Position, Store};
 
 use crate::extensions::{Delayed, Extensions};
@@ -111,7 +111,8 @@ impl Exchange {
         self.clock.now()
     }
 
-    /// Takes a message from a client or gateway, or from nobody who could be told.
+    /// Takes a message from a client or gateway, or from nobody who could be told. Whether the
+    /// store can take it is asked before, see [`Exchange::refuses`].
     ///
     /// # Errors
     /// It must not be published there, or not now: of QoS 1 or 2 also if it is not retained and
@@ -125,15 +126,10 @@ impl Exchange {
         if !message.topic.may_be_published_by(publisher_id) {
             return Err(ReasonCode::NotAuthorized);
         }
-        if self.is_full_for(&message) {
-            count(&self.counters.refused);
-            return Err(ReasonCode::QuotaExceeded);
-        }
         self.publish_taken(message, publisher)
     }
 
-    /// The same for a message that was accepted before, as a will is at CONNECT: a store that is
-    /// full does not matter to it.
+    /// The same for a message that was accepted before, as a will is at CONNECT.
     pub(crate) fn publish_taken(
         &self,
         message: Message,
@@ -164,23 +160,21 @@ impl Exchange {
         } else {
             Position(0)
         };
-        let mut matches = MATCHES.with(RefCell::take);
-        let choice = self.choice(&message, publisher.map_or("", |it| &it.client_id));
-        self.router.matches(choice, &mut matches);
-        if is_acknowledged && matches.len() > 1 {
-            together.get_or_insert_with(|| self.store.hold());
-        }
+        let choice = self.choice(&message.topic, publisher.map_or("", |it| &it.client_id));
         let mut rejected = 0;
-        let subscribers = merge(&mut matches, publisher, |to, merged| {
-            match self.deliver(to, choice, &message, merged, &mut storing) {
-                Ok(stored) => position = position.max(stored),
-                Err(NotDelivered::NoRoom) => rejected += 1,
-                Err(NotDelivered::Ended) => {}
+        let subscribers = self.with_matches(choice, |matches| {
+            if is_acknowledged && matches.len() > 1 {
+                together.get_or_insert_with(|| self.store.hold());
             }
+            merge(matches, publisher, |to, merged| {
+                match self.deliver(to, choice, &message, merged, &mut storing) {
+                    Ok(stored) => position = position.max(stored),
+                    Err(NotDelivered::NoRoom) => rejected += 1,
+                    Err(NotDelivered::Ended) => {}
+                }
+            })
         });
         drop(together);
-        matches.clear();
-        MATCHES.set(matches);
         if storing.is_stored() {
             count(&self.counters.stored);
         }
@@ -192,18 +186,32 @@ impl Exchange {
         }
     }
 
-    /// The store, as a message to this topic uses it.
+    /// What all deliveries of a message have in common.
     pub(crate) fn storing(&self, message: &Message) -> Storing<'_> {
-        Storing::new(&self.store, self.bounds.durability.of(&message.topic))
+        Storing::new(
+            &self.store,
+            self.bounds.durability.of(&message.topic),
+            self.bounds.queue_rules.class_of(message),
+            self.end_of_waiting(message),
+        )
     }
 
-    fn choice<'a>(&self, message: &'a Message, publisher: &'a str) -> Choice<'a> {
+    fn choice<'a>(&self, topic: &'a TopicName, publisher: &'a str) -> Choice<'a> {
         Choice {
             strategy: self.bounds.share_strategy,
-            topic: &message.topic,
+            topic,
             publisher,
-            class: self.bounds.queue_rules.class_of(message),
         }
+    }
+
+    /// Does something with the subscriptions that a choice leads to.
+    fn with_matches<T>(&self, choice: Choice<'_>, act: impl FnOnce(&mut [Match]) -> T) -> T {
+        let mut matches = MATCHES.with(RefCell::take);
+        self.router.matches(choice, &mut matches);
+        let done = act(&mut matches);
+        matches.clear();
+        MATCHES.set(matches);
+        done
     }
 
     fn deliver(
@@ -218,7 +226,7 @@ impl Exchange {
             return Ok(Position(0));
         }
         let link = &to.subscription.link;
-        let delivery = merged.delivery(message, choice.class, self.end_of_waiting(message));
+        let delivery = merged.delivery(message, storing);
         match (link.deliver(delivery, storing), &to.share) {
             (Err(NotDelivered::Ended), Some(share)) => {
                 self.deliver_shared(share, choice, message, storing)

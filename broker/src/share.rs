@@ -5,7 +5,6 @@
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use mqtt::session::QueueClass;
 use mqtt::{Sharing, TopicFilter, TopicName};
 
 use crate::link::{Link, Readiness};
@@ -39,14 +38,13 @@ pub(crate) struct ShareGroup {
     hasher: RandomState,
 }
 
-/// What a choice may depend on, and how the message waits for whoever is chosen.
+/// What a choice may depend on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Choice<'a> {
     pub(crate) strategy: ShareStrategy,
     pub(crate) topic: &'a TopicName,
     /// The Client Identifier of the publisher; empty for the daemon itself.
     pub(crate) publisher: &'a str,
-    pub(crate) class: QueueClass,
 }
 
 impl ShareGroup {

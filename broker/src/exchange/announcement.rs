@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use mqtt::session::QueueClass;
 use mqtt::{Message, TopicName};
 
 use super::{Exchange, merge};
 use crate::retained::RetainedLimits;
-use crate::share::Choice;
 
 impl Exchange {
     /// Publishes what the daemon says of itself: retained, but in memory only, because it is
@@ -20,7 +18,7 @@ impl Exchange {
             .set(&message, &RetainedLimits::NONE, |_| {})
             .ok();
         let mut matches = Vec::new();
-        let choice = self.choice(&message, "");
+        let choice = self.choice(&message.topic, "");
         self.router.matches(choice, &mut matches);
         let mut storing = self.storing(&message);
         merge(&mut matches, None, |to, merged| {
@@ -37,13 +35,7 @@ impl Exchange {
         describe: impl FnOnce(TopicName) -> Message,
     ) {
         let mut matches = Vec::new();
-        let choice = Choice {
-            strategy: self.bounds.share_strategy,
-            topic: &topic,
-            publisher: "",
-            class: QueueClass::default(),
-        };
-        self.router.matches(choice, &mut matches);
+        self.router.matches(self.choice(&topic, ""), &mut matches);
         if matches.is_empty() {
             return;
         }

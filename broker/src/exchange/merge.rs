@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use mqtt::Message;
 use mqtt::packet::SubscriptionOptions;
-use mqtt::session::{Delivery, QueueClass};
-use mqtt::{Message, Timestamp};
+use mqtt::session::Delivery;
 
-use crate::link::Link;
+use crate::link::{Link, Storing};
 use crate::router::{Match, Subscription};
 
 /// What the overlapping subscriptions of one session come to together.
@@ -26,20 +26,15 @@ impl From<&Subscription> for Merged {
 }
 
 impl Merged {
-    pub(super) fn delivery(
-        self,
-        message: &Arc<Message>,
-        class: QueueClass,
-        expires_at: Option<Timestamp>,
-    ) -> Delivery {
+    pub(super) fn delivery(self, message: &Arc<Message>, storing: &Storing<'_>) -> Delivery {
         Delivery {
             sequence: 0,
             message: Arc::clone(message),
             qos: message.qos.min(self.options.qos),
             retain: message.retain && self.options.retain_as_published,
             subscription_ids: self.identifiers,
-            class,
-            expires_at,
+            class: storing.class,
+            expires_at: storing.expires_at,
         }
     }
 }

@@ -1,12 +1,10 @@
 //! Messages that the store cannot take: they are refused before anything of them is routed, so
 //! that their publisher may try again without making two of one.
 
-use std::cell::RefCell;
-
 use mqtt::Message;
 use persistence::Durability;
 
-use super::{Exchange, Match};
+use super::Exchange;
 use crate::router::Subscription;
 
 /// How a publisher can be told that a message is not taken.
@@ -16,11 +14,6 @@ pub(crate) enum Refusal {
     Answer,
     /// Only by ending its connection, so it rather waits as long as there is room in memory.
     Silence,
-}
-
-thread_local! {
-    /// Kept for its allocation.
-    static MATCHES: RefCell<Vec<Match>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Exchange {
@@ -39,7 +32,7 @@ impl Exchange {
     }
 
     /// True if the store has no room for a message that it would have to keep.
-    pub(super) fn is_full_for(&self, message: &Message) -> bool {
+    pub(crate) fn is_full_for(&self, message: &Message) -> bool {
         self.store.is_full() && message.qos.is_acknowledged() && self.would_store(message)
     }
 
@@ -53,14 +46,11 @@ impl Exchange {
         if message.retain {
             return true;
         }
-        let mut matches = MATCHES.with(RefCell::take);
-        self.router.matches(self.choice(message, ""), &mut matches);
-        let stores = matches.iter().any(|it| {
-            let Subscription { options, link, .. } = &it.subscription;
-            options.qos.is_acknowledged() && link.would_store()
-        });
-        matches.clear();
-        MATCHES.set(matches);
-        stores
+        self.with_matches(self.choice(&message.topic, ""), |matches| {
+            matches.iter().any(|it| {
+                let Subscription { options, link, .. } = &it.subscription;
+                options.qos.is_acknowledged() && link.would_store()
+            })
+        })
     }
 }

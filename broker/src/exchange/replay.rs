@@ -81,15 +81,14 @@ impl Exchange {
         for message in messages {
             let topic = message.topic.clone();
             let mut storing = self.storing(&message);
-            let class = self.bounds.queue_rules.class_of(&message);
             let delivery = Delivery {
-                expires_at: self.end_of_waiting(&message),
                 sequence: 0,
                 qos: message.qos.min(options.qos),
                 message,
                 retain: true, // [MQTT-3.3.1-8]
                 subscription_ids: identifier.into_iter().collect(),
-                class,
+                class: storing.class,
+                expires_at: storing.expires_at,
             };
             if !delivery.message.is_expired(now) {
                 if !state.session.has_room(&delivery) {

@@ -24,9 +24,8 @@ impl Exchange {
         if self.drop_expired(message) {
             return Ok(Position(0));
         }
-        let expires_at = self.end_of_waiting(message);
         while let Some(member) = self.router.choose(share, choice) {
-            let delivery = Merged::from(&member).delivery(message, choice.class, expires_at);
+            let delivery = Merged::from(&member).delivery(message, storing);
             let delivered = member.link.deliver(delivery, storing);
             if delivered != Err(NotDelivered::Ended) {
                 return delivered;
@@ -43,9 +42,10 @@ impl Exchange {
         for Delivery { message, .. } in deliveries {
             let topic = message.topic.as_str();
             let mut storing = self.storing(&message);
+            let choice = self.choice(&message.topic, "");
             for share in shares.iter().filter(|share| share.matches(topic)) {
                 // What finds no room is counted, and there is nobody to tell.
-                self.deliver_shared(share, self.choice(&message, ""), &message, &mut storing)
+                self.deliver_shared(share, choice, &message, &mut storing)
                     .ok();
             }
         }

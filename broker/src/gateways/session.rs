@@ -16,6 +16,7 @@ use persistence::Position;
 use super::GATEWAY_PREFIX;
 use crate::exchange::Exchange;
 use crate::link::{Link, Owner};
+use crate::metrics::count;
 use crate::registry::{Attached, Claim, Ending};
 
 /// Deliveries that a gateway may hold unacknowledged.
@@ -112,6 +113,10 @@ impl Broker for GatewaySession {
     fn publish(&self, message: Message) -> Result<Receipt, PublishError> {
         if message.byte_count() > self.exchange.limits.packet_bytes_max as usize {
             return Err(PublishError::TooLarge);
+        }
+        if self.exchange.is_full_for(&message) {
+            count(&self.exchange.counters.refused);
+            return Err(PublishError::QuotaExceeded);
         }
         let published = self.exchange.publish(message, Some(&self.link));
         let published = published.map_err(|reason| {

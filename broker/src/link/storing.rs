@@ -1,24 +1,36 @@
-//! How one message comes into the store for all its deliveries.
+//! How one message waits and comes into the store, for all its deliveries.
 
 use std::sync::Arc;
 
-use mqtt::{Message, QoS};
+use mqtt::session::QueueClass;
+use mqtt::{Message, QoS, Timestamp};
 use persistence::{Durability, Operation, Position, Store, StoredMessage};
 
-/// The store as one message uses it.
+/// The store as one message uses it, and how the message waits.
 #[derive(Debug)]
 pub(crate) struct Storing<'a> {
     pub(crate) store: &'a Store,
     pub(crate) durability: Durability,
+    /// How its deliveries wait.
+    pub(crate) class: QueueClass,
+    /// When those that begin to wait at this moment are given up.
+    pub(crate) expires_at: Option<Timestamp>,
     /// The message as the store numbers it, made for the first delivery that is stored.
     body: Option<StoredMessage>,
 }
 
 impl<'a> Storing<'a> {
-    pub(crate) const fn new(store: &'a Store, durability: Durability) -> Self {
+    pub(crate) const fn new(
+        store: &'a Store,
+        durability: Durability,
+        class: QueueClass,
+        expires_at: Option<Timestamp>,
+    ) -> Self {
         Self {
             store,
             durability,
+            class,
+            expires_at,
             body: None,
         }
     }
