@@ -2,8 +2,8 @@
 //!
 //! Folding keeps the outcome of applying the operations one by one, but writes less: an entry
 //! that is enqueued and dequeued within the batch is not written at all (commit elision), nor is
-//! a message that is delayed and published within it or a will that comes and goes, and of several retained messages of one
-//! topic only the last is.
+//! a message that is delayed and published within it or a will that comes and goes, and of several
+//! retained messages of one topic only the last is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -53,12 +53,10 @@ struct Delayed {
     message: Arc<Message>,
 }
 
-/// A read that was met while folding.
+/// A read that was met while folding. Its turn comes when the batch is committed.
 pub(crate) enum Read {
-    /// Its turn comes when the batch is committed, like that of what has expired.
     Page(Page),
     Expired(Sweep),
-    /// The batch ends before it.
     Trim(Trim),
 }
 

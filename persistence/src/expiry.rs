@@ -12,7 +12,7 @@ use rusqlite::{Connection, Error, params};
 
 use crate::damage::is_damage;
 use crate::store::{Shared, lock};
-use crate::{Durability, Operation, SessionId, Store, row};
+use crate::{Durability, Operation, QueueEntry, SessionId, Store, row};
 
 /// Entries that are looked at in one step; what was submitted meanwhile comes before the next one.
 const ENTRIES_MAX: usize = 1_000;
@@ -28,14 +28,8 @@ ORDER BY expires_at, session_id, sequence";
 pub struct Deadline {
     /// When it ends.
     pub at: Timestamp,
-    /// Whose queue.
-    pub session: SessionId,
-    /// Its place there.
-    pub sequence: u64,
-    /// The QoS of the delivery.
-    pub qos: QoS,
-    /// Bytes of the topic, payload and properties.
-    pub bytes: u64,
+    /// Which.
+    pub entry: QueueEntry,
 }
 
 /// Takes entries whose time has passed and leaves those that are given up; they are removed.
@@ -66,10 +60,12 @@ impl Store {
         let after = Deadline {
             at: Timestamp::from_millis(from),
             // Before all that there are.
-            session: SessionId(0),
-            sequence: 0,
-            qos: QoS::AtMostOnce,
-            bytes: 0,
+            entry: QueueEntry {
+                session: SessionId(0),
+                sequence: 0,
+                qos: QoS::AtMostOnce,
+                bytes: 0,
+            },
         };
         self.submit(Operation::Expire(Sweep {
             after,
@@ -124,27 +120,17 @@ impl Sweep {
     /// The next entries, and when the one behind them ends.
     fn find(&self, connection: &Connection) -> Result<(Vec<Deadline>, Option<Timestamp>), Error> {
         let mut statement = connection.prepare_cached(FIND)?;
-        let Deadline {
-            at,
-            session,
-            sequence,
-            ..
-        } = self.after;
-        let mut rows = statement.query(params![row::timestamp(at), session.0, sequence])?;
+        let Deadline { at, entry } = self.after;
+        let after = params![row::timestamp(at), entry.session.0, entry.sequence];
+        let mut rows = statement.query(after)?;
         let mut entries = Vec::new();
         while let Some(row) = rows.next()? {
             let at = Timestamp::from_millis(row.get(0)?);
             if at > self.until || entries.len() == ENTRIES_MAX {
                 return Ok((entries, Some(at)));
             }
-            entries.push(Deadline {
-                at,
-                session: SessionId(row.get(1)?),
-                sequence: row.get(2)?,
-                // If it cannot be read, the one that is given up least readily.
-                qos: row::qos(row, 3).unwrap_or(QoS::ExactlyOnce),
-                bytes: row.get(4)?,
-            });
+            let entry = QueueEntry::read(row, 1)?;
+            entries.push(Deadline { at, entry });
         }
         Ok((entries, None))
     }

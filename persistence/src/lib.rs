@@ -34,6 +34,7 @@ mod crash_point;
 mod damage;
 mod database;
 mod durability;
+mod entry;
 mod error;
 mod expiry;
 mod files;
@@ -64,14 +65,15 @@ pub use clock::Clock;
 pub use crash_point::CrashPoint;
 pub use damage::Damage;
 pub use durability::Durability;
+pub use entry::QueueEntry;
 pub use error::{CloseStoreError, OpenStoreError};
 pub use expiry::{Deadline, GiveUp, Sweep};
 pub use hold::Hold;
 pub use inspect::{
-    Amount, Depth, Exported, Exports, Findings, FlushLatency, Inspection, KeptFile, Problem,
-    QueuedMessage, SessionRecord, Stats, kept_files,
+    Depth, Exported, Exports, Findings, FlushLatency, Inspection, KeptFile, Problem, QueuedMessage,
+    SessionRecord, Stats, kept_files,
 };
-pub use oldest::{MakeWay, Oldest};
+pub use oldest::MakeWay;
 pub use operation::{Operation, PageReply, SessionId, StoredMessage, TrimReply};
 pub use options::Options;
 pub use quota::Quota;

@@ -1,32 +1,18 @@
 //! The entries of all queues by the age of their messages, for those that make way.
 
-use mqtt::QoS;
 use rusqlite::{Connection, Error, params};
 
-use crate::{SessionId, row};
+use crate::QueueEntry;
 
 /// Entries that are dropped in one transaction.
 const ENTRIES_MAX: usize = 1_000;
 /// Bytes that an entry takes beside its message, roughly.
 const ENTRY_BYTES: u64 = 64;
 
-/// An entry of a queue that is to make way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Oldest {
-    /// Whose queue.
-    pub session: SessionId,
-    /// Its place there.
-    pub sequence: u64,
-    /// The QoS of the delivery.
-    pub qos: QoS,
-    /// Bytes of the topic, payload and properties.
-    pub bytes: u64,
-}
-
 /// Takes entries that are to make way, the oldest first, and leaves those that do; they are
 /// removed. It is asked in the writer's thread: what was read from a queue before was taken in by
 /// then, and what is read later is without them.
-pub type MakeWay = Box<dyn FnMut(&mut Vec<Oldest>) + Send>;
+pub type MakeWay = Box<dyn FnMut(&mut Vec<QueueEntry>) + Send>;
 
 /// By how much a bound is exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,14 +38,12 @@ impl Way {
         &mut self,
         connection: &Connection,
         excess: Excess,
-    ) -> Result<Vec<Oldest>, Error> {
-        // The number of a message grows with time. Lengths are in the rows, so no payload is read.
+    ) -> Result<Vec<QueueEntry>, Error> {
+        // The number of a message grows with time.
         let mut statement = connection.prepare_cached(
-            "SELECT q.message_id, q.session_id, q.sequence, q.qos,
-                octet_length(m.topic) + octet_length(m.payload) + octet_length(m.properties)
-             FROM queue q LEFT JOIN message m ON m.id = q.message_id
-             WHERE (q.message_id, q.session_id, q.sequence) > (?1, ?2, ?3)
-             ORDER BY q.message_id, q.session_id, q.sequence",
+            "SELECT message_id, session_id, sequence, qos, bytes FROM queue
+             WHERE (message_id, session_id, sequence) > (?1, ?2, ?3)
+             ORDER BY message_id, session_id, sequence",
         )?;
         let (message, session, sequence) = self.after;
         let mut rows = statement.query(params![message, session, sequence])?;
@@ -69,17 +53,10 @@ impl Way {
             && let Some(row) = rows.next()?
         {
             let message = row.get(0)?;
-            let bytes = row.get::<_, Option<u64>>(4)?.unwrap_or(0);
-            let entry = Oldest {
-                session: SessionId(row.get(1)?),
-                sequence: row.get(2)?,
-                // If it cannot be read, the one that makes way least readily.
-                qos: row::qos(row, 3).unwrap_or(QoS::ExactlyOnce),
-                bytes,
-            };
+            let entry = QueueEntry::read(row, 1)?;
             // A body is stored once.
             let is_first = message != self.after.0;
-            freed += ENTRY_BYTES + if is_first { bytes } else { 0 };
+            freed += ENTRY_BYTES + if is_first { entry.bytes } else { 0 };
             self.after = (message, entry.session.0, entry.sequence);
             found.push(entry);
         }

@@ -17,7 +17,7 @@ use crate::quota::Guard;
 use crate::store::{Shared, lock};
 use crate::throttle::Throttle;
 use crate::trim::{Trim, oldest};
-use crate::{MakeWay, Oldest, Operation, SessionId, Sweep};
+use crate::{MakeWay, Operation, QueueEntry, SessionId, Sweep};
 
 /// With `normal` durability, the longest time that a commit is not synced.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
@@ -76,7 +76,6 @@ impl Writer {
             self.shared.advance(taken.position);
             self.pass(CrashPlace::AfterAdvance);
             self.keep_quota()?;
-
             self.shrink();
         }
         self.finish()
@@ -206,14 +205,7 @@ impl Writer {
             }
             make_way(&mut oldest);
             self.guard.count_dropped(oldest.len() as u64);
-            let mut batch = Batch::default();
-            for Oldest {
-                session, sequence, ..
-            } in oldest
-            {
-                batch.fold(Operation::Dequeue(session, sequence));
-            }
-            self.commit(&batch, false)?;
+            self.remove(oldest)?;
         }
         Ok(())
     }
@@ -326,18 +318,22 @@ impl Writer {
 
     /// Looks at what has expired, and removes what is given up.
     fn expire(&mut self, sweep: Sweep) -> Result<(), WriteError> {
-        let mut batch = Batch::default();
         match sweep.step(self.database.connection(), &self.shared) {
-            Ok(entries) => {
-                for entry in entries {
-                    batch.fold(Operation::Dequeue(entry.session, entry.sequence));
-                }
-            }
+            Ok(found) => self.remove(found.into_iter().map(|it| it.entry)),
             Err(error) => {
                 if self.complaints.lets_through() {
                     tracing::error!(%error, "what has expired cannot be read from the store");
                 }
+                Ok(())
             }
+        }
+    }
+
+    /// Removes what sessions have let go of.
+    fn remove(&mut self, entries: impl IntoIterator<Item = QueueEntry>) -> Result<(), WriteError> {
+        let mut batch = Batch::default();
+        for entry in entries {
+            batch.fold(Operation::Dequeue(entry.session, entry.sequence));
         }
         self.commit(&batch, false)
     }

@@ -1,6 +1,5 @@
 //! What is given up because its time has passed: in queues, and before it gets there.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use mqtt::{Message, Timestamp};
@@ -48,13 +47,7 @@ impl Exchange {
 
     /// Leaves what still waited, and does not any more.
     fn give_up(&self, found: &mut Vec<Deadline>) {
-        let wanted: HashSet<_> = found.iter().map(|it| it.session).collect();
-        let links = self.registry.stored(&wanted);
-        // The queues of sessions that have ended go with them.
-        found.retain(|it| {
-            let link = links.get(&it.session);
-            link.is_some_and(|link| link.lock().give_up(it.sequence, it.qos, it.bytes))
-        });
+        self.let_go(found, |it| it.entry);
         self.count_expired(found.len());
     }
 

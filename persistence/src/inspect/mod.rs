@@ -24,7 +24,7 @@ use crate::{OpenStoreError, schema};
 pub use check::{Findings, Problem};
 pub use export::{Exported, Exports, QueuedMessage, SessionRecord};
 pub use flush::FlushLatency;
-pub use stats::{Amount, Depth, Stats};
+pub use stats::{Depth, Stats};
 
 /// A store that is only looked at.
 #[derive(Debug)]

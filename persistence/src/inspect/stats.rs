@@ -3,6 +3,7 @@
 use std::fs;
 
 use mqtt::Timestamp;
+use mqtt::session::Amount;
 use rusqlite::{Connection, Error, Row};
 
 use super::Inspection;
@@ -43,15 +44,6 @@ pub struct Stats {
     pub pages: u64,
     /// Pages that nothing stands in.
     pub free_pages: u64,
-}
-
-/// A number of messages and the bytes of their topics, payloads and properties.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Amount {
-    /// How many.
-    pub messages: u64,
-    /// How large they are together.
-    pub bytes: u64,
 }
 
 /// The queue of one session.

@@ -40,7 +40,7 @@ impl Asked {
     /// Session, sequence and end of each.
     fn all(&self) -> Vec<(SessionId, u64, u64)> {
         let entries = self.steps().into_iter().flatten();
-        let entries = entries.map(|it| (it.session, it.sequence, it.at.as_millis()));
+        let entries = entries.map(|it| (it.entry.session, it.entry.sequence, it.at.as_millis()));
         entries.collect()
     }
 }
@@ -75,7 +75,7 @@ fn what_has_expired_leaves_the_disk_with_its_bodies() {
     }
     store.expire(
         at(30),
-        asked.give_up(move |it| it.session == first || it.sequence == 1),
+        asked.give_up(move |it| it.entry.session == first || it.entry.sequence == 1),
     );
     settle(&store);
     let found = [(2, 10), (4, 20), (1, 30)];
@@ -148,11 +148,11 @@ fn many_are_removed_step_by_step() {
     enqueue(&store, session, MANY + 1, &expiring(&store, 2, Some(11)));
     let asked = Asked::default();
     // Those that stay do not hold up the rest.
-    store.expire(at(10), asked.give_up(|it| it.sequence > 1_100));
+    store.expire(at(10), asked.give_up(|it| it.entry.sequence > 1_100));
     settle(&store);
     let steps = asked.steps();
     assert!(steps.len() > 2 && steps.iter().all(|it| it.len() <= 1_000));
-    let sequences = steps.concat().into_iter().map(|it| it.sequence);
+    let sequences = steps.concat().into_iter().map(|it| it.entry.sequence);
     assert!(sequences.eq(1..=MANY));
     assert_eq!(count(directory.path(), "queue"), 1_101);
     store.expire(at(11), asked.give_up(|_| true));

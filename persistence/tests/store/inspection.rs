@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use persistence::{Amount, Exported, Exports, Findings, Inspection};
+use persistence::{Exported, Exports, Findings, Inspection};
 
 use super::*;
 

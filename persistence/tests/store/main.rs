@@ -49,6 +49,15 @@ impl Wake for Signal {
     }
 }
 
+#[track_caller]
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = std::time::Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "never happened: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn wait_durable(store: &Store, position: Position) {
     let (sender, woken) = mpsc::sync_channel(1);
     let waker = Waker::from(Arc::new(Signal(sender)));

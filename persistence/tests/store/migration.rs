@@ -161,7 +161,8 @@ fn what_waits_in_a_file_of_version_3_ends_with_its_message() {
     });
     store.expire(IN_2100.after(Duration::from_secs(1)), give_up);
     let found = found.recv_timeout(PATIENCE).unwrap();
-    let found = found.iter().map(|it| (it.session.0, it.sequence, it.qos));
+    let found = found.iter().map(|it| it.entry);
+    let found = found.map(|it| (it.session.0, it.sequence, it.qos));
     let expected = [(7, 5, QoS::AtLeastOnce), (8, 1, QoS::ExactlyOnce)];
     assert_eq!(found.collect::<Vec<_>>(), expected);
     let (page, _) = page(&store, SessionId(7), 1, 10);

@@ -1,9 +1,8 @@
 //! The bounds of the store as a whole.
 
 use std::sync::Mutex;
-use std::time::Instant;
 
-use persistence::{Oldest, Quota};
+use persistence::{QueueEntry, Quota};
 
 use super::*;
 
@@ -15,15 +14,6 @@ fn open(directory: &Path, quota: Quota) -> Store {
         ..Options::default()
     };
     Store::open(directory, options).unwrap().0
-}
-
-#[track_caller]
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < PATIENCE, "never happened: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// A message with a payload of 10 kB.
@@ -40,8 +30,8 @@ fn large(store: &Store) -> StoredMessage {
 /// What is dropped, in its order; `stays` says what is not.
 fn dropped(
     store: &Store,
-    stays: impl Fn(&Oldest) -> bool + Send + 'static,
-) -> Arc<Mutex<Vec<Oldest>>> {
+    stays: impl Fn(&QueueEntry) -> bool + Send + 'static,
+) -> Arc<Mutex<Vec<QueueEntry>>> {
     let dropped = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&dropped);
     store.drop_oldest(Box::new(move |oldest| {

@@ -1,7 +1,5 @@
 //! What the database takes of the disk.
 
-use std::time::Instant;
-
 use super::*;
 
 const MIB: u64 = 1 << 20;
@@ -20,15 +18,6 @@ fn large(store: &Store) -> StoredMessage {
 fn file_bytes(directory: &Path) -> u64 {
     let file = directory.join("tidegate.db");
     fs::metadata(file).unwrap().len()
-}
-
-#[track_caller]
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < PATIENCE, "never happened: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// Queues this many messages for a session.

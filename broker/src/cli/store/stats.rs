@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use persistence::{Amount, Depth, Inspection, OpenStoreError, Stats};
+use mqtt::session::Amount;
+use persistence::{Depth, Inspection, OpenStoreError, Stats};
 use serde_json::{Value, json};
 
 use super::{Look, finite, print_json, size};
