@@ -5,21 +5,21 @@ mod announcement;
 mod durability;
 mod eviction;
 mod expiry;
-mod merge;
 mod queueing;
 mod refusal;
 mod replay;
 mod retention;
+mod route;
+mod run;
 mod sharing;
 mod subscription;
 
 pub(crate) use durability::DurabilityRules;
 pub(crate) use queueing::QueueRules;
 pub(crate) use refusal::Refusal;
+pub(crate) use route::Route;
+pub(crate) use run::{Outcome, RunMessage};
 
-use merge::{Merged, merge};
-
-use std::cell::RefCell;
 use std::sync::Arc;
 
 use mqtt::connection::Limits;
@@ -29,11 +29,11 @@ use persistence::{Clock, Durability, Position, Store};
 
 use crate::extensions::{Delayed, Extensions};
 use crate::link::{Link, NotDelivered, Storing};
-use crate::metrics::{Counters, DropCause, count};
+use crate::metrics::{Counters, DropCause, add};
 use crate::registry::Registry;
 use crate::retained::{Retained, RetainedLimits};
-use crate::router::{Match, Router};
-use crate::share::{Choice, ShareStrategy};
+use crate::router::Router;
+use crate::share::ShareStrategy;
 
 /// Bounds that are the daemon's own and not the protocol's.
 #[derive(Clone, Debug)]
@@ -81,11 +81,6 @@ pub(crate) struct Published {
     pub(crate) rejected: usize,
 }
 
-thread_local! {
-    /// The matches of the message that this thread is routing; kept for its allocation.
-    static MATCHES: RefCell<Vec<Match>> = const { RefCell::new(Vec::new()) };
-}
-
 impl Exchange {
     pub(crate) fn new(
         store: Store,
@@ -129,6 +124,11 @@ impl Exchange {
         self.publish_taken(message, publisher)
     }
 
+    /// True if what this publisher sends to a topic is simply routed: neither refused nor delayed.
+    pub(crate) fn is_open(&self, topic: &TopicName, publisher: &Link) -> bool {
+        topic.may_be_published_by(&publisher.client_id) && !self.delayed.is_asked_for(topic)
+    }
+
     /// The same for a message that was accepted before, as a will is at CONNECT.
     pub(crate) fn publish_taken(
         &self,
@@ -150,40 +150,26 @@ impl Exchange {
 
     /// Routes a message to every matching session, and keeps it if it is to be retained.
     pub(crate) fn route(&self, message: Arc<Message>, publisher: Option<&Link>) -> Published {
-        count(&self.counters.published);
+        add(&self.counters.published, 1);
+        let route = self.resolve(&message.topic, publisher);
         let mut storing = self.storing(&message);
         // Its place in every queue is in one commit, so that it is in all of them or in none.
-        let is_acknowledged = message.qos.is_acknowledged();
-        let mut together = (is_acknowledged && message.retain).then(|| self.store.hold());
-        let mut position = if message.retain {
+        let is_stored_twice = message.retain || route.is_stored_twice();
+        let together =
+            (message.qos.is_acknowledged() && is_stored_twice).then(|| self.store.hold());
+        let retained = if message.retain {
             self.retain(&message, &storing)
         } else {
             Position(0)
         };
-        let choice = self.choice(&message.topic, publisher.map_or("", |it| &it.client_id));
-        let mut rejected = 0;
-        let subscribers = self.with_matches(choice, |matches| {
-            if is_acknowledged && matches.len() > 1 {
-                together.get_or_insert_with(|| self.store.hold());
-            }
-            merge(matches, publisher, |to, merged| {
-                match self.deliver(to, choice, &message, merged, &mut storing) {
-                    Ok(stored) => position = position.max(stored),
-                    Err(NotDelivered::NoRoom) => rejected += 1,
-                    Err(NotDelivered::Ended) => {}
-                }
-            })
-        });
+        let publisher = publisher.map_or("", |it| &it.client_id);
+        let mut published = self.deliver(&route, &message, publisher, &mut storing);
         drop(together);
+        published.position = published.position.max(retained);
         if storing.is_stored() {
-            count(&self.counters.stored);
+            add(&self.counters.stored, 1);
         }
-        Published {
-            position,
-            subscribers,
-            durability: storing.durability,
-            rejected,
-        }
+        published
     }
 
     /// What all deliveries of a message have in common.
@@ -191,57 +177,59 @@ impl Exchange {
         Storing::new(
             &self.store,
             self.bounds.durability.of(&message.topic),
-            self.bounds.queue_rules.class_of(message),
+            self.bounds
+                .queue_rules
+                .class_of(&message.topic, message.qos),
             self.end_of_waiting(message),
         )
     }
 
-    fn choice<'a>(&self, topic: &'a TopicName, publisher: &'a str) -> Choice<'a> {
-        Choice {
-            strategy: self.bounds.share_strategy,
-            topic,
-            publisher,
-        }
-    }
-
-    /// Does something with the subscriptions that a choice leads to.
-    fn with_matches<T>(&self, choice: Choice<'_>, act: impl FnOnce(&mut [Match]) -> T) -> T {
-        let mut matches = MATCHES.with(RefCell::take);
-        self.router.matches(choice, &mut matches);
-        let done = act(&mut matches);
-        matches.clear();
-        MATCHES.set(matches);
-        done
-    }
-
+    /// Puts a message into the sessions of its route.
     fn deliver(
         &self,
-        to: &Match,
-        choice: Choice<'_>,
+        route: &Route,
         message: &Arc<Message>,
-        merged: Merged,
+        publisher: &str,
         storing: &mut Storing<'_>,
-    ) -> Result<Position, NotDelivered> {
-        if self.drop_expired(message) {
-            return Ok(Position(0));
-        }
-        let link = &to.subscription.link;
-        let delivery = merged.delivery(message, storing);
-        match (link.deliver(delivery, storing), &to.share) {
-            (Err(NotDelivered::Ended), Some(share)) => {
-                self.deliver_shared(share, choice, message, storing)
+    ) -> Published {
+        let mut published = Published {
+            position: Position(0),
+            subscribers: 0,
+            durability: storing.durability,
+            rejected: 0,
+        };
+        for target in &route.targets {
+            if self.drop_expired(message) {
+                published.subscribers += 1;
+                continue;
             }
-            (delivered, _) => {
-                if delivered == Err(NotDelivered::Ended) {
-                    self.counters.dropped.add(DropCause::SessionEnded, 1);
-                }
-                delivered
+            let delivered = target
+                .link
+                .deliver(target.delivery(message, storing), storing);
+            if delivered == Err(NotDelivered::Ended) {
+                self.counters.dropped.add(DropCause::SessionEnded, 1);
             }
+            published.note(delivered);
         }
+        let choice = self.choice(&route.topic, publisher);
+        for group in &route.groups {
+            let delivered = self.deliver_shared(group, choice, message, storing);
+            delivered.into_iter().for_each(|it| published.note(it));
+        }
+        published
     }
 }
 
 impl Published {
+    fn note(&mut self, delivered: Result<Position, NotDelivered>) {
+        self.subscribers += 1;
+        match delivered {
+            Ok(stored) => self.position = self.position.max(stored),
+            Err(NotDelivered::NoRoom) => self.rejected += 1,
+            Err(NotDelivered::Ended) => {}
+        }
+    }
+
     /// True if it was for somebody, and nobody had room.
     const fn is_rejected(&self) -> bool {
         self.rejected > 0 && self.rejected == self.subscribers

@@ -139,6 +139,13 @@ pub(crate) fn read(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 
+/// Counts so many more.
+pub(crate) fn add(counter: &AtomicU64, more: usize) {
+    if more > 0 {
+        counter.fetch_add(more as u64, Ordering::Relaxed);
+    }
+}
+
 /// Counts one more.
 pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);

@@ -5,13 +5,14 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use mqtt::packet::SubscriptionOptions;
 use mqtt::{FilterTree, Sharing, TopicFilter};
 
 use crate::link::Link;
-use crate::share::{Choice, ShareGroup};
+use crate::share::ShareGroup;
 
 const SHARDS: usize = 64;
 
@@ -26,45 +27,84 @@ pub(crate) struct Subscription {
     pub(crate) identifier: Option<u32>,
 }
 
-/// A subscription that a message goes to.
+/// Where a message goes.
 #[derive(Clone, Debug)]
-pub(crate) struct Match {
-    pub(crate) subscription: Subscription,
-    /// The filter of the group that chose this member, if it is a Shared Subscription.
-    pub(crate) share: Option<TopicFilter>,
+pub(crate) enum Match {
+    /// To one session.
+    Each(Subscription),
+    /// To a member of a Shared Subscription.
+    Group(Arc<ShareGroup>),
+}
+
+/// The state of the table as far as it concerns one topic. What was found is out of date when it
+/// has changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Generation {
+    shard: usize,
+    exact: u64,
+    wildcard: u64,
 }
 
 /// Everybody who subscribes to one filter.
 #[derive(Debug, Default)]
 struct Subscribers {
     each: Vec<Subscription>,
-    groups: Vec<ShareGroup>,
+    groups: Vec<Arc<ShareGroup>>,
 }
 
-type Shard = HashMap<Box<str>, Subscribers>;
+/// A part of the table, with a count of its changes, which are counted under the lock.
+#[derive(Debug, Default)]
+struct Part<T> {
+    generation: AtomicU64,
+    filters: RwLock<T>,
+}
+
+type Shard = Part<HashMap<Box<str>, Subscribers>>;
 
 /// The subscriptions of all sessions.
 #[derive(Debug)]
 pub(crate) struct Router {
     hasher: RandomState,
-    exact: Vec<RwLock<Shard>>,
-    wildcard: RwLock<FilterTree<Subscribers>>,
+    exact: Vec<Shard>,
+    wildcard: Part<FilterTree<Subscribers>>,
 }
 
 impl Router {
     pub(crate) fn new() -> Self {
         Self {
             hasher: RandomState::new(),
-            exact: (0..SHARDS).map(|_| RwLock::default()).collect(),
-            wildcard: RwLock::default(),
+            exact: (0..SHARDS).map(|_| Shard::default()).collect(),
+            wildcard: Part::default(),
         }
     }
 
-    fn shard(&self, topic: &str) -> &RwLock<Shard> {
+    fn shard_index(&self, topic: &str) -> usize {
         let hash = self.hasher.hash_one(topic);
         // The cast keeps the low bits, which is all that is wanted.
         #[expect(clippy::cast_possible_truncation, reason = "see above")]
-        &self.exact[hash as usize % SHARDS]
+        let low = hash as usize;
+        low % SHARDS
+    }
+
+    fn shard(&self, topic: &str) -> &Shard {
+        &self.exact[self.shard_index(topic)]
+    }
+
+    /// The present state of the table for a topic; asked for before what is to be kept is looked
+    /// up.
+    pub(crate) fn generation(&self, topic: &str) -> Generation {
+        let shard = self.shard_index(topic);
+        Generation {
+            shard,
+            exact: self.exact[shard].generation(),
+            wildcard: self.wildcard.generation(),
+        }
+    }
+
+    /// True while the table has for its topic what it had then.
+    pub(crate) fn is_current(&self, generation: &Generation) -> bool {
+        self.exact[generation.shard].generation() == generation.exact
+            && self.wildcard.generation() == generation.wildcard
     }
 
     /// Makes or replaces the subscription of this session to this filter. False if the filter is
@@ -72,11 +112,11 @@ impl Router {
     pub(crate) fn subscribe(&self, filter: &TopicFilter, subscription: Subscription) -> bool {
         let pattern = filter.pattern();
         if filter.has_wildcard() {
-            let mut tree = write(&self.wildcard);
+            let mut tree = self.wildcard.write();
             tree.get_or_insert_default(pattern)
                 .put(filter, subscription)
         } else {
-            let mut shard = write(self.shard(pattern));
+            let mut shard = self.shard(pattern).write();
             let subscribers = shard.entry(pattern.into()).or_default();
             subscribers.put(filter, subscription)
         }
@@ -86,7 +126,7 @@ impl Router {
     pub(crate) fn unsubscribe(&self, filter: &TopicFilter, link: &Link) {
         let pattern = filter.pattern();
         if filter.has_wildcard() {
-            let mut tree = write(&self.wildcard);
+            let mut tree = self.wildcard.write();
             if tree
                 .get_mut(pattern)
                 .is_some_and(|subscribers| subscribers.remove(filter, link))
@@ -94,7 +134,7 @@ impl Router {
                 tree.remove(pattern);
             }
         } else {
-            let mut shard = write(self.shard(pattern));
+            let mut shard = self.shard(pattern).write();
             if shard
                 .get_mut(pattern)
                 .is_some_and(|subscribers| subscribers.remove(filter, link))
@@ -105,30 +145,28 @@ impl Router {
     }
 
     /// Appends every subscription that matches the topic, several for one session if several of
-    /// its filters match, and one for each group.
-    pub(crate) fn matches(&self, choice: Choice<'_>, found: &mut Vec<Match>) {
-        let topic = choice.topic.as_str();
-        if let Some(subscribers) = read(self.shard(topic)).get(topic) {
-            subscribers.append(choice, found);
+    /// its filters match, and each group.
+    pub(crate) fn matches(&self, topic: &str, found: &mut Vec<Match>) {
+        if let Some(subscribers) = self.shard(topic).read().get(topic) {
+            subscribers.append(found);
         }
-        let tree = read(&self.wildcard);
+        let tree = self.wildcard.read();
         if !tree.is_empty() {
-            tree.visit_matches(topic, |subscribers| subscribers.append(choice, found));
+            tree.visit_matches(topic, |subscribers| subscribers.append(found));
         }
     }
 
-    /// The member of a group that a message goes to.
-    pub(crate) fn choose(&self, share: &TopicFilter, choice: Choice<'_>) -> Option<Subscription> {
+    /// The group of a Shared Subscription, if it has members.
+    pub(crate) fn group(&self, share: &TopicFilter) -> Option<Arc<ShareGroup>> {
         let pattern = share.pattern();
         let of = |subscribers: &Subscribers| {
             let mut groups = subscribers.groups.iter();
-            let group = groups.find(|group| group.filter == *share)?;
-            group.choose(choice).cloned()
+            groups.find(|group| group.filter == *share).cloned()
         };
         if share.has_wildcard() {
-            read(&self.wildcard).get(pattern).and_then(of)
+            self.wildcard.read().get(pattern).and_then(of)
         } else {
-            read(self.shard(pattern)).get(pattern).and_then(of)
+            self.shard(pattern).read().get(pattern).and_then(of)
         }
     }
 }
@@ -136,13 +174,13 @@ impl Router {
 impl Subscribers {
     fn put(&mut self, filter: &TopicFilter, new: Subscription) -> bool {
         if filter.sharing() != Sharing::Each {
-            let known = self.groups.iter_mut().find(|it| it.filter == *filter);
+            let known = self.groups.iter().find(|it| it.filter == *filter);
             return match known {
                 Some(group) => group.join(new),
                 None => {
-                    let mut group = ShareGroup::new(filter.clone());
+                    let group = ShareGroup::new(filter.clone());
                     let joined = group.join(new);
-                    self.groups.push(group);
+                    self.groups.push(Arc::new(group));
                     joined
                 }
             };
@@ -161,30 +199,31 @@ impl Subscribers {
             self.each.retain(|it| !std::ptr::eq(&*it.link, link));
         } else {
             self.groups
-                .retain_mut(|group| group.filter != *filter || !group.leave(link));
+                .retain(|group| group.filter != *filter || !group.leave(link));
         }
         self.each.is_empty() && self.groups.is_empty()
     }
 
-    fn append(&self, choice: Choice<'_>, found: &mut Vec<Match>) {
-        let each = self.each.iter().map(|subscription| Match {
-            subscription: subscription.clone(),
-            share: None,
-        });
-        found.extend(each);
-        for group in &self.groups {
-            found.extend(group.choose(choice).map(|subscription| Match {
-                subscription: subscription.clone(),
-                share: Some(group.filter.clone()),
-            }));
-        }
+    fn append(&self, found: &mut Vec<Match>) {
+        found.extend(self.each.iter().cloned().map(Match::Each));
+        found.extend(self.groups.iter().cloned().map(Match::Group));
     }
 }
 
-fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
-}
+impl<T> Part<T> {
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
 
-fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, T> {
+        self.filters.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a change and begins it. Who asks for the generation meanwhile waits for its end to
+    /// look anything up.
+    fn write(&self) -> RwLockWriteGuard<'_, T> {
+        let filters = self.filters.write().unwrap_or_else(PoisonError::into_inner);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        filters
+    }
 }

@@ -216,6 +216,7 @@ impl Settings {
             store,
             ..
         } = &self.config;
+        let queue_rules = store.queue_rules();
         ExchangeLimits {
             queue: QueueLimits {
                 messages_max: to_usize(mqtt.max_mqueue_len),
@@ -224,8 +225,9 @@ impl Settings {
                 stored_messages_max: store.max_messages,
                 stored_bytes_max: store.max_bytes.bytes(),
                 when_full: store.when_full.into(),
+                holds_encoded: queue_rules.is_plain(),
             },
-            queue_rules: store.queue_rules(),
+            queue_rules,
             sessions_max: to_usize(mqtt.max_sessions),
             durability: store.durability_rules(),
             share_strategy: mqtt.shared_subscription_strategy.into(),

@@ -4,6 +4,7 @@
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use mqtt::{Sharing, TopicFilter, TopicName};
 
@@ -32,7 +33,7 @@ pub(crate) enum ShareStrategy {
 pub(crate) struct ShareGroup {
     /// The whole filter, with the Share Name.
     pub(crate) filter: TopicFilter,
-    members: Vec<Subscription>,
+    members: RwLock<Vec<Subscription>>,
     /// Whose turn it is, as far as the strategy needs to know.
     turn: AtomicUsize,
     hasher: RandomState,
@@ -51,37 +52,52 @@ impl ShareGroup {
     pub(crate) fn new(filter: TopicFilter) -> Self {
         Self {
             filter,
-            members: Vec::new(),
+            members: RwLock::default(),
             turn: AtomicUsize::new(0),
             hasher: RandomState::new(),
         }
     }
 
+    fn members(&self) -> RwLockReadGuard<'_, Vec<Subscription>> {
+        self.members.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn members_mut(&self) -> RwLockWriteGuard<'_, Vec<Subscription>> {
+        self.members.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Adds a member or replaces its subscription. False if the group is another's alone.
-    pub(crate) fn join(&mut self, subscription: Subscription) -> bool {
-        let mut members = self.members.iter_mut();
-        if let Some(member) = members.find(|it| std::ptr::eq(&*it.link, &*subscription.link)) {
+    pub(crate) fn join(&self, subscription: Subscription) -> bool {
+        let mut members = self.members_mut();
+        let mut known = members.iter_mut();
+        if let Some(member) = known.find(|it| std::ptr::eq(&*it.link, &*subscription.link)) {
             *member = subscription;
             return true;
         }
-        if self.filter.sharing() == Sharing::Exclusive && !self.members.is_empty() {
+        if self.filter.sharing() == Sharing::Exclusive && !members.is_empty() {
             return false;
         }
-        self.members.push(subscription);
+        members.push(subscription);
         true
     }
 
     /// Removes a member; true if none is left.
-    pub(crate) fn leave(&mut self, link: &Link) -> bool {
-        self.members
-            .retain(|member| !std::ptr::eq(&*member.link, link));
-        self.members.is_empty()
+    pub(crate) fn leave(&self, link: &Link) -> bool {
+        let mut members = self.members_mut();
+        members.retain(|member| !std::ptr::eq(&*member.link, link));
+        members.is_empty()
+    }
+
+    /// True if a member meets the condition.
+    pub(crate) fn any(&self, condition: impl Fn(&Subscription) -> bool) -> bool {
+        self.members().iter().any(condition)
     }
 
     /// The member that is to receive a message: the strategy's choice, or the next that can take
     /// it at once; else one that is connected; else one whose session waits for it.
-    pub(crate) fn choose(&self, choice: Choice<'_>) -> Option<&Subscription> {
-        let count = self.members.len();
+    pub(crate) fn choose(&self, choice: Choice<'_>) -> Option<Subscription> {
+        let members = self.members();
+        let count = members.len();
         let first = match choice.strategy {
             ShareStrategy::RoundRobin => self.turn.fetch_add(1, Ordering::Relaxed),
             ShareStrategy::Sticky => self.turn.load(Ordering::Relaxed),
@@ -91,7 +107,7 @@ impl ShareGroup {
         };
         let mut best: Option<(Readiness, usize)> = None;
         for index in (0..count).map(|offset| first.wrapping_add(offset) % count) {
-            let readiness = self.members[index].link.readiness();
+            let readiness = members[index].link.readiness();
             if best.is_none_or(|(known, _)| readiness > known) {
                 best = Some((readiness, index));
             }
@@ -103,7 +119,7 @@ impl ShareGroup {
         if choice.strategy == ShareStrategy::Sticky {
             self.turn.store(index, Ordering::Relaxed);
         }
-        self.members.get(index)
+        members.get(index).cloned()
     }
 
     fn hash(&self, value: impl Hash) -> usize {

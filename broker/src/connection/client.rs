@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
-use bytes::Bytes;
-use mqtt::connection::{Action, Handshake, IncomingPublish, Limits, PendingAck, ServerConnection};
-use mqtt::packet::{Frame, Packet, Property};
+use mqtt::connection::{Action, Handshake, Limits, ServerConnection};
+use mqtt::packet::{AckKind, Frame, Packet};
 use mqtt::session::Outgoing;
-use mqtt::{Message, ProtocolViolation, ReasonCode, TopicName};
-use persistence::{Durability, Operation, Position};
+use mqtt::{ProtocolViolation, ReasonCode};
+use persistence::{Durability, Operation, Position, SessionId};
 
-use super::outbox::{Outbox, Reply};
+use super::outbox::Outbox;
+use super::publish::Batch;
+use super::routes::Routes;
 use super::{Accepted, End};
-use crate::exchange::{Exchange, Published};
+use crate::exchange::Exchange;
 use crate::extensions::{Presence, Who};
 use crate::link::{Link, Owner};
 use crate::metrics::{DropCause, Traffic};
@@ -28,6 +29,7 @@ pub(super) struct Client {
     pub(super) owner: Owner,
     pub(super) protocol: ServerConnection,
     pub(super) outbox: Outbox,
+    pub(super) routes: Routes,
     pub(super) will: Option<Will>,
     pub(super) presence: Presence,
     pub(super) received: Traffic,
@@ -58,6 +60,15 @@ impl Client {
             keep_alive: handshake.keep_alive,
             clean_start: handshake.clean_start,
         };
+        let mut state = link.lock();
+        let terms = handshake.connection.direct_terms(state.expiry.is_zero());
+        // Another connection may have taken the session over meanwhile.
+        if state.owner == Some(owner)
+            && let Some(terms) = terms
+        {
+            state.session.encode_for(terms);
+        }
+        drop(state);
         Self {
             presence,
             received: Traffic::default(),
@@ -70,6 +81,7 @@ impl Client {
             owner,
             protocol: handshake.connection,
             outbox: Outbox::default(),
+            routes: Routes::default(),
             will,
             session_expiry: None,
             disconnected: false,
@@ -94,16 +106,49 @@ impl Client {
             && self.exchange.store.poll_room(context).is_ready()
     }
 
-    pub(super) fn handle(&mut self, frame: Frame<'_>) -> Result<(), ProtocolViolation> {
+    /// Handles the packets at the front of `bytes`; returns how many bytes they took.
+    pub(super) fn handle_all(&mut self, bytes: &[u8]) -> Result<usize, ProtocolViolation> {
+        let packet_bytes_max = self.limits.packet_bytes_max as usize;
+        let mut batch = Batch::default();
+        let mut used = 0;
+        let outcome = loop {
+            match Frame::split(&bytes[used..], packet_bytes_max) {
+                Ok(Some((frame, length))) => {
+                    used += length;
+                    if let Err(violation) = self.handle(frame, &mut batch) {
+                        break Err(violation);
+                    }
+                }
+                Ok(None) => break Ok(used),
+                Err(violation) => break Err(violation),
+            }
+        };
+        // Also what came before a violation.
+        self.flush(&mut batch);
+        // Whole packets, and not a byte now and then, are a sign of life [MQTT-3.1.2-22].
+        if used > 0 {
+            self.link.touch(self.exchange.now());
+        }
+        outcome
+    }
+
+    fn handle<'p>(
+        &mut self,
+        frame: Frame<'p>,
+        batch: &mut Batch<'p>,
+    ) -> Result<(), ProtocolViolation> {
         // What comes behind a DISCONNECT does not count [MQTT-3.14.4-1].
         if self.disconnected {
             return Ok(());
         }
-        // A whole packet, and not a byte now and then, is a sign of life [MQTT-3.1.2-22].
-        self.link.touch(self.exchange.now());
         self.received.packets += 1;
-        let before = self.outbox.bytes().len();
         let packet = Packet::decode(frame, self.protocol.version())?;
+        // An answer to what was delivered has nothing to do with what is published.
+        let is_answer = matches!(&packet, Packet::Ack(ack) if ack.kind != AckKind::Pubrel);
+        if !is_answer && !matches!(packet, Packet::Publish(_)) {
+            self.flush(batch);
+        }
+        let before = self.outbox.bytes().len();
         let action = {
             let mut state = self.link.lock();
             let limits = &self.limits;
@@ -113,24 +158,22 @@ impl Client {
         self.sent.packets += u64::from(self.outbox.bytes().len() > before);
         match action {
             Action::None => {}
-            Action::Publish(incoming) => self.publish(incoming),
-            Action::Answer(ack) if ack.is_refusal() => {
-                self.outbox.reply(Position(0), Reply::Ack(ack));
-            }
+            Action::Publish(incoming) => self.publish(incoming, batch),
+            Action::Answer(ack) if ack.is_refusal() => self.answer(Position(0), ack),
             Action::Answer(ack) => {
                 // What was taken in on an earlier connection may not be durable yet.
                 let position =
                     self.remember(|session| Operation::Receive(session, ack.packet_id()));
-                self.outbox.reply(position, Reply::Ack(ack));
+                self.answer(position, ack);
             }
             Action::Released(ack) => {
                 let position =
                     self.remember(|session| Operation::Release(session, ack.packet_id()));
-                self.outbox.reply(position, Reply::Ack(ack));
+                self.answer(position, ack);
             }
             Action::Received(sequence, ack) => {
                 let position = self.remember(|session| Operation::Pubrec(session, sequence));
-                self.outbox.reply(position, Reply::Ack(ack));
+                self.answer(position, ack);
             }
             Action::Delivered(sequence) => {
                 self.link.forget(sequence, &self.exchange.store);
@@ -140,16 +183,18 @@ impl Client {
             Action::Disconnect {
                 with_will,
                 session_expiry,
-            } => {
-                self.disconnected = true;
-                self.session_expiry = session_expiry;
-                // [MQTT-3.14.4-3]
-                if let Some(will) = self.will.take_if(|_| !with_will) {
-                    self.exchange.forget_will(&will);
-                }
-            }
+            } => self.disconnect(with_will, session_expiry),
         }
         Ok(())
+    }
+
+    fn disconnect(&mut self, with_will: bool, session_expiry: Option<Duration>) {
+        self.disconnected = true;
+        self.session_expiry = session_expiry;
+        // [MQTT-3.14.4-3]
+        if let Some(will) = self.will.take_if(|_| !with_will) {
+            self.exchange.forget_will(&will);
+        }
     }
 
     /// How the connection ends after a violation, which does not matter behind a DISCONNECT.
@@ -164,7 +209,10 @@ impl Client {
     /// Submits what is to be remembered of QoS 2, if the session is durable and has not ended. It
     /// is always synced: what a power cut takes back, the client knows better, and one of the two
     /// would take a message for the repetition of another.
-    fn remember(&self, operation: impl FnOnce(persistence::SessionId) -> Operation) -> Position {
+    pub(super) fn remember(&self, operation: impl FnOnce(SessionId) -> Operation) -> Position {
+        if self.link.durable().is_none() {
+            return Position(0);
+        }
         // Under the lock: a session that ends is taken out of the store after this.
         let state = self.link.lock();
         let session = self.link.durable().filter(|_| !state.ended);
@@ -172,66 +220,6 @@ impl Client {
             let store = &self.exchange.store;
             store.submit_as(operation(it), Durability::Full)
         })
-    }
-
-    fn publish(&mut self, incoming: IncomingPublish<'_>) {
-        let publish = &incoming.publish;
-        self.received.publish(publish.payload);
-        let rewritten = self
-            .exchange
-            .extensions
-            .rewrites
-            .topic(incoming.topic.as_str(), self.who());
-        let topic = match rewritten.map(|topic| TopicName::new(&topic)) {
-            None => incoming.topic,
-            Some(Ok(topic)) => topic,
-            Some(Err(_)) => return self.refuse(incoming.ack, ReasonCode::TopicNameInvalid),
-        };
-        let expiry = publish.properties.iter().find_map(|property| {
-            if let Property::MessageExpiryInterval(it) = property {
-                Some(it)
-            } else {
-                None
-            }
-        });
-        let now = self.exchange.now();
-        let message = Message {
-            topic,
-            payload: Bytes::copy_from_slice(publish.payload),
-            qos: publish.header.qos,
-            retain: publish.header.retain,
-            expires_at: expiry.map(|seconds| now.after(Duration::from_secs(seconds.into()))),
-            properties: publish.properties.forwarded(),
-        };
-        if let Some(ack) = incoming.ack.filter(|_| self.refuses(&message)) {
-            return self.refuse_for_now(ack);
-        }
-        let published = match self.take_in(message, incoming.ack) {
-            Ok(published) => published,
-            Err(reason) => return self.refuse(incoming.ack, reason),
-        };
-        let Some(mut ack) = incoming.ack else {
-            return;
-        };
-        if published.subscribers == 0 {
-            ack = ack.with_reason(ReasonCode::NoMatchingSubscribers);
-        }
-        self.outbox.reply(published.position, Reply::Ack(ack));
-    }
-
-    /// Publishes a message, and remembers the identifier of one of QoS 2. Both are in one commit,
-    /// so that a crash neither loses nor repeats it.
-    fn take_in(&self, message: Message, ack: Option<PendingAck>) -> Result<Published, ReasonCode> {
-        let exchange = &*self.exchange;
-        let received = ack.filter(|it| it.is_pubrec());
-        let _together = received.map(|_| exchange.store.hold());
-        let mut published = exchange.publish(message, Some(&self.link))?;
-        // What is in memory only is published again after a crash, and not taken for a repetition.
-        if let Some(ack) = received.filter(|_| published.durability > Durability::Memory) {
-            let receive = |session| Operation::Receive(session, ack.packet_id());
-            published.position = published.position.max(self.remember(receive));
-        }
-        Ok(published)
     }
 
     /// The client as templates know it.
@@ -289,6 +277,13 @@ impl Client {
             .session
             .hold_from(unstored.map_or(u64::MAX, |(sequence, _)| sequence));
         let mut more = !self.outbox.wants_more();
+        if !more {
+            let encoded = state.session.take_encoded(self.outbox.bytes());
+            self.sent.packets += encoded.packets;
+            self.sent.publishes += encoded.packets;
+            self.sent.payload_bytes += encoded.payload_bytes;
+            more = encoded.packets > 0;
+        }
         while self.outbox.wants_more() {
             let Some(outgoing) = state.session.next(now, &mut expired) else {
                 break;

@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use mqtt::ProtocolViolation;
-use mqtt::packet::Frame;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -30,14 +29,15 @@ impl Inbox {
         Self { partial }
     }
 
-    /// Reads once and handles every packet that is complete then. Returns how many bytes came;
+    /// Reads once and has every packet handled that is complete then. Returns how many bytes came;
     /// none at the end of the stream.
+    ///
+    /// `handle_all` is given what has not been handled, and returns how much of it now is.
     pub(super) fn poll_read(
         &mut self,
         stream: &mut TcpStream,
         context: &mut Context<'_>,
-        packet_bytes_max: usize,
-        handle: &mut impl FnMut(Frame<'_>) -> Result<(), ProtocolViolation>,
+        handle_all: impl FnMut(&[u8]) -> Result<usize, ProtocolViolation>,
     ) -> Poll<io::Result<Result<usize, ProtocolViolation>>> {
         READ_BUFFER.with_borrow_mut(|buffer| {
             let mut read = ReadBuf::new(buffer);
@@ -46,7 +46,7 @@ impl Inbox {
             if bytes.is_empty() {
                 return Poll::Ready(Ok(Ok(0)));
             }
-            let outcome = self.take(bytes, packet_bytes_max, handle);
+            let outcome = self.take(bytes, handle_all);
             Poll::Ready(Ok(outcome.map(|()| bytes.len())))
         })
     }
@@ -54,29 +54,27 @@ impl Inbox {
     /// Handles the packets that came together with the CONNECT.
     pub(super) fn take_first(
         &mut self,
-        packet_bytes_max: usize,
-        handle: &mut impl FnMut(Frame<'_>) -> Result<(), ProtocolViolation>,
+        handle_all: impl FnMut(&[u8]) -> Result<usize, ProtocolViolation>,
     ) -> Result<(), ProtocolViolation> {
         if self.partial.is_empty() {
             return Ok(());
         }
-        self.take(&[], packet_bytes_max, handle)
+        self.take(&[], handle_all)
     }
 
     fn take(
         &mut self,
         bytes: &[u8],
-        packet_bytes_max: usize,
-        handle: &mut impl FnMut(Frame<'_>) -> Result<(), ProtocolViolation>,
+        mut handle_all: impl FnMut(&[u8]) -> Result<usize, ProtocolViolation>,
     ) -> Result<(), ProtocolViolation> {
         if self.partial.is_empty() {
-            let used = handle_all(bytes, packet_bytes_max, handle)?;
+            let used = handle_all(bytes)?;
             self.partial.extend_from_slice(&bytes[used..]);
             return Ok(());
         }
         let mut whole = std::mem::take(&mut self.partial);
         whole.extend_from_slice(bytes);
-        let used = handle_all(&whole, packet_bytes_max, handle)?;
+        let used = handle_all(&whole)?;
         whole.drain(..used);
         // The space goes with the last packet that needed it.
         if !whole.is_empty() {
@@ -84,18 +82,4 @@ impl Inbox {
         }
         Ok(())
     }
-}
-
-/// Handles the packets at the front of `bytes`; returns how many bytes they took.
-fn handle_all(
-    bytes: &[u8],
-    packet_bytes_max: usize,
-    handle: &mut impl FnMut(Frame<'_>) -> Result<(), ProtocolViolation>,
-) -> Result<usize, ProtocolViolation> {
-    let mut used = 0;
-    while let Some((frame, length)) = Frame::split(&bytes[used..], packet_bytes_max)? {
-        handle(frame)?;
-        used += length;
-    }
-    Ok(used)
 }

@@ -6,7 +6,9 @@ mod client;
 mod handshake;
 mod inbox;
 mod outbox;
+mod publish;
 mod refuse;
+mod routes;
 mod serve;
 mod subscribe;
 

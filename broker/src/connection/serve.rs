@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use mqtt::ReasonCode;
 use mqtt::connection::Handshake;
-use mqtt::packet::Frame;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -114,12 +113,10 @@ impl Connection {
     /// Reads and handles packets while there is room for what they cause; true if it stopped
     /// although more may have come.
     fn read(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
-        let packet_bytes_max = self.client.limits.packet_bytes_max as usize;
-        let client = &mut self.client;
-        let mut handle = |frame: Frame<'_>| client.handle(frame);
         if std::mem::take(&mut self.first) {
+            let client = &mut self.client;
             self.inbox
-                .take_first(packet_bytes_max, &mut handle)
+                .take_first(|bytes| client.handle_all(bytes))
                 .map_err(|violation| self.client.end(violation))?;
         }
         for _ in 0..READS_PER_TURN {
@@ -130,11 +127,8 @@ impl Connection {
                 return Ok(true);
             }
             let client = &mut self.client;
-            let mut handle = |frame: Frame<'_>| client.handle(frame);
-            match self
-                .inbox
-                .poll_read(&mut self.stream, context, packet_bytes_max, &mut handle)
-            {
+            let handle_all = |bytes: &[u8]| client.handle_all(bytes);
+            match self.inbox.poll_read(&mut self.stream, context, handle_all) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Ok(Ok(0)) | Err(_)) => return Err(End::Lost),
                 Poll::Ready(Ok(Ok(bytes))) => self.client.received.bytes += bytes as u64,

@@ -32,6 +32,7 @@ const LIMITS: QueueLimits = QueueLimits {
     stored_messages_max: 1_000,
     stored_bytes_max: u64::MAX,
     when_full: WhenFull::RejectNew,
+    holds_encoded: true,
 };
 
 /// One publisher.

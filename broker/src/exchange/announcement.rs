@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mqtt::{Message, TopicName};
 
-use super::{Exchange, merge};
+use super::Exchange;
 use crate::retained::RetainedLimits;
 
 impl Exchange {
@@ -17,15 +17,10 @@ impl Exchange {
         self.retained
             .set(&message, &RetainedLimits::NONE, |_| {})
             .ok();
-        let mut matches = Vec::new();
-        let choice = self.choice(&message.topic, "");
-        self.router.matches(choice, &mut matches);
+        let route = self.resolve(&message.topic, None);
         let mut storing = self.storing(&message);
-        merge(&mut matches, None, |to, merged| {
-            // What finds no room is counted.
-            self.deliver(to, choice, &message, merged, &mut storing)
-                .ok();
-        });
+        // What finds no room is counted.
+        self.deliver(&route, &message, "", &mut storing);
     }
 
     /// Routes what the daemon says of an event, which is made only if anybody listens.
@@ -34,9 +29,8 @@ impl Exchange {
         topic: TopicName,
         describe: impl FnOnce(TopicName) -> Message,
     ) {
-        let mut matches = Vec::new();
-        self.router.matches(self.choice(&topic, ""), &mut matches);
-        if matches.is_empty() {
+        let route = self.resolve(&topic, None);
+        if route.targets.is_empty() && route.groups.is_empty() {
             return;
         }
         let message = Arc::new(describe(topic));

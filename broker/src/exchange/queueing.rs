@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mqtt::session::QueueClass;
-use mqtt::{Message, TopicFilter};
+use mqtt::{QoS, TopicFilter, TopicName};
 
 /// What is configured of it.
 #[derive(Clone, Debug, Default)]
@@ -17,13 +17,18 @@ pub(crate) struct QueueRules {
 }
 
 impl QueueRules {
-    /// How the deliveries of a message wait; those of QoS 0 do not.
-    pub(crate) fn class_of(&self, message: &Message) -> QueueClass {
+    /// True if all wait in one line, each until it is sent.
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.lanes.is_empty() && self.latest_only.is_empty() && self.waiting_max.is_none()
+    }
+
+    /// How the deliveries of messages wait; those of QoS 0 do not.
+    pub(crate) fn class_of(&self, topic: &TopicName, qos: QoS) -> QueueClass {
         let mut class = QueueClass::default();
-        if !message.qos.is_acknowledged() {
+        if !qos.is_acknowledged() {
             return class;
         }
-        let topic = message.topic.as_str();
+        let topic = topic.as_str();
         let rule = self.lanes.iter().find(|(filter, _)| filter.matches(topic));
         if let Some((_, lane)) = rule {
             class.lane = *lane;

@@ -1,11 +1,11 @@
 //! Messages that the store cannot take: they are refused before anything of them is routed, so
 //! that their publisher may try again without making two of one.
 
-use mqtt::Message;
+use mqtt::{Message, QoS};
 use persistence::Durability;
 
 use super::Exchange;
-use crate::router::Subscription;
+use crate::link::Link;
 
 /// How a publisher can be told that a message is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,11 +46,13 @@ impl Exchange {
         if message.retain {
             return true;
         }
-        self.with_matches(self.choice(&message.topic, ""), |matches| {
-            matches.iter().any(|it| {
-                let Subscription { options, link, .. } = &it.subscription;
-                options.qos.is_acknowledged() && link.would_store()
-            })
-        })
+        let route = self.resolve(&message.topic, None);
+        let mut targets = route.targets.iter();
+        let would_store = |qos: QoS, link: &Link| qos.is_acknowledged() && link.would_store();
+        targets.any(|it| would_store(it.qos, &it.link))
+            || route
+                .groups
+                .iter()
+                .any(|group| group.any(|it| would_store(it.options.qos, &it.link)))
     }
 }

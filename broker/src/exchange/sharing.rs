@@ -6,33 +6,39 @@ use mqtt::session::Delivery;
 use mqtt::{Message, TopicFilter};
 use persistence::Position;
 
-use super::{Exchange, Merged};
+use super::Exchange;
+use super::route::Target;
 use crate::link::{NotDelivered, Storing};
 use crate::metrics::DropCause;
-use crate::share::Choice;
+use crate::share::{Choice, ShareGroup};
 
 impl Exchange {
     /// Gives a message to the member of a group that is chosen now; sessions that end meanwhile
-    /// are passed over.
+    /// are passed over. None if there is nobody to choose.
     pub(super) fn deliver_shared(
         &self,
-        share: &TopicFilter,
+        group: &ShareGroup,
         choice: Choice<'_>,
         message: &Arc<Message>,
         storing: &mut Storing<'_>,
-    ) -> Result<Position, NotDelivered> {
+    ) -> Option<Result<Position, NotDelivered>> {
         if self.drop_expired(message) {
-            return Ok(Position(0));
+            return Some(Ok(Position(0)));
         }
-        while let Some(member) = self.router.choose(share, choice) {
-            let delivery = Merged::from(&member).delivery(message, storing);
-            let delivered = member.link.deliver(delivery, storing);
+        let mut member = group.choose(choice)?;
+        loop {
+            let target = Target::from(member);
+            let delivery = target.delivery(message, storing);
+            let delivered = target.link.deliver(delivery, storing);
             if delivered != Err(NotDelivered::Ended) {
-                return delivered;
+                return Some(delivered);
             }
+            let Some(next) = group.choose(choice) else {
+                self.counters.dropped.add(DropCause::SessionEnded, 1);
+                return Some(delivered);
+            };
+            member = next;
         }
-        self.counters.dropped.add(DropCause::SessionEnded, 1);
-        Err(NotDelivered::Ended)
     }
 
     /// Deliveries of a Shared Subscription that its session, which has ended, did not make go to
@@ -45,8 +51,12 @@ impl Exchange {
             let choice = self.choice(&message.topic, "");
             for share in shares.iter().filter(|share| share.matches(topic)) {
                 // What finds no room is counted, and there is nobody to tell.
-                self.deliver_shared(share, choice, &message, &mut storing)
-                    .ok();
+                let group = self.router.group(share);
+                let delivered = group
+                    .and_then(|group| self.deliver_shared(&group, choice, &message, &mut storing));
+                if delivered.is_none() {
+                    self.counters.dropped.add(DropCause::SessionEnded, 1);
+                }
             }
         }
     }

@@ -23,6 +23,7 @@ const QUEUE: QueueLimits = QueueLimits {
     stored_messages_max: 1_000,
     stored_bytes_max: u64::MAX,
     when_full: WhenFull::RejectNew,
+    holds_encoded: true,
 };
 
 pub(crate) fn exchange(store: Store) -> Exchange {

@@ -36,6 +36,11 @@ impl Delayed {
         self.lock().len()
     }
 
+    /// True if a topic asks for a delay, and there may be delays.
+    pub(crate) fn is_asked_for(&self, topic: &TopicName) -> bool {
+        self.messages_max.is_some() && topic.as_str().starts_with(PREFIX)
+    }
+
     /// The delay that a message asks for, and the message that is then due; none if it is to go
     /// at once.
     ///

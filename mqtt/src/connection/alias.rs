@@ -2,6 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use super::IncomingTopic;
 use crate::{ProtocolViolation, ReasonCode, TopicName};
 
 /// The client's aliases; memory is taken when it uses the first.
@@ -13,19 +14,19 @@ pub(super) struct IncomingAliases {
 impl IncomingAliases {
     /// The topic of a PUBLISH: `topic` itself, which a given alias then stands for, or what the
     /// alias stands for if `topic` is empty.
-    pub(super) fn resolve(
+    pub(super) fn resolve<'p>(
         &mut self,
-        topic: &str,
+        topic: &'p str,
         alias: Option<u16>,
         alias_max: u16,
-    ) -> Result<TopicName, ProtocolViolation> {
+    ) -> Result<IncomingTopic<'p>, ProtocolViolation> {
+        let Some(alias) = alias else {
+            return Ok(IncomingTopic::Stated(topic));
+        };
         let invalid = ProtocolViolation::new(
             ReasonCode::TopicNameInvalid,
             "the topic of a PUBLISH is no topic name",
         );
-        let Some(alias) = alias else {
-            return TopicName::new(topic).map_err(|_| invalid);
-        };
         // [MQTT-3.3.2-8] [MQTT-3.3.2-9]
         if alias == 0 || alias > alias_max {
             return Err(ProtocolViolation::new(
@@ -39,13 +40,12 @@ impl IncomingAliases {
         let slot = &mut self.names[usize::from(alias) - 1];
         if topic.is_empty() {
             let detail = "a topic alias that stands for nothing";
-            return slot
-                .clone()
-                .ok_or_else(|| ProtocolViolation::protocol(detail));
+            let name = slot.clone().map(IncomingTopic::Aliased);
+            return name.ok_or_else(|| ProtocolViolation::protocol(detail));
         }
         let name = TopicName::new(topic).map_err(|_| invalid)?;
-        *slot = Some(name.clone());
-        Ok(name)
+        *slot = Some(name);
+        Ok(IncomingTopic::Stated(topic))
     }
 }
 
@@ -66,6 +66,11 @@ impl OutgoingAliases {
             names: Vec::new(),
             alias_max,
         }
+    }
+
+    /// True if the client takes none.
+    pub(super) const fn are_off(&self) -> bool {
+        self.alias_max == 0
     }
 
     /// The alias for a topic, and whether the client knows it already. None if there is none to
@@ -100,7 +105,8 @@ mod tests {
         let mut aliases = IncomingAliases::default();
         let mut resolve = |topic, alias| {
             let name = aliases.resolve(topic, alias, 2);
-            name.map(|name| name.to_string()).map_err(|it| it.reason)
+            name.map(|name| name.as_str().to_owned())
+                .map_err(|it| it.reason)
         };
         assert_eq!(resolve("a", None), Ok("a".to_owned()));
         assert_eq!(resolve("", Some(1)), Err(ReasonCode::ProtocolError));

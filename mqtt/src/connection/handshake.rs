@@ -274,7 +274,15 @@ pub(super) fn check_user_properties(
     limits: &Limits,
 ) -> Result<(), ProtocolViolation> {
     let is_user = |property: &Property<'_>| matches!(property, Property::UserProperty(..));
-    if properties.iter().filter(is_user).count() > limits.user_properties_max {
+    check_user_property_count(properties.iter().filter(is_user).count(), limits)
+}
+
+/// The same if they are counted already.
+pub(super) fn check_user_property_count(
+    count: usize,
+    limits: &Limits,
+) -> Result<(), ProtocolViolation> {
+    if count > limits.user_properties_max {
         let detail = "a packet has more user properties than this server accepts";
         return Err(ProtocolViolation::new(ReasonCode::QuotaExceeded, detail));
     }

@@ -20,7 +20,8 @@ pub use will::WillMessage;
 
 use std::time::Duration;
 
-use crate::packet::{AckKind, Publish, Subscribe, Unsubscribe};
+use crate::packet::{AckKind, Publish, PublishProperties, Subscribe, Unsubscribe};
+use crate::topic::TopicNameError;
 use crate::{ReasonCode, TopicName};
 
 /// What one packet asks of the broker.
@@ -56,11 +57,44 @@ pub enum Action<'p> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IncomingPublish<'p> {
     /// The topic, whether the packet states it or its Topic Alias stands for it.
-    pub topic: TopicName,
+    pub topic: IncomingTopic<'p>,
     /// The packet.
     pub publish: Publish<'p>,
+    /// What its properties say to a server.
+    pub properties: PublishProperties<'p>,
     /// None for QoS 0.
     pub ack: Option<PendingAck>,
+}
+
+/// A Topic Name that was checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IncomingTopic<'p> {
+    /// It stands in the packet.
+    Stated(&'p str),
+    /// A Topic Alias stands for it.
+    Aliased(TopicName),
+}
+
+impl IncomingTopic<'_> {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Stated(name) => name,
+            Self::Aliased(name) => name.as_str(),
+        }
+    }
+
+    /// The name, to be kept.
+    ///
+    /// # Errors
+    /// It is none, which decoding has ruled out.
+    pub fn to_name(&self) -> Result<TopicName, TopicNameError> {
+        match self {
+            Self::Stated(name) => TopicName::new(name),
+            Self::Aliased(name) => Ok(name.clone()),
+        }
+    }
 }
 
 /// An acknowledgement that is sent once its message is safe, in the order of the messages

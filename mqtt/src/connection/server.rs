@@ -2,13 +2,16 @@
 //! means, and how deliveries are put on the wire.
 
 use super::alias::{IncomingAliases, OutgoingAliases};
-use super::handshake::{Asked, check_user_properties, encode_server_reference, granted_expiry};
+use super::handshake::{
+    Asked, check_user_properties, check_user_property_count, encode_server_reference,
+    granted_expiry,
+};
 use super::{Action, Authentication, IncomingPublish, Limits, PendingAck};
 use crate::packet::{
     Ack, AckKind, Connect, Disconnect, Packet, Properties, Property, Publish, PublishHeader,
-    encode_publish,
+    PublishProperties, encode_publish,
 };
-use crate::session::{Acknowledged, Delivery, Outgoing, Session};
+use crate::session::{Acknowledged, Delivery, DirectTerms, Outgoing, Session};
 use crate::{ProtocolVersion, ProtocolViolation, QoS, ReasonCode, Timestamp};
 
 /// The state of one accepted connection.
@@ -64,6 +67,17 @@ impl ServerConnection {
     #[must_use]
     pub const fn version(&self) -> ProtocolVersion {
         self.version
+    }
+
+    /// How packets are encoded in advance for this client; none if they cannot be, because Topic
+    /// Aliases depend on what was sent before.
+    #[must_use]
+    pub fn direct_terms(&self, is_transient: bool) -> Option<DirectTerms> {
+        self.outgoing_aliases.are_off().then_some(DirectTerms {
+            version: self.version,
+            packet_bytes_max: self.client_packet_bytes_max,
+            is_transient,
+        })
     }
 
     /// Milliseconds without a packet after which the client counts as dead [MQTT-3.1.2-22].
@@ -127,10 +141,13 @@ impl ServerConnection {
         limits: &Limits,
     ) -> Result<Action<'p>, ProtocolViolation> {
         let header = publish.header;
-        let alias = check_publish(&publish, limits)?;
-        let topic = self
-            .incoming_aliases
-            .resolve(header.topic, alias, limits.topic_alias_max)?;
+        let properties = PublishProperties::of(publish.properties);
+        check_publish(&publish, &properties, limits)?;
+        let topic = self.incoming_aliases.resolve(
+            header.topic,
+            properties.topic_alias,
+            limits.topic_alias_max,
+        )?;
         let ack = match header.qos {
             QoS::AtMostOnce => None,
             QoS::AtLeastOnce => {
@@ -163,6 +180,7 @@ impl ServerConnection {
         let incoming = IncomingPublish {
             topic,
             publish,
+            properties,
             ack,
         };
         Ok(Action::Publish(incoming))
@@ -388,20 +406,17 @@ impl ServerConnection {
     }
 }
 
-/// What a client may not put into a PUBLISH, apart from what decoding checks; returns the Topic
-/// Alias.
-fn check_publish(publish: &Publish<'_>, limits: &Limits) -> Result<Option<u16>, ProtocolViolation> {
-    let mut alias = None;
-    check_user_properties(publish.properties, limits)?;
-    for property in publish.properties.iter() {
-        // [MQTT-3.3.4-6]
-        if matches!(property, Property::SubscriptionIdentifier(_)) {
-            let detail = "a client must not send a subscription identifier in PUBLISH";
-            return Err(ProtocolViolation::protocol(detail));
-        }
-        if let Property::TopicAlias(value) = property {
-            alias = Some(value);
-        }
+/// What a client may not put into a PUBLISH, apart from what decoding checks.
+fn check_publish(
+    publish: &Publish<'_>,
+    properties: &PublishProperties<'_>,
+    limits: &Limits,
+) -> Result<(), ProtocolViolation> {
+    check_user_property_count(properties.user_properties, limits)?;
+    // [MQTT-3.3.4-6]
+    if properties.has_subscription_identifier {
+        let detail = "a client must not send a subscription identifier in PUBLISH";
+        return Err(ProtocolViolation::protocol(detail));
     }
     let header = &publish.header;
     // [MQTT-3.2.2-11]
@@ -417,13 +432,12 @@ fn check_publish(publish: &Publish<'_>, limits: &Limits) -> Result<Option<u16>, 
             detail,
         ));
     }
-    if header.topic.is_empty() && alias.is_none() {
+    if header.topic.is_empty() && properties.topic_alias.is_none() {
         return Err(ProtocolViolation::protocol(
             "a PUBLISH without topic or topic alias",
         ));
     }
-    check_topic(header.topic, limits)?;
-    Ok(alias)
+    check_topic(header.topic, limits)
 }
 
 /// The limits of Topic Names.

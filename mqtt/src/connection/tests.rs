@@ -12,6 +12,7 @@ const QUEUE: QueueLimits = QueueLimits {
     stored_messages_max: 10,
     stored_bytes_max: u64::MAX,
     when_full: WhenFull::RejectNew,
+    holds_encoded: true,
 };
 
 fn connect(version: ProtocolVersion) -> Connect<'static> {

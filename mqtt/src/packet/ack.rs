@@ -102,10 +102,19 @@ impl<'a> Ack<'a> {
     }
 
     pub(super) fn encode(&self, version: ProtocolVersion, out: &mut Vec<u8>) {
+        if self.reason == ReasonCode::Success && self.properties.is_empty() {
+            let flags = if self.kind == AckKind::Pubrel {
+                0b0010
+            } else {
+                0
+            };
+            let first = (self.kind.packet_type() as u8) << 4 | flags;
+            let [high, low] = self.packet_id.to_be_bytes();
+            return out.extend_from_slice(&[first, 2, high, low]);
+        }
         put_packet(out, self.kind.packet_type(), |out| {
             out.extend_from_slice(&self.packet_id.to_be_bytes());
-            let plain = self.reason == ReasonCode::Success && self.properties.is_empty();
-            if !version.is_v5() || plain {
+            if !version.is_v5() {
                 return;
             }
             out.push(self.reason as u8);

@@ -191,11 +191,13 @@ pub(super) fn put_packet(
     write: impl FnOnce(&mut Vec<u8>),
 ) {
     let flags = packet_type.prescribed_flags().unwrap_or(0);
+    out.push((packet_type as u8) << 4 | flags);
     let start = out.len();
     write(out);
     let length = u32::try_from(out.len() - start).unwrap_or(u32::MAX);
-    let mut header = Vec::with_capacity(5);
-    header.push((packet_type as u8) << 4 | flags);
-    put_variable_byte_integer(&mut header, length);
-    out.splice(start..start, header);
+    // The length, which few packets need more than a byte for, is known last and stands first.
+    let end = out.len();
+    put_variable_byte_integer(out, length);
+    let length_bytes = out.len() - end;
+    out[start..].rotate_right(length_bytes);
 }

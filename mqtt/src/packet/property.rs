@@ -1,7 +1,5 @@
 //! Properties (MQTT 5.0 §2.2.2): their identifiers, types, and which packet may carry which.
 
-use bytes::Bytes;
-
 use super::primitive::{
     Reader, put_binary, put_string, put_variable_byte_integer, variable_byte_integer_len,
 };
@@ -96,15 +94,8 @@ pub struct Properties<'a> {
     raw: &'a [u8],
 }
 
-/// The properties of a PUBLISH or Will that reach subscribers unchanged, in their encoded form:
-/// all but Message Expiry Interval, Topic Alias, Subscription Identifier and Will Delay Interval.
-///
-/// Kept encoded because the broker copies them far more often than anybody looks into them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ForwardedProperties(Bytes);
-
 impl<'a> Property<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, ProtocolViolation> {
+    pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, ProtocolViolation> {
         Ok(match reader.variable_byte_integer()? {
             0x01 => Self::PayloadFormatIndicator(read_bool(reader)?),
             0x02 => Self::MessageExpiryInterval(reader.u32()?),
@@ -242,8 +233,8 @@ impl<'a> Property<'a> {
             )
     }
 
-    /// True for the properties that [`ForwardedProperties`] keeps.
-    const fn is_forwarded(self) -> bool {
+    /// True for the properties that [`super::ForwardedProperties`] keeps.
+    pub(super) const fn is_forwarded(self) -> bool {
         matches!(
             self,
             Self::PayloadFormatIndicator(_)
@@ -373,84 +364,6 @@ impl<'a> Properties<'a> {
     /// The encoded properties without their length.
     pub(crate) const fn as_bytes(self) -> &'a [u8] {
         self.raw
-    }
-
-    /// Those that travel with the message.
-    #[must_use]
-    pub fn forwarded(self) -> ForwardedProperties {
-        if self.raw.is_empty() {
-            return ForwardedProperties::default();
-        }
-        if self.iter().all(Property::is_forwarded) {
-            return ForwardedProperties(Bytes::copy_from_slice(self.raw));
-        }
-        let mut out = Vec::with_capacity(self.raw.len());
-        for property in self.iter().filter(|property| property.is_forwarded()) {
-            property.encode(&mut out);
-        }
-        ForwardedProperties(out.into())
-    }
-}
-
-impl ForwardedProperties {
-    /// Encodes properties in their order; those that do not travel are left out.
-    #[must_use]
-    pub fn from_properties<'a>(properties: impl IntoIterator<Item = Property<'a>>) -> Self {
-        let mut out = Vec::new();
-        for property in properties {
-            if property.is_forwarded() {
-                property.encode(&mut out);
-            }
-        }
-        Self(out.into())
-    }
-
-    /// Takes back what [`ForwardedProperties::as_bytes`] gave, for example from a store.
-    ///
-    /// # Errors
-    /// The bytes are no properties of a PUBLISH.
-    pub fn from_bytes(bytes: Bytes) -> Result<Self, ProtocolViolation> {
-        let mut reader = Reader::new(&bytes);
-        while !reader.is_empty() {
-            if !Property::read(&mut reader)?.is_forwarded() {
-                return Err(ProtocolViolation::malformed("a property does not travel"));
-            }
-        }
-        Ok(Self(bytes))
-    }
-
-    /// The properties in the order in which the publisher sent them.
-    pub fn iter(&self) -> impl Iterator<Item = Property<'_>> {
-        Properties { raw: &self.0 }.iter()
-    }
-
-    /// The encoded properties.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &Bytes {
-        &self.0
-    }
-
-    /// The MIME type or other description of the payload.
-    #[must_use]
-    pub fn content_type(&self) -> Option<&str> {
-        self.iter().find_map(|property| {
-            if let Property::ContentType(text) = property {
-                Some(text)
-            } else {
-                None
-            }
-        })
-    }
-
-    /// The first user property of this name.
-    #[must_use]
-    pub fn user_property(&self, wanted: &str) -> Option<&str> {
-        self.iter().find_map(|property| {
-            let Property::UserProperty(name, value) = property else {
-                return None;
-            };
-            (name == wanted).then_some(value)
-        })
     }
 }
 

@@ -87,14 +87,15 @@ impl<'a> Publish<'a> {
 }
 
 /// Appends a PUBLISH whose properties are given as encoded pieces, in one pass without copies
-/// in between. In 3.1.1 the properties are left out.
+/// in between. In 3.1.1 the properties are left out. Returns where the Packet Identifier is, or
+/// would be.
 pub fn encode_publish(
     out: &mut Vec<u8>,
     version: ProtocolVersion,
     header: &PublishHeader<'_>,
     properties: &[&[u8]],
     payload: &[u8],
-) {
+) -> usize {
     let acknowledged = header.qos.is_acknowledged();
     let length = 2
         + header.topic.len()
@@ -111,6 +112,7 @@ pub fn encode_publish(
     out.push((PacketType::Publish as u8) << 4 | flags);
     put_variable_byte_integer(out, length);
     put_string(out, header.topic);
+    let packet_id_at = out.len();
     if acknowledged {
         out.extend_from_slice(&header.packet_id.to_be_bytes());
     }
@@ -118,4 +120,5 @@ pub fn encode_publish(
         put_block(out, properties);
     }
     out.extend_from_slice(payload);
+    packet_id_at
 }

@@ -40,6 +40,9 @@ struct Entry {
 enum State {
     /// PUBACK or PUBREC is awaited.
     Published(Delivery),
+    /// PUBACK or PUBREC is awaited of what was encoded when it was put in, with this QoS. It is
+    /// never sent again.
+    Encoded(QoS),
     /// PUBREC came, so the message is not needed any more; PUBCOMP is awaited.
     Released,
 }
@@ -149,6 +152,23 @@ impl Inflight {
         number.min(*self.numbers.start())..=number.max(*self.numbers.end())
     }
 
+    /// Notes that a packet was encoded whose session ends with its connection; returns its Packet
+    /// Identifier.
+    pub(super) fn begin_encoded(&mut self, sequence: u64, qos: QoS) -> u16 {
+        let packet_id = packet_id(sequence);
+        self.sent = self.sent.max(number_of(sequence));
+        self.numbers = self.widened(sequence);
+        self.entries.push_back(Entry {
+            packet_id,
+            sequence,
+            state: State::Encoded(qos),
+            sent: true,
+            recovered: false,
+        });
+        self.resend_from = self.entries.len();
+        packet_id
+    }
+
     pub(super) fn begin(&mut self, delivery: Delivery) -> Outgoing {
         let sequence = delivery.sequence;
         let packet_id = packet_id(sequence);
@@ -177,18 +197,23 @@ impl Inflight {
 
     /// The next packet that has to be repeated on this connection.
     pub(super) fn resend(&mut self) -> Option<Outgoing> {
-        if self.resend_from >= self.window {
-            return None;
-        }
-        let entry = self.entries.get(self.resend_from)?;
-        self.resend_from += 1;
+        let entry = loop {
+            if self.resend_from >= self.window {
+                return None;
+            }
+            let entry = self.entries.get(self.resend_from)?;
+            self.resend_from += 1;
+            if !matches!(entry.state, State::Encoded(_)) {
+                break entry;
+            }
+        };
         Some(match &entry.state {
             State::Published(delivery) => Outgoing::Publish {
                 delivery: delivery.clone(),
                 packet_id: entry.packet_id,
                 dup: entry.sent,
             },
-            State::Released => Outgoing::Release(entry.packet_id),
+            State::Released | State::Encoded(_) => Outgoing::Release(entry.packet_id),
         })
     }
 
@@ -210,8 +235,8 @@ impl Inflight {
         if refused {
             return self.remove(packet_id, |state| state.awaits(QoS::ExactlyOnce));
         }
-        let entry = self.entries.iter_mut().find(|it| it.packet_id == packet_id);
-        match entry.filter(|it| !it.state.awaits(QoS::AtLeastOnce)) {
+        let index = self.position(packet_id, |state| !state.awaits(QoS::AtLeastOnce));
+        match index.and_then(|it| self.entries.get_mut(it)) {
             Some(entry) => {
                 entry.state = State::Released;
                 Acknowledged::Release(entry.sequence)
@@ -237,16 +262,25 @@ impl Inflight {
         let entries = self.entries.drain(..);
         let deliveries = entries.filter_map(|entry| match entry.state {
             State::Published(delivery) => Some(delivery),
-            State::Released => None,
+            State::Encoded(_) | State::Released => None,
         });
         deliveries.collect()
     }
 
+    fn position(&self, packet_id: u16, wanted: impl Fn(&State) -> bool) -> Option<usize> {
+        let is_it = |it: &Entry| it.packet_id == packet_id && wanted(&it.state);
+        let first = self.entries.front()?.packet_id;
+        // As a rule identifiers follow each other without gaps.
+        let steps = u32::from(packet_id) + u32::from(u16::MAX) - u32::from(first);
+        let guess = (steps % u32::from(u16::MAX)) as usize;
+        if self.entries.get(guess).is_some_and(is_it) {
+            return Some(guess);
+        }
+        self.entries.iter().position(is_it)
+    }
+
     fn remove(&mut self, packet_id: u16, wanted: impl Fn(&State) -> bool) -> Acknowledged {
-        let mut entries = self.entries.iter();
-        // Acknowledgements come in order, so this looks at the front entry as a rule.
-        let found = entries.position(|it| it.packet_id == packet_id && wanted(&it.state));
-        let Some(index) = found else {
+        let Some(index) = self.position(packet_id, wanted) else {
             return Acknowledged::Unknown;
         };
         if index < self.resend_from {
@@ -262,7 +296,11 @@ impl Inflight {
 impl State {
     /// True if the first answer to a PUBLISH of this QoS is awaited.
     fn awaits(&self, qos: QoS) -> bool {
-        matches!(self, Self::Published(delivery) if delivery.qos == qos)
+        match self {
+            Self::Published(delivery) => delivery.qos == qos,
+            Self::Encoded(own) => *own == qos,
+            Self::Released => false,
+        }
     }
 }
 

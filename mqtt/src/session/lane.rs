@@ -140,6 +140,11 @@ impl Lane {
         self.entries.is_empty() && self.spilled.amount.messages == 0
     }
 
+    /// True if nothing waits, and the store owes no answer.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.is_empty() && self.pending.is_none()
+    }
+
     pub(super) fn is_loading(&self) -> bool {
         self.pending.as_ref().is_some_and(|it| it.is_loading)
     }

@@ -5,6 +5,7 @@
 //! its beginning is in memory; the rest is fetched page by page ([`Session::page_wanted`]).
 
 mod delivery;
+mod direct;
 mod inbound;
 mod inflight;
 mod lane;
@@ -13,6 +14,7 @@ mod queue;
 mod sequence;
 
 pub use delivery::{Delivery, Outgoing};
+pub use direct::{DirectTerms, Encoded};
 pub use inbound::{Inbound, Receive};
 pub use inflight::{Acknowledged, Inflight};
 pub use queue::{
@@ -23,6 +25,7 @@ pub use sequence::{DEFAULT_LANE, LANE_MAX, lane_of, number_of, sequence};
 
 use std::collections::VecDeque;
 
+use direct::Direct;
 use queue::Queue;
 
 use crate::{QoS, Timestamp};
@@ -32,6 +35,8 @@ use crate::{QoS, Timestamp};
 pub struct Session {
     live: VecDeque<Delivery>,
     live_bytes: usize,
+    /// What goes before the rest, encoded already.
+    direct: Direct,
     queue: Queue,
     inflight: Inflight,
     /// Deliveries from this number on are not sent yet.
@@ -47,6 +52,7 @@ impl Session {
         Self {
             live: VecDeque::new(),
             live_bytes: 0,
+            direct: Direct::default(),
             queue: Queue::new(limits, stored),
             inflight: Inflight::default(),
             held_from: u64::MAX,
@@ -85,8 +91,9 @@ impl Session {
         if delivery.qos.is_acknowledged() {
             return self.queue.has_room(delivery);
         }
-        let bytes = self.live_bytes + delivery.message.memory_bytes();
-        self.live.is_empty() || bytes <= self.queue.limits().live_bytes_max
+        let bytes = self.direct.len() + self.live_bytes + delivery.message.memory_bytes();
+        let is_first = self.live.is_empty() && self.direct.is_empty();
+        is_first || bytes <= self.queue.limits().live_bytes_max
     }
 
     /// What made way since the last call. The caller forgets it in the store, behind what it made
@@ -110,7 +117,10 @@ impl Session {
         if let Some(outgoing) = self.inflight.resend() {
             return Some(outgoing);
         }
-        while let Some(delivery) = self.queue.front() {
+        // What is held encoded waits for the window, and goes first.
+        while self.direct.holds_nothing()
+            && let Some(delivery) = self.queue.front()
+        {
             let sequence = delivery.sequence;
             if delivery.is_expired(now) && self.may_go(sequence, delivery.qos) {
                 expired.push(sequence);
@@ -177,11 +187,13 @@ impl Session {
     /// A connection begins: everything unacknowledged is sent again, in order [MQTT-4.4.0-1],
     /// with at most `receive_maximum` outstanding.
     pub fn resume(&mut self, receive_maximum: u16) {
+        self.forget_direct();
         self.inflight.resume(receive_maximum);
     }
 
     /// The connection ended: QoS 0 deliveries are not kept.
     pub fn suspend(&mut self) {
+        self.forget_direct();
         self.live = VecDeque::new();
         self.live_bytes = 0;
     }
@@ -221,7 +233,7 @@ impl Session {
     #[must_use]
     pub fn keeps_up(&self) -> bool {
         self.queue.waiting().messages <= self.inflight.window() as u64
-            && self.live_bytes <= self.queue.limits().live_bytes_max / 2
+            && self.direct.len() + self.live_bytes <= self.queue.limits().live_bytes_max / 2
     }
 
     /// Takes out the QoS 1 deliveries that are in memory and not acknowledged, in their order,
@@ -240,7 +252,7 @@ impl Session {
     /// True if nothing waits to be sent in memory.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.live.is_empty() && self.queue.is_drained()
+        self.direct.is_empty() && self.live.is_empty() && self.queue.is_drained()
     }
 }
 

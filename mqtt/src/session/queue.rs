@@ -27,6 +27,9 @@ pub struct QueueLimits {
     pub stored_bytes_max: u64,
     /// What makes way when one of these two is reached.
     pub when_full: WhenFull,
+    /// Deliveries that wait for the window may be encoded: they wait in one lane, no longer than
+    /// their messages say, and nothing takes their place.
+    pub holds_encoded: bool,
 }
 
 /// What makes way where a queue is full. What waits in a lower lane than a new delivery makes way
@@ -73,6 +76,8 @@ pub(super) struct Queue {
     /// From the highest to the lowest; each is made for its first delivery.
     lanes: Vec<Lane>,
     limits: QueueLimits,
+    /// What waits encoded, in front of all lanes.
+    pub(super) held: Amount,
     stored: bool,
     /// Most of what comes waits in the store only.
     is_left_to_store: bool,
@@ -192,6 +197,7 @@ impl Queue {
         Self {
             lanes: Vec::new(),
             limits,
+            held: Amount::ZERO,
             stored,
             is_left_to_store: false,
             is_overdrawn: false,
@@ -221,7 +227,32 @@ impl Queue {
     /// What waits, without what is being removed.
     pub(super) fn waiting(&self) -> Amount {
         let lanes = self.lanes.iter();
-        lanes.fold(Amount::ZERO, |sum, lane| sum.plus(lane.waiting()))
+        lanes.fold(self.held, |sum, lane| sum.plus(lane.waiting()))
+    }
+
+    /// True if no delivery waits in a lane, or is on its way into one.
+    pub(super) fn has_empty_lanes(&self) -> bool {
+        self.lanes.iter().all(Lane::is_at_rest)
+    }
+
+    /// Whether so much more may wait encoded.
+    pub(super) fn may_hold(&self, more: Amount) -> bool {
+        let held = self.held.plus(more);
+        self.limits.holds_encoded
+            && self.limits.when_full == WhenFull::RejectNew
+            && held.messages <= self.limits.messages_max as u64
+            && held.memory_bytes() <= self.limits.bytes_max as u64
+            && self.fits(self.waiting(), more)
+    }
+
+    /// The sequence of the next delivery, if it does not ask for another lane.
+    pub(super) const fn next_sequence(&self) -> u64 {
+        sequence(DEFAULT_LANE, self.next_number)
+    }
+
+    /// A delivery passes by the lanes with the next sequence.
+    pub(super) const fn pass(&mut self, sequence: u64) {
+        self.next_number = number_of(sequence) + 1;
     }
 
     /// True if nothing waits in memory.
@@ -298,9 +329,12 @@ impl Queue {
         } else {
             1
         };
+        let bytes_held = usize::try_from(self.held.memory_bytes()).unwrap_or(usize::MAX);
+        let messages_held = usize::try_from(self.held.messages).unwrap_or(usize::MAX);
+        let messages = self.limits.messages_max.saturating_sub(messages_held);
         Share {
-            messages: (self.limits.messages_max / parts).max(1),
-            bytes: self.limits.bytes_max / parts,
+            messages: (messages / parts).max(1),
+            bytes: self.limits.bytes_max.saturating_sub(bytes_held) / parts,
         }
     }
 

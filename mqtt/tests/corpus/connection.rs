@@ -26,6 +26,7 @@ const QUEUE: QueueLimits = QueueLimits {
     stored_messages_max: 16,
     stored_bytes_max: u64::MAX,
     when_full: WhenFull::RejectNew,
+    holds_encoded: true,
 };
 
 pub(crate) fn run(data: &[u8]) {
@@ -290,7 +291,7 @@ impl<'p> Server<'p> {
                 _ => None,
             });
         let payload = publish.payload.to_vec();
-        let mut message = Message::new(incoming.topic.clone(), payload);
+        let mut message = Message::new(incoming.topic.to_name().unwrap(), payload);
         message.qos = publish.header.qos;
         message.properties = publish.properties.forwarded();
         message.expires_at = expiry.map(|it| self.now.after(Duration::from_secs(it.into())));

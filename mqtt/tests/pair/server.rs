@@ -20,6 +20,7 @@ const QUEUE: QueueLimits = QueueLimits {
     stored_messages_max: 1 << 20,
     stored_bytes_max: u64::MAX,
     when_full: WhenFull::RejectNew,
+    holds_encoded: true,
 };
 /// Packets that a socket takes before it is full.
 const SOCKET_PACKETS: usize = 6;

@@ -23,6 +23,7 @@ const LIMITS: QueueLimits = QueueLimits {
     stored_messages_max: 1_000,
     stored_bytes_max: 1 << 20,
     when_full: WhenFull::RejectNew,
+    holds_encoded: true,
 };
 /// Of the content of each delivery.
 const BYTES: u64 = 9;

@@ -15,6 +15,7 @@ const LIMITS: QueueLimits = QueueLimits {
     stored_messages_max: 100,
     stored_bytes_max: u64::MAX,
     when_full: WhenFull::RejectNew,
+    holds_encoded: true,
 };
 /// Bytes of the content of each message.
 const BYTES: u64 = 1 + 8 + 10;

@@ -18,6 +18,7 @@ const LIMITS: QueueLimits = QueueLimits {
     stored_messages_max: 1_000,
     stored_bytes_max: u64::MAX,
     when_full: WhenFull::RejectNew,
+    holds_encoded: true,
 };
 /// Identifiers come round soon after the first of these sequences.
 const FIRST: u64 = 65_530;

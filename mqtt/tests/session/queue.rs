@@ -21,6 +21,7 @@ const LIMITS: QueueLimits = QueueLimits {
     stored_messages_max: STORED_MESSAGES_MAX,
     stored_bytes_max: u64::MAX,
     when_full: WhenFull::RejectNew,
+    holds_encoded: true,
 };
 
 #[derive(Clone, Debug)]

@@ -24,6 +24,7 @@ fn limits(when_full: WhenFull) -> QueueLimits {
         stored_messages_max: MESSAGES_MAX,
         stored_bytes_max: BYTES_MAX,
         when_full,
+        holds_encoded: true,
     }
 }
 

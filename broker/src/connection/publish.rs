@@ -1,0 +1,210 @@
+//! PUBLISH of one client: what comes in a row to one topic is routed together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mqtt::connection::{IncomingPublish, PendingAck};
+use mqtt::{Message, QoS, ReasonCode, TopicName};
+use persistence::{Durability, Operation, Position};
+
+use super::client::Client;
+use super::outbox::Reply;
+use crate::exchange::{Outcome, Published, Route, RunMessage};
+
+/// Bytes of a payload above which sessions share it, if there are several.
+const SHARED_BYTES: usize = 2 << 10;
+/// Messages that are routed together at most.
+const BATCH_MESSAGES_MAX: usize = 256;
+
+/// Messages that came in a row to one topic in one QoS, until they are routed.
+#[derive(Debug, Default)]
+pub(super) struct Batch<'p> {
+    route: Option<Arc<Route>>,
+    /// As the packets have it.
+    topic: Option<TopicName>,
+    qos: QoS,
+    messages: Vec<RunMessage<'p>>,
+    acks: Vec<PendingAck>,
+}
+
+impl<'p> Batch<'p> {
+    /// Adds a message if it goes the way of those that are here.
+    fn join(&mut self, incoming: &IncomingPublish<'p>) -> bool {
+        let Some(route) = &self.route else {
+            return false;
+        };
+        let joins = self.qos == incoming.publish.header.qos
+            && self.messages.len() < BATCH_MESSAGES_MAX
+            && self.topic.as_ref().map(TopicName::as_str) == Some(incoming.topic.as_str())
+            && is_plain(incoming, route);
+        if joins {
+            self.push(incoming);
+        }
+        joins
+    }
+
+    fn push(&mut self, incoming: &IncomingPublish<'p>) {
+        self.messages.push(RunMessage {
+            payload: incoming.publish.payload,
+            properties: incoming.properties,
+        });
+        self.acks.extend(incoming.ack);
+    }
+}
+
+/// Whether nothing about a message needs care of its own.
+fn is_plain(incoming: &IncomingPublish<'_>, route: &Route) -> bool {
+    let IncomingPublish {
+        publish,
+        properties,
+        ..
+    } = incoming;
+    !publish.header.retain
+        && properties.expiry_interval.is_none()
+        && properties.forwarded.is_some()
+        && (publish.payload.len() <= SHARED_BYTES || route.targets.len() <= 1)
+}
+
+impl Client {
+    /// Takes in a message; it is routed with the next that goes another way, or with
+    /// [`Client::flush`].
+    pub(super) fn publish<'p>(&mut self, incoming: IncomingPublish<'p>, batch: &mut Batch<'p>) {
+        self.received.publish(incoming.publish.payload);
+        let is_acknowledged = incoming.ack.is_some();
+        // Each of these has to be asked about alone.
+        let is_careful = is_acknowledged
+            && (self.unanswered
+                || self.exchange.store.is_failing()
+                || self.exchange.store.is_full())
+            || incoming.publish.header.qos == QoS::ExactlyOnce && self.link.durable().is_some();
+        if !is_careful && batch.join(&incoming) {
+            return;
+        }
+        self.flush(batch);
+        if is_careful {
+            return self.publish_alone(&incoming);
+        }
+        match self.route(&incoming) {
+            Some((topic, route)) if is_plain(&incoming, &route) => {
+                batch.route = Some(route);
+                batch.topic = Some(topic);
+                batch.qos = incoming.publish.header.qos;
+                batch.push(&incoming);
+            }
+            Some(_) | None => self.publish_alone(&incoming),
+        }
+    }
+
+    /// Routes what waits in a batch.
+    pub(super) fn flush(&mut self, batch: &mut Batch<'_>) {
+        let Some(route) = batch.route.take() else {
+            return;
+        };
+        let mut outcomes = vec![Outcome::default(); batch.messages.len()];
+        let exchange = &*self.exchange;
+        let subscribers = exchange.publish_run(
+            &route,
+            batch.qos,
+            &batch.messages,
+            &self.link,
+            &mut outcomes,
+        );
+        batch.messages.clear();
+        for (ack, outcome) in batch.acks.drain(..).zip(outcomes) {
+            if outcome.is_rejected(subscribers) {
+                self.refuse(Some(ack), ReasonCode::QuotaExceeded);
+            } else {
+                self.acknowledge(ack, outcome.position, subscribers);
+            }
+        }
+    }
+
+    /// The topic of a message as its packet has it, and the route it takes; none if it goes to no
+    /// topic that anybody may simply publish to.
+    fn route(&mut self, incoming: &IncomingPublish<'_>) -> Option<(TopicName, Arc<Route>)> {
+        let text = incoming.topic.as_str();
+        if let Some((topic, route)) = self.routes.get(text, &self.exchange) {
+            return Some((topic, route));
+        }
+        let topic = incoming.topic.to_name().ok()?;
+        let rewrites = &self.exchange.extensions.rewrites;
+        let rewritten = match rewrites.topic(text, self.who()) {
+            None => topic.clone(),
+            Some(rewritten) => TopicName::new(&rewritten).ok()?,
+        };
+        if !self.exchange.is_open(&rewritten, &self.link) {
+            return None;
+        }
+        let route = Arc::new(self.exchange.resolve(&rewritten, Some(&self.link)));
+        self.routes.put(topic.clone(), Arc::clone(&route));
+        Some((topic, route))
+    }
+
+    /// Publishes a message by itself.
+    fn publish_alone(&mut self, incoming: &IncomingPublish<'_>) {
+        let publish = &incoming.publish;
+        let text = incoming.topic.as_str();
+        let rewritten = self.exchange.extensions.rewrites.topic(text, self.who());
+        let topic = match rewritten {
+            None => incoming.topic.to_name(),
+            Some(topic) => TopicName::new(&topic),
+        };
+        let Ok(topic) = topic else {
+            return self.refuse(incoming.ack, ReasonCode::TopicNameInvalid);
+        };
+        let expiry = incoming.properties.expiry_interval;
+        let now = self.exchange.now();
+        let message = Message {
+            topic,
+            payload: Bytes::copy_from_slice(publish.payload),
+            qos: publish.header.qos,
+            retain: publish.header.retain,
+            expires_at: expiry.map(|seconds| now.after(Duration::from_secs(seconds.into()))),
+            properties: publish.properties.forwarded(),
+        };
+        if let Some(ack) = incoming.ack.filter(|_| self.refuses(&message)) {
+            return self.refuse_for_now(ack);
+        }
+        match self.take_in(message, incoming.ack) {
+            Ok(published) => {
+                if let Some(ack) = incoming.ack {
+                    self.acknowledge(ack, published.position, published.subscribers);
+                }
+            }
+            Err(reason) => self.refuse(incoming.ack, reason),
+        }
+    }
+
+    fn acknowledge(&mut self, mut ack: PendingAck, position: Position, subscribers: usize) {
+        if subscribers == 0 {
+            ack = ack.with_reason(ReasonCode::NoMatchingSubscribers);
+        }
+        self.answer(position, ack);
+    }
+
+    /// Sends an answer once a position is durable, behind those before it.
+    pub(super) fn answer(&mut self, position: Position, ack: PendingAck) {
+        if position == Position(0) && self.outbox.waiting() == 0 {
+            self.protocol.encode_ack(ack, self.outbox.bytes());
+            self.sent.packets += 1;
+        } else {
+            self.outbox.reply(position, Reply::Ack(ack));
+        }
+    }
+
+    /// Publishes a message, and remembers the identifier of one of QoS 2. Both are in one commit,
+    /// so that a crash neither loses nor repeats it.
+    fn take_in(&self, message: Message, ack: Option<PendingAck>) -> Result<Published, ReasonCode> {
+        let exchange = &*self.exchange;
+        let received = ack.filter(|it| it.is_pubrec());
+        let _together = received.map(|_| exchange.store.hold());
+        let mut published = exchange.publish(message, Some(&self.link))?;
+        // What is in memory only is published again after a crash, and not taken for a repetition.
+        if let Some(ack) = received.filter(|_| published.durability > Durability::Memory) {
+            let receive = |session| Operation::Receive(session, ack.packet_id());
+            published.position = published.position.max(self.remember(receive));
+        }
+        Ok(published)
+    }
+}

@@ -1,0 +1,145 @@
+//! Routes: who receives the messages of one publisher to one topic, and how.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use mqtt::session::Delivery;
+use mqtt::{Message, QoS, TopicName};
+use persistence::Durability;
+
+use super::Exchange;
+use crate::link::{Link, Storing};
+use crate::router::{Generation, Match, Subscription};
+use crate::share::{Choice, ShareGroup};
+
+/// What the routing table and the rules say of one topic and one publisher. It can be kept as
+/// long as it is current.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) topic: TopicName,
+    /// The sessions, each of them once.
+    pub(crate) targets: Vec<Target>,
+    /// The Shared Subscriptions.
+    pub(crate) groups: Vec<Arc<ShareGroup>>,
+    /// How safe its messages are.
+    pub(crate) durability: Durability,
+    generation: Generation,
+}
+
+/// One session that a message goes to.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) link: Arc<Link>,
+    /// The highest of its subscriptions.
+    pub(crate) qos: QoS,
+    retain_as_published: bool,
+    /// Subscription Identifiers.
+    pub(crate) identifiers: Box<[u32]>,
+}
+
+thread_local! {
+    /// The matches of the topic that this thread is looking up; kept for its allocation.
+    static MATCHES: RefCell<Vec<Match>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Exchange {
+    /// Looks up who receives what this publisher, or nobody in particular, publishes to a topic.
+    pub(crate) fn resolve(&self, topic: &TopicName, publisher: Option<&Link>) -> Route {
+        let generation = self.router.generation(topic.as_str());
+        let mut matches = MATCHES.with(RefCell::take);
+        self.router.matches(topic.as_str(), &mut matches);
+        let mut each = Vec::with_capacity(matches.len());
+        let mut groups = Vec::new();
+        for found in matches.drain(..) {
+            match found {
+                Match::Each(subscription) => each.push(subscription),
+                Match::Group(group) => groups.push(group),
+            }
+        }
+        MATCHES.set(matches);
+        Route {
+            topic: topic.clone(),
+            targets: merge(each, publisher),
+            groups,
+            durability: self.bounds.durability.of(topic),
+            generation,
+        }
+    }
+
+    /// True while the route is what a new one would be.
+    pub(crate) fn is_current(&self, route: &Route) -> bool {
+        self.router.is_current(&route.generation)
+    }
+
+    /// What a choice in a group may depend on.
+    pub(super) fn choice<'a>(&self, topic: &'a TopicName, publisher: &'a str) -> Choice<'a> {
+        Choice {
+            strategy: self.bounds.share_strategy,
+            topic,
+            publisher,
+        }
+    }
+}
+
+impl Route {
+    /// True if something of a message is to be in the store in several places.
+    pub(super) fn is_stored_twice(&self) -> bool {
+        let durable = self.targets.iter().filter(|it| it.link.durable().is_some());
+        durable.count() + self.groups.len() > 1
+    }
+}
+
+impl From<Subscription> for Target {
+    fn from(subscription: Subscription) -> Self {
+        let Subscription {
+            link,
+            options,
+            identifier,
+        } = subscription;
+        Self {
+            link,
+            qos: options.qos,
+            retain_as_published: options.retain_as_published,
+            identifiers: identifier.into_iter().collect(),
+        }
+    }
+}
+
+impl Target {
+    pub(super) fn delivery(&self, message: &Arc<Message>, storing: &Storing<'_>) -> Delivery {
+        Delivery {
+            sequence: 0,
+            message: Arc::clone(message),
+            qos: message.qos.min(self.qos),
+            retain: message.retain && self.retain_as_published,
+            subscription_ids: self.identifiers.to_vec(),
+            class: storing.class,
+            expires_at: storing.expires_at,
+        }
+    }
+}
+
+/// Makes one target of the overlapping subscriptions of a session, with the highest QoS and all
+/// identifiers [MQTT-3.3.4-2] [MQTT-3.3.4-3].
+fn merge(mut each: Vec<Subscription>, publisher: Option<&Link>) -> Vec<Target> {
+    // Not the session counts, which may be another one by now, but its client [MQTT-3.8.3-3].
+    let own = |it: &Subscription| publisher.is_some_and(|by| by.client_id == it.link.client_id);
+    each.retain(|it| !(it.options.no_local && own(it)));
+    let address = |it: &Subscription| Arc::as_ptr(&it.link).addr();
+    if each.len() > 1 {
+        each.sort_unstable_by_key(address);
+    }
+    let mut targets: Vec<Target> = Vec::with_capacity(each.len());
+    for subscription in each {
+        let known = targets.last_mut();
+        let Some(target) = known.filter(|it| Arc::ptr_eq(&it.link, &subscription.link)) else {
+            targets.push(subscription.into());
+            continue;
+        };
+        target.qos = target.qos.max(subscription.options.qos);
+        target.retain_as_published |= subscription.options.retain_as_published;
+        let identifiers = target.identifiers.iter().copied();
+        target.identifiers = identifiers.chain(subscription.identifier).collect();
+    }
+    targets
+}

@@ -1,0 +1,224 @@
+//! Runs: what a publisher sends in a row to one topic, routed together. Each session is locked
+//! and woken once for all of it, and its packets are encoded once for all who get the same.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mqtt::packet::{EncodedRun, PublishProperties};
+use mqtt::session::QueueClass;
+use mqtt::{Message, ProtocolVersion, QoS};
+use persistence::Position;
+
+use super::Exchange;
+use super::route::{Route, Target};
+use crate::link::{Link, LinkState, NotDelivered, Storing};
+use crate::metrics::{DropCause, add};
+
+/// A message of a run: neither retained nor delayed, and it does not expire.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunMessage<'p> {
+    pub(crate) payload: &'p [u8],
+    /// All that travel stand together.
+    pub(crate) properties: PublishProperties<'p>,
+}
+
+/// What became of a message of a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Outcome {
+    /// Once this is durable, the message is as safe as promised.
+    pub(crate) position: Position,
+    /// Sessions and groups that had no room for it.
+    rejected: usize,
+}
+
+/// Messages that are being routed.
+struct Run<'r, 'p> {
+    exchange: &'r Exchange,
+    route: &'r Route,
+    qos: QoS,
+    messages: &'r [RunMessage<'p>],
+    outcomes: &'r mut [Outcome],
+    /// How they wait.
+    class: QueueClass,
+    /// Those that are put in somewhere as deliveries.
+    kept: Vec<Option<(Arc<Message>, Storing<'r>)>>,
+    encodings: Box<Encodings>,
+}
+
+/// The packets of a run, encoded for different receivers.
+#[derive(Debug, Default)]
+struct Encodings {
+    /// By version and QoS, without Subscription Identifiers.
+    plain: [EncodedRun; 6],
+    /// With those of one receiver.
+    identified: EncodedRun,
+}
+
+thread_local! {
+    /// Kept for their allocations.
+    static ENCODINGS: Cell<Option<Box<Encodings>>> = const { Cell::new(None) };
+}
+
+impl Exchange {
+    /// Routes messages to a route that is current; `outcomes` has a place for each. Returns the
+    /// number of sessions and groups that they are for.
+    pub(crate) fn publish_run(
+        &self,
+        route: &Route,
+        qos: QoS,
+        messages: &[RunMessage<'_>],
+        publisher: &Link,
+        outcomes: &mut [Outcome],
+    ) -> usize {
+        add(&self.counters.published, messages.len());
+        let mut run = Run {
+            exchange: self,
+            route,
+            qos,
+            messages,
+            outcomes,
+            class: self.bounds.queue_rules.class_of(&route.topic, qos),
+            kept: Vec::new(),
+            encodings: ENCODINGS.take().unwrap_or_default(),
+        };
+        // The places of a message in all queues are in one commit.
+        let together =
+            (qos.is_acknowledged() && route.is_stored_twice()).then(|| self.store.hold());
+        for target in &route.targets {
+            run.deliver(target);
+        }
+        let mut subscribers = route.targets.len();
+        for group in &route.groups {
+            let choice = self.choice(&route.topic, &publisher.client_id);
+            let mut is_there = false;
+            for index in 0..messages.len() {
+                let (message, storing) = run.message(index);
+                let Some(delivered) = self.deliver_shared(group, choice, message, storing) else {
+                    continue;
+                };
+                is_there = true;
+                run.outcomes[index].note(delivered);
+            }
+            subscribers += usize::from(is_there);
+        }
+        drop(together);
+        let stored = run.kept.iter().flatten().filter(|it| it.1.is_stored());
+        add(&self.counters.stored, stored.count());
+        run.encodings.clear();
+        ENCODINGS.set(Some(run.encodings));
+        subscribers
+    }
+}
+
+impl Outcome {
+    /// True if it was for somebody, and nobody had room.
+    pub(crate) const fn is_rejected(self, subscribers: usize) -> bool {
+        self.rejected > 0 && self.rejected == subscribers
+    }
+
+    fn note(&mut self, delivered: Result<Position, NotDelivered>) {
+        match delivered {
+            Ok(stored) => self.position = self.position.max(stored),
+            Err(NotDelivered::NoRoom) => self.rejected += 1,
+            Err(NotDelivered::Ended) => {}
+        }
+    }
+}
+
+impl<'r> Run<'r, '_> {
+    /// Puts all messages into one session.
+    fn deliver(&mut self, target: &Target) {
+        let link = &*target.link;
+        let qos = self.qos.min(target.qos);
+        let mut state = link.lock();
+        if state.ended {
+            drop(state);
+            let dropped = &self.exchange.counters.dropped;
+            return dropped.add(DropCause::SessionEnded, self.messages.len() as u64);
+        }
+        // QoS 0 does not wait for a client that is away.
+        if state.owner.is_none() && !qos.is_acknowledged() {
+            return;
+        }
+        let taken = match state.session.encoded_version(qos) {
+            Some(version) => {
+                let encoded = self.encoded(version, qos, &target.identifiers);
+                state.session.put_encoded(encoded)
+            }
+            None => 0,
+        };
+        let has_dropped = taken < self.messages.len() && self.put_rest(target, &mut state, taken);
+        let waker = state.notify();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        if has_dropped {
+            link.log_dropped();
+        }
+    }
+
+    /// Puts the messages from this index on into the session as deliveries; true if some were
+    /// dropped.
+    fn put_rest(&mut self, target: &Target, state: &mut LinkState, from: usize) -> bool {
+        let mut has_dropped = false;
+        for index in from..self.messages.len() {
+            let (message, storing) = self.message(index);
+            let delivery = target.delivery(message, storing);
+            let put = target.link.put(state, delivery, storing);
+            has_dropped |= put.is_none();
+            self.outcomes[index].note(put.ok_or(NotDelivered::NoRoom));
+        }
+        has_dropped
+    }
+
+    fn encoded(&mut self, version: ProtocolVersion, qos: QoS, identifiers: &[u32]) -> &EncodedRun {
+        let identifiers = if version.is_v5() { identifiers } else { &[] };
+        let encoded = if identifiers.is_empty() {
+            &mut self.encodings.plain[usize::from(version.is_v5()) * 3 + qos as usize]
+        } else {
+            self.encodings.identified.clear();
+            &mut self.encodings.identified
+        };
+        if encoded.is_empty() {
+            encoded.begin(qos);
+            let topic = self.route.topic.as_str();
+            for message in self.messages {
+                let properties = message.properties.forwarded.unwrap_or_default();
+                encoded.push(version, topic, identifiers, properties, message.payload);
+            }
+        }
+        encoded
+    }
+
+    /// A message as it is kept, made for the first session that keeps it.
+    fn message(&mut self, index: usize) -> (&Arc<Message>, &mut Storing<'r>) {
+        if self.kept.is_empty() {
+            self.kept.resize_with(self.messages.len(), || None);
+        }
+        let (exchange, route) = (self.exchange, self.route);
+        let (message, storing) = self.kept[index].get_or_insert_with(|| {
+            let RunMessage {
+                payload,
+                properties,
+            } = self.messages[index];
+            let message = Message {
+                qos: self.qos,
+                properties: properties.to_forwarded(),
+                ..Message::new(route.topic.clone(), Bytes::copy_from_slice(payload))
+            };
+            let end = exchange.end_of_waiting(&message);
+            let storing = Storing::new(&exchange.store, route.durability, self.class, end);
+            (Arc::new(message), storing)
+        });
+        (message, storing)
+    }
+}
+
+impl Encodings {
+    fn clear(&mut self) {
+        self.plain.iter_mut().for_each(EncodedRun::clear);
+        self.identified.clear();
+    }
+}
