@@ -258,7 +258,9 @@ impl Client {
     /// Encodes deliveries while there is room; true if there may be more, also for want of room.
     pub(super) fn fill(&mut self, context: &mut Context<'_>) -> bool {
         let store = &self.exchange.store;
-        self.exchange.refill(&self.link);
+        if self.link.stored().is_some() || !self.link.lock().replays.is_empty() {
+            self.exchange.refill(&self.link);
+        }
         // Where nothing can be stored, a delivery is worth more than its DUP flag.
         if store.durable() < self.resumed
             && !store.is_failing()

@@ -15,8 +15,6 @@ use tokio::net::TcpStream;
 const FILL_BYTES: usize = 64 << 10;
 /// Unsent bytes above which the connection is not read: its client does not read either.
 const STALL_BYTES: usize = 256 << 10;
-/// An empty buffer is kept for the next packets up to this size.
-const KEEP_BYTES: usize = 4 << 10;
 
 /// What is to be written, and the answers that wait for the store.
 #[derive(Debug, Default)]
@@ -123,17 +121,20 @@ impl Outbox {
             self.written += count;
             self.uncounted += count as u64;
         }
-        self.bytes.clear();
+        // An idle connection keeps no buffer.
+        self.bytes = Vec::new();
         self.written = 0;
-        if self.bytes.capacity() > KEEP_BYTES {
-            self.bytes = Vec::new();
-        }
         Poll::Ready(Ok(()))
     }
 
     /// Bytes that were written since the last call.
     pub(super) const fn take_written(&mut self) -> u64 {
         std::mem::replace(&mut self.uncounted, 0)
+    }
+
+    /// True if everything is written.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
     }
 
     /// What is left to write.

@@ -1,9 +1,10 @@
 //! Serving one socket: read, answer, deliver, write, as far as each can be done now.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mqtt::ReasonCode;
 use mqtt::connection::Handshake;
@@ -20,6 +21,8 @@ use crate::registry::{Attached, Ending, Will};
 
 /// Reads in one turn; then other tasks get theirs.
 const READS_PER_TURN: usize = 4;
+/// Between two writes to a client that gets messages all the time.
+const BUSY: Duration = Duration::from_micros(60);
 /// How long a farewell may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -31,6 +34,10 @@ pub(super) struct Connection {
     client: Client,
     /// Packets that came together with the CONNECT are still to be handled.
     first: bool,
+    /// When something was written last.
+    written_at: Instant,
+    /// What is to be written has waited once.
+    has_deferred: bool,
 }
 
 /// Ends the session's connection if the connection itself cannot.
@@ -72,6 +79,8 @@ impl Connection {
             inbox: Inbox::new(input),
             client,
             first: true,
+            written_at: Instant::now(),
+            has_deferred: false,
         }
     }
 
@@ -97,6 +106,9 @@ impl Connection {
         loop {
             self.client.release(context);
             let more = self.client.fill(context);
+            if self.defers(context) {
+                return Poll::Pending;
+            }
             match self.client.outbox.poll_write(&mut self.stream, context) {
                 Poll::Ready(Ok(())) if more => {}
                 Poll::Ready(Ok(())) | Poll::Pending => break,
@@ -108,6 +120,25 @@ impl Connection {
             context.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    /// True if writing waits for the other tasks that are ready, which may have more for this
+    /// client: once, and only where there was something a moment ago too. A client that gets a
+    /// message now and then gets it at once.
+    fn defers(&mut self, context: &mut Context<'_>) -> bool {
+        if self.client.outbox.is_empty() {
+            return false;
+        }
+        let now = Instant::now();
+        if !self.has_deferred && now - self.written_at < BUSY {
+            self.has_deferred = true;
+            // The runtime wakes this task when nothing else is ready. The future is not needed
+            // for that, and is pending at first.
+            return pin!(tokio::task::yield_now()).poll(context).is_pending();
+        }
+        self.has_deferred = false;
+        self.written_at = now;
+        false
     }
 
     /// Reads and handles packets while there is room for what they cause; true if it stopped

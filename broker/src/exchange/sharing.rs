@@ -27,6 +27,10 @@ impl Exchange {
         }
         let mut member = group.choose(choice)?;
         loop {
+            // An exclusive subscription may have it [MQTT-3.8.3-3].
+            if member.options.no_local && *member.link.client_id == *choice.publisher {
+                return None;
+            }
             let target = Target::from(member);
             let delivery = target.delivery(message, storing);
             let delivered = target.link.deliver(delivery, storing);

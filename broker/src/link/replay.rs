@@ -65,6 +65,11 @@ impl Replays {
         }
     }
 
+    /// True if nothing is due.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.turns.is_empty()
+    }
+
     /// Where sending goes on, if anything is due.
     pub(crate) fn next(&self) -> Option<Place> {
         let (turn, filter) = self.turns.first_key_value()?;

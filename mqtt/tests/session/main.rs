@@ -5,6 +5,7 @@
     reason = "these are tests, also outside their functions"
 )]
 
+mod direct;
 mod expiry;
 mod give_up;
 mod inflight;
