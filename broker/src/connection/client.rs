@@ -5,7 +5,7 @@ use std::task::Context;
 use std::time::Duration;
 
 use mqtt::connection::{Action, Handshake, Limits, ServerConnection};
-use mqtt::packet::{AckKind, Frame, Packet};
+use mqtt::packet::{AckKind, Frame, Packet, PacketType};
 use mqtt::session::Outgoing;
 use mqtt::{ProtocolViolation, ReasonCode};
 use persistence::{Durability, Operation, Position, SessionId};
@@ -142,10 +142,13 @@ impl Client {
             return Ok(());
         }
         self.received.packets += 1;
+        // What comes most often goes straight to its place.
+        if frame.packet_type() == PacketType::Publish {
+            return self.on_publish(frame, batch);
+        }
         let packet = Packet::decode(frame, self.protocol.version())?;
         // An answer to what was delivered has nothing to do with what is published.
-        let is_answer = matches!(&packet, Packet::Ack(ack) if ack.kind != AckKind::Pubrel);
-        if !is_answer && !matches!(packet, Packet::Publish(_)) {
+        if !matches!(&packet, Packet::Ack(ack) if ack.kind != AckKind::Pubrel) {
             self.flush(batch);
         }
         let before = self.outbox.bytes().len();
@@ -158,14 +161,8 @@ impl Client {
         self.sent.packets += u64::from(self.outbox.bytes().len() > before);
         match action {
             Action::None => {}
-            Action::Publish(incoming) => self.publish(incoming, batch),
-            Action::Answer(ack) if ack.is_refusal() => self.answer(Position(0), ack),
-            Action::Answer(ack) => {
-                // What was taken in on an earlier connection may not be durable yet.
-                let position =
-                    self.remember(|session| Operation::Receive(session, ack.packet_id()));
-                self.answer(position, ack);
-            }
+            Action::Publish(incoming) => self.publish(&incoming, batch),
+            Action::Answer(ack) => self.answer_again(ack),
             Action::Released(ack) => {
                 let position =
                     self.remember(|session| Operation::Release(session, ack.packet_id()));

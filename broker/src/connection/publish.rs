@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mqtt::connection::{IncomingPublish, PendingAck};
-use mqtt::{Message, QoS, ReasonCode, TopicName};
+use mqtt::packet::{Frame, Publish};
+use mqtt::{Message, ProtocolViolation, QoS, ReasonCode, TopicName};
 use persistence::{Durability, Operation, Position};
 
 use super::client::Client;
@@ -47,7 +48,7 @@ impl<'p> Batch<'p> {
     fn push(&mut self, incoming: &IncomingPublish<'p>) {
         self.messages.push(RunMessage {
             payload: incoming.publish.payload,
-            properties: incoming.properties,
+            properties: incoming.properties.forwarded.unwrap_or_default(),
         });
         self.acks.extend(incoming.ack);
     }
@@ -67,9 +68,44 @@ fn is_plain(incoming: &IncomingPublish<'_>, route: &Route) -> bool {
 }
 
 impl Client {
+    pub(super) fn on_publish<'p>(
+        &mut self,
+        frame: Frame<'p>,
+        batch: &mut Batch<'p>,
+    ) -> Result<(), ProtocolViolation> {
+        let publish = Publish::decode(frame, self.protocol.version())?;
+        let incoming = self.protocol.begin_publish(publish, &self.limits)?;
+        if publish.header.qos == QoS::ExactlyOnce {
+            let mut state = self.link.lock();
+            let packet_id = publish.header.packet_id;
+            let answer = self
+                .protocol
+                .receive(packet_id, &mut state.session, &self.limits)?;
+            drop(state);
+            if let Some(ack) = answer {
+                self.flush(batch);
+                self.answer_again(ack);
+                return Ok(());
+            }
+        }
+        self.publish(&incoming, batch);
+        Ok(())
+    }
+
+    /// Answers a QoS 2 message that was taken before, or that is refused.
+    pub(super) fn answer_again(&mut self, ack: PendingAck) {
+        // What was taken in on an earlier connection may not be durable yet.
+        let position = if ack.is_refusal() {
+            Position(0)
+        } else {
+            self.remember(|session| Operation::Receive(session, ack.packet_id()))
+        };
+        self.answer(position, ack);
+    }
+
     /// Takes in a message; it is routed with the next that goes another way, or with
     /// [`Client::flush`].
-    pub(super) fn publish<'p>(&mut self, incoming: IncomingPublish<'p>, batch: &mut Batch<'p>) {
+    pub(super) fn publish<'p>(&mut self, incoming: &IncomingPublish<'p>, batch: &mut Batch<'p>) {
         self.received.publish(incoming.publish.payload);
         let is_acknowledged = incoming.ack.is_some();
         // Each of these has to be asked about alone.
@@ -78,21 +114,21 @@ impl Client {
                 || self.exchange.store.is_failing()
                 || self.exchange.store.is_full())
             || incoming.publish.header.qos == QoS::ExactlyOnce && self.link.durable().is_some();
-        if !is_careful && batch.join(&incoming) {
+        if !is_careful && batch.join(incoming) {
             return;
         }
         self.flush(batch);
         if is_careful {
-            return self.publish_alone(&incoming);
+            return self.publish_alone(incoming);
         }
-        match self.route(&incoming) {
-            Some((topic, route)) if is_plain(&incoming, &route) => {
+        match self.route(incoming) {
+            Some((topic, route)) if is_plain(incoming, &route) => {
                 batch.route = Some(route);
                 batch.topic = Some(topic);
                 batch.qos = incoming.publish.header.qos;
-                batch.push(&incoming);
+                batch.push(incoming);
             }
-            Some(_) | None => self.publish_alone(&incoming),
+            Some(_) | None => self.publish_alone(incoming),
         }
     }
 

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mqtt::packet::{EncodedRun, PublishProperties};
+use mqtt::packet::{EncodedRun, ForwardedProperties};
 use mqtt::session::QueueClass;
 use mqtt::{Message, ProtocolVersion, QoS};
 use persistence::Position;
@@ -19,8 +19,8 @@ use crate::metrics::{DropCause, add};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RunMessage<'p> {
     pub(crate) payload: &'p [u8],
-    /// All that travel stand together.
-    pub(crate) properties: PublishProperties<'p>,
+    /// Those that travel, encoded.
+    pub(crate) properties: &'p [u8],
 }
 
 /// What became of a message of a run.
@@ -185,8 +185,11 @@ impl<'r> Run<'r, '_> {
             encoded.begin(qos);
             let topic = self.route.topic.as_str();
             for message in self.messages {
-                let properties = message.properties.forwarded.unwrap_or_default();
-                encoded.push(version, topic, identifiers, properties, message.payload);
+                let RunMessage {
+                    payload,
+                    properties,
+                } = *message;
+                encoded.push(version, topic, identifiers, properties, payload);
             }
         }
         encoded
@@ -205,7 +208,7 @@ impl<'r> Run<'r, '_> {
             } = self.messages[index];
             let message = Message {
                 qos: self.qos,
-                properties: properties.to_forwarded(),
+                properties: ForwardedProperties::copied(properties),
                 ..Message::new(route.topic.clone(), Bytes::copy_from_slice(payload))
             };
             let end = exchange.end_of_waiting(&message);

@@ -140,6 +140,25 @@ impl ServerConnection {
         session: &mut Session,
         limits: &Limits,
     ) -> Result<Action<'p>, ProtocolViolation> {
+        let incoming = self.begin_publish(publish, limits)?;
+        if publish.header.qos == QoS::ExactlyOnce
+            && let Some(ack) = self.receive(publish.header.packet_id, session, limits)?
+        {
+            return Ok(Action::Answer(ack));
+        }
+        Ok(Action::Publish(incoming))
+    }
+
+    /// Takes in a PUBLISH, which for QoS 0 and 1 is all that [`ServerConnection::handle`] does
+    /// with it. One of QoS 2 goes on to [`ServerConnection::receive`].
+    ///
+    /// # Errors
+    /// The packet must not be sent, or not now.
+    pub fn begin_publish<'p>(
+        &mut self,
+        publish: Publish<'p>,
+        limits: &Limits,
+    ) -> Result<IncomingPublish<'p>, ProtocolViolation> {
         let header = publish.header;
         let properties = PublishProperties::of(publish.properties);
         check_publish(&publish, &properties, limits)?;
@@ -154,36 +173,43 @@ impl ServerConnection {
                 self.begin_message(limits)?;
                 Some(PendingAck::puback(header.packet_id))
             }
-            QoS::ExactlyOnce => {
-                let pubrec = PendingAck::pubrec(header.packet_id);
-                let is_full = session.inbound.len() >= usize::from(limits.receive_maximum);
-                if session.inbound.contains(header.packet_id) {
-                    return Ok(Action::Answer(pubrec));
-                }
-                self.begin_message(limits)?;
-                // Identifiers may be left over from earlier connections.
-                if is_full && self.version.is_v5() {
-                    return Ok(Action::Answer(
-                        pubrec.with_reason(ReasonCode::QuotaExceeded),
-                    ));
-                } else if is_full {
-                    let detail = "more QoS 2 messages than the receive maximum are not released";
-                    return Err(ProtocolViolation::new(
-                        ReasonCode::ReceiveMaximumExceeded,
-                        detail,
-                    ));
-                }
-                session.inbound.receive(header.packet_id);
-                Some(pubrec)
-            }
+            QoS::ExactlyOnce => Some(PendingAck::pubrec(header.packet_id)),
         };
-        let incoming = IncomingPublish {
+        Ok(IncomingPublish {
             topic,
             publish,
             properties,
             ack,
-        };
-        Ok(Action::Publish(incoming))
+        })
+    }
+
+    /// Notes the Packet Identifier of a QoS 2 message that has come. Returns the answer if the
+    /// message is not to be routed: it was already, or there is no room for its identifier.
+    ///
+    /// # Errors
+    /// The packet must not be sent now.
+    pub fn receive(
+        &mut self,
+        packet_id: u16,
+        session: &mut Session,
+        limits: &Limits,
+    ) -> Result<Option<PendingAck>, ProtocolViolation> {
+        let pubrec = PendingAck::pubrec(packet_id);
+        let is_full = session.inbound.len() >= usize::from(limits.receive_maximum);
+        if session.inbound.contains(packet_id) {
+            return Ok(Some(pubrec));
+        }
+        self.begin_message(limits)?;
+        // Identifiers may be left over from earlier connections.
+        if is_full && self.version.is_v5() {
+            return Ok(Some(pubrec.with_reason(ReasonCode::QuotaExceeded)));
+        } else if is_full {
+            let detail = "more QoS 2 messages than the receive maximum are not released";
+            let reason = ReasonCode::ReceiveMaximumExceeded;
+            return Err(ProtocolViolation::new(reason, detail));
+        }
+        session.inbound.receive(packet_id);
+        Ok(None)
     }
 
     /// Counts a message against the Receive Maximum [MQTT-3.3.4-9], which MQTT 3 does not know.
@@ -444,7 +470,9 @@ fn check_publish(
 pub(super) fn check_topic(topic: &str, limits: &Limits) -> Result<(), ProtocolViolation> {
     let detail = if topic.len() > limits.topic_bytes_max {
         "the topic is too long"
-    } else if topic.bytes().filter(|&byte| byte == b'/').count() >= limits.topic_levels_max {
+    } else if topic.len() >= limits.topic_levels_max // Else it cannot have so many.
+        && topic.bytes().filter(|&byte| byte == b'/').count() >= limits.topic_levels_max
+    {
         "the topic has too many levels"
     } else {
         return Ok(());

@@ -79,13 +79,6 @@ impl<'a> PublishProperties<'a> {
         }
         found
     }
-
-    /// Those that travel, to be kept.
-    #[must_use]
-    pub fn to_forwarded(&self) -> ForwardedProperties {
-        let forwarded = self.forwarded.filter(|it| !it.is_empty());
-        ForwardedProperties(forwarded.map(Bytes::copy_from_slice).unwrap_or_default())
-    }
 }
 
 impl Form {
@@ -142,6 +135,15 @@ impl ForwardedProperties {
             }
         }
         Self(out.into())
+    }
+
+    /// Keeps what [`PublishProperties::forwarded`] says.
+    #[must_use]
+    pub fn copied(forwarded: &[u8]) -> Self {
+        if forwarded.is_empty() {
+            return Self::default();
+        }
+        Self(Bytes::copy_from_slice(forwarded))
     }
 
     /// Takes back what [`ForwardedProperties::as_bytes`] gave, for example from a store.

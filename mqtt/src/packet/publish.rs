@@ -33,10 +33,12 @@ pub struct PublishHeader<'a> {
 }
 
 impl<'a> Publish<'a> {
-    pub(super) fn decode(
-        frame: Frame<'a>,
-        version: ProtocolVersion,
-    ) -> Result<Self, ProtocolViolation> {
+    /// Decodes the packet in a frame of this type, like [`super::Packet::decode`].
+    ///
+    /// # Errors
+    /// The rule that the packet breaks.
+    pub fn decode(frame: Frame<'a>, version: ProtocolVersion) -> Result<Self, ProtocolViolation> {
+        frame.check_length(version)?;
         let flags = frame.flags();
         // [MQTT-3.3.1-4]
         let malformed = ProtocolViolation::malformed("the QoS of a PUBLISH is 3");

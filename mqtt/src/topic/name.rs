@@ -50,17 +50,16 @@ impl TopicName {
         if text.len() > usize::from(u16::MAX) {
             return Err(TopicNameError::TooLong);
         }
-        let mut separators = 0;
-        for byte in text.bytes() {
-            match byte {
-                b'+' | b'#' => return Err(TopicNameError::Wildcard),
-                0 => return Err(TopicNameError::Null),
-                b'/' => separators += 1,
-                _ => {}
-            }
+        // Without branches, so that several bytes are looked at together.
+        let is_special = |byte: u8| byte == b'+' || byte == b'#' || byte == 0;
+        let has_special = text.bytes().fold(false, |has, it| has | is_special(it));
+        if has_special && text.bytes().find(|it| is_special(*it)) == Some(0) {
+            return Err(TopicNameError::Null);
+        } else if has_special {
+            return Err(TopicNameError::Wildcard);
         }
-        debug_assert_eq!(separators + 1, level_count(text));
-        if separators >= TOPIC_LEVELS_MAX {
+        // A shorter one cannot have so many.
+        if text.len() >= TOPIC_LEVELS_MAX && level_count(text) > TOPIC_LEVELS_MAX {
             return Err(TopicNameError::TooManyLevels);
         }
         Ok(())
