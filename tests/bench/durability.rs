@@ -20,16 +20,14 @@
     reason = "a benchmark says on the terminal what it found, and why it cannot"
 )]
 
-mod contender;
 mod load;
-mod report;
 
 use std::env;
 use std::io;
 
-use contender::{Broker, Contender, Program, Usage};
 use load::{Drained, Load, WINDOW, drain, leave_session, publish, topic};
-use report::{Report, machine, write_section};
+use tests::contender::{Broker, Contender, Program, Setup, Usage};
+use tests::report::{Comparison, Report, machine, write_section};
 
 const RATE: &str = "Acknowledged messages a second";
 const CPU: &str = "CPU of the broker, µs for each message";
@@ -38,6 +36,12 @@ const MEMORY: &str = "Resident memory of the broker before, at most and after, M
 const BACKLOG: &str = "A backlog in one session";
 /// Messages that are acknowledged before a SIGKILL.
 const KILLED_MESSAGES: u64 = 20_000;
+
+const SETUP: Setup<'_> = Setup {
+    // Room for the backlog and the message behind it.
+    tidegate: "store.max_messages = 100000000",
+    mosquitto: "persistence true\npersistence_location {folder}/",
+};
 
 /// Where the messages go.
 struct Scenario {
@@ -157,7 +161,7 @@ fn main() -> io::Result<()> {
     let arguments = Arguments::parse();
     let contenders = arguments.contenders();
     let names = contenders.iter().map(|it| it.name.clone());
-    let mut report = Report::new(names.collect());
+    let mut report = Report::new(names.collect(), Comparison::WithLast);
     for round in 1..=arguments.rounds {
         for scenario in SCENARIOS.iter().filter(|it| arguments.wants(it.name)) {
             for (place, contender) in contenders.iter().enumerate() {
@@ -181,7 +185,7 @@ fn main() -> io::Result<()> {
                 report.record(BACKLOG, name, place, values);
             };
             measure_loss(contender, &mut record)?;
-            if contender.has_backlog() {
+            if has_backlog(contender) {
                 measure_backlog(contender, arguments.backlog, &mut record)?;
             }
         }
@@ -216,13 +220,26 @@ fn page_text(arguments: &Arguments, tables: &str) -> io::Result<String> {
     ))
 }
 
+fn start(contender: &Contender) -> io::Result<Broker> {
+    let (broker, _) = contender.start(SETUP)?;
+    Ok(broker)
+}
+
+/// One level shows what all have in common.
+fn has_backlog(contender: &Contender) -> bool {
+    match &contender.program {
+        Program::Tidegate { level, .. } => *level == "normal",
+        Program::Mosquitto | Program::CommandLine(_) => true,
+    }
+}
+
 fn measure_rate(
     contender: &Contender,
     scenario: &Scenario,
     messages: u64,
     record: &mut dyn FnMut(&str, &[f64]),
 ) -> io::Result<()> {
-    let broker = contender.start()?;
+    let broker = start(contender)?;
     for session in 0..scenario.sessions {
         let is_for_all = scenario.is_fan_out || scenario.sessions == 1;
         let filter = if is_for_all {
@@ -230,7 +247,7 @@ fn measure_rate(
         } else {
             topic(session)
         };
-        leave_session(broker.port, &format!("session-{session}"), &filter)?;
+        leave_session(broker.port(), &format!("session-{session}"), &filter)?;
     }
     let load = Load {
         messages,
@@ -238,24 +255,24 @@ fn measure_rate(
         topics: TOPICS,
     };
     let phase = Phase::begin(&broker)?;
-    let time = publish(broker.port, load)?;
+    let time = publish(broker.port(), load)?;
     record(RATE, &[messages as f64 / time.as_secs_f64()]);
     phase.end(messages, |what, values| record(what.title(), values))
 }
 
 /// What a SIGKILL directly after the last PUBACK costs.
 fn measure_loss(contender: &Contender, record: &mut dyn FnMut(&str, &[f64])) -> io::Result<()> {
-    let mut broker = contender.start()?;
-    leave_session(broker.port, "session-0", "bench/+")?;
+    let mut broker = start(contender)?;
+    leave_session(broker.port(), "session-0", "bench/+")?;
     let load = Load {
         messages: KILLED_MESSAGES,
         publishers: 10,
         topics: TOPICS,
     };
-    publish(broker.port, load)?;
+    publish(broker.port(), load)?;
     broker.kill();
     broker.restart()?;
-    let drained = drain(broker.port, "session-0", "bench/+")?;
+    let drained = drain(broker.port(), "session-0", "bench/+")?;
     let lost = KILLED_MESSAGES.saturating_sub(drained.messages);
     let name = format!("acknowledged messages that a SIGKILL loses, of {KILLED_MESSAGES}");
     record(&name, &[lost as f64]);
@@ -268,15 +285,15 @@ fn measure_backlog(
     messages: u64,
     record: &mut dyn FnMut(&str, &[f64]),
 ) -> io::Result<()> {
-    let mut broker = contender.start()?;
-    leave_session(broker.port, "session-0", "bench/+")?;
+    let mut broker = start(contender)?;
+    leave_session(broker.port(), "session-0", "bench/+")?;
     let load = Load {
         messages,
         publishers: 100,
         topics: TOPICS,
     };
     let phase = Phase::begin(&broker)?;
-    let time = publish(broker.port, load)?;
+    let time = publish(broker.port(), load)?;
     let per_second = |time: std::time::Duration| messages as f64 / time.as_secs_f64();
     record("collecting: messages a second", &[per_second(time)]);
     phase.end(messages, |what, values| {
@@ -285,7 +302,7 @@ fn measure_backlog(
     let name = "start with it after an orderly stop, seconds to the first CONNACK";
     broker.stop();
     record(name, &[broker.restart()?.as_secs_f64()]);
-    if contender.is_tidegate() {
+    if matches!(contender.program, Program::Tidegate { .. }) {
         broker.kill();
         // Mosquitto would begin with what it saved at the stop.
         let name = "start with it after a SIGKILL, seconds to the first CONNACK";
@@ -296,7 +313,7 @@ fn measure_backlog(
         messages: drained,
         displaced,
         time,
-    } = drain(broker.port, "session-0", "bench/+")?;
+    } = drain(broker.port(), "session-0", "bench/+")?;
     record("draining: messages a second", &[per_second(time)]);
     phase.end(messages, |what, values| {
         record(&format!("draining: {}", what.name()), values);

@@ -6,8 +6,9 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tests::contender::open;
 use tests::wait::DEADLINE;
-use tests::wire::{Kept, Version, WireClient, connect, packet};
+use tests::wire::{Kept, Version, WireClient, packet};
 
 /// Bytes of each payload; the first twelve say who published it and how many it had before.
 const PAYLOAD_BYTES: usize = 256;
@@ -113,31 +114,6 @@ pub(crate) fn drain(port: u16, client_id: &str, filter: &str) -> io::Result<Drai
         displaced: drain.displaced,
         time: start.elapsed(),
     })
-}
-
-/// How long until a broker that was just started answers a CONNECT.
-pub(crate) fn await_connack(port: u16, exec: Instant) -> io::Result<Duration> {
-    loop {
-        match open(port, "probe", Kept::Nothing) {
-            Ok(_) => return Ok(exec.elapsed()),
-            Err(error) if exec.elapsed() > DEADLINE => return Err(error),
-            Err(_) => thread::sleep(Duration::from_millis(1)),
-        }
-    }
-}
-
-/// Connects; true if a session was resumed. Nothing behind the CONNACK is read.
-fn open(port: u16, client_id: &str, kept: Kept) -> io::Result<(TcpStream, bool)> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(DEADLINE))?;
-    stream.write_all(&connect(Version::V311, client_id, kept))?;
-    let mut answer = [0; 4];
-    stream.read_exact(&mut answer)?;
-    match answer {
-        [0x20, 2, present, 0] => Ok((stream, present == 1)),
-        _ => Err(io::Error::other(format!("refused with {answer:?}"))),
-    }
 }
 
 struct Publisher {

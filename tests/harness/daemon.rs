@@ -135,7 +135,13 @@ pub fn configuration(port: u16, data: &Path, more: &str) -> String {
 /// The program as a command, without the configuration that the environment may hold.
 #[must_use]
 pub fn tidegate<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
-    let mut command = Command::new(binary());
+    program(binary(), arguments)
+}
+
+/// The same with another binary.
+#[must_use]
+pub fn program<A: AsRef<OsStr>>(binary: &Path, arguments: impl IntoIterator<Item = A>) -> Command {
+    let mut command = Command::new(binary);
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("TIDEGATE_") {
             command.env_remove(name);

@@ -1,5 +1,6 @@
 //! What the black-box tests start, speak and wait with: the daemon as a process, a mosquitto hub,
-//! peers in Python, MQTT client libraries, and a raw MQTT client.
+//! peers in Python, MQTT client libraries, and a raw MQTT client; and what the benchmarks compare,
+//! and report.
 //!
 //! Everything listens on the loopback interface only, on ports and in DDS domains that no other
 //! test has, and ends with the value that stands for it.
@@ -14,6 +15,7 @@ pub mod block;
 pub mod bytes;
 pub mod client;
 pub mod connect;
+pub mod contender;
 pub mod daemon;
 pub mod dialogue;
 mod expect;
@@ -23,6 +25,7 @@ pub mod peer;
 pub mod process;
 pub mod property;
 pub mod random;
+pub mod report;
 pub mod reservation;
 pub mod sequence;
 pub mod strict;
