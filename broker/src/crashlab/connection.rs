@@ -8,17 +8,18 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use mqtt::packet::{Ack, AckKind, Frame, Packet, Property, PublishHeader, encode_publish};
+use mqtt::packet::{
+    Ack, AckKind, Connect, Frame, Packet, Properties, Property, PropertyOwner, PublishHeader,
+    SubscriptionOptions, encode_publish, encode_subscribe,
+};
 use mqtt::{Message, ProtocolVersion, QoS, ReasonCode};
 
 /// How long the broker may be silent where it has to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const PACKET_BYTES_MAX: usize = 1 << 20;
 const READ_BYTES: usize = 1 << 16;
-/// Clean Start and Clean Session are not set.
-const CONNECT_FLAGS: u8 = 0;
-/// Session Expiry Interval without end.
-const SESSION_EXPIRY_NEVER: [u8; 6] = [5, 0x11, 0xff, 0xff, 0xff, 0xff];
+/// Session Expiry Interval without end, in seconds.
+const SESSION_EXPIRY_NEVER: u32 = u32::MAX;
 
 /// An open connection whose CONNECT was accepted.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl Connection {
             buffer: Vec::new(),
             life: life(),
         };
-        connection.send(&connect(version, client_id))?;
+        connection.send(&connect(version, client_id)?)?;
         let answer = connection.receive(ANSWER_TIMEOUT)?;
         let answer = answer.ok_or(ErrorKind::TimedOut)?;
         let Packet::Connack(connack) = decode(&answer, version)? else {
@@ -128,33 +129,41 @@ pub(super) fn decode(bytes: &[u8], version: ProtocolVersion) -> io::Result<Packe
     Packet::decode(frame, version).map_err(broken)
 }
 
-fn connect(version: ProtocolVersion, client_id: &str) -> Vec<u8> {
-    let mut body = string(version.protocol_name());
-    // No Keep Alive: a broker that is stopped for a while is not the client's fault.
-    body.extend([version as u8, CONNECT_FLAGS, 0, 0]);
-    if version.is_v5() {
-        body.extend(SESSION_EXPIRY_NEVER);
-    }
-    body.extend(string(client_id));
-    packet(0x10, &body)
+fn connect(version: ProtocolVersion, client_id: &str) -> io::Result<Vec<u8>> {
+    let mut expiry = Vec::new();
+    Property::SessionExpiryInterval(SESSION_EXPIRY_NEVER).encode(&mut expiry);
+    let connect = Connect {
+        version,
+        is_bridge: false,
+        clean_start: false,
+        // A broker that is stopped for a while is not the client's fault.
+        keep_alive: 0,
+        // MQTT 3 leaves them out.
+        properties: Properties::checked(&expiry, PropertyOwner::Connect).map_err(broken)?,
+        client_id,
+        will: None,
+        user_name: None,
+        password: None,
+    };
+    let mut out = Vec::new();
+    Packet::Connect(connect).encode(version, &mut out);
+    Ok(out)
 }
 
-/// A SUBSCRIBE for these filters.
-pub(super) fn subscribe(
+/// Appends a SUBSCRIBE for these filters.
+pub(super) fn put_subscribe(
+    out: &mut Vec<u8>,
     version: ProtocolVersion,
     packet_id: u16,
     filters: &[&str],
     qos: QoS,
-) -> Vec<u8> {
-    let mut body = packet_id.to_be_bytes().to_vec();
-    if version.is_v5() {
-        body.push(0);
-    }
-    for filter in filters {
-        body.extend(string(filter));
-        body.push(qos as u8);
-    }
-    packet(0x82, &body)
+) {
+    let options = SubscriptionOptions {
+        qos,
+        ..SubscriptionOptions::default()
+    };
+    let filters: Vec<_> = filters.iter().map(|&it| (it, options)).collect();
+    encode_subscribe(out, version, packet_id, &filters);
 }
 
 /// Appends a PUBLISH.
@@ -178,16 +187,4 @@ pub(super) fn put_publish(
 /// Appends PUBACK, PUBREC, PUBREL or PUBCOMP.
 pub(super) fn put_ack(out: &mut Vec<u8>, version: ProtocolVersion, kind: AckKind, packet_id: u16) {
     Packet::Ack(Ack::new(kind, packet_id, ReasonCode::Success)).encode(version, out);
-}
-
-/// A text with its length; all texts here are short.
-fn string(text: &str) -> Vec<u8> {
-    let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
-    [&length.to_be_bytes(), text.as_bytes()].concat()
-}
-
-/// A packet with a body of at most 127 bytes.
-fn packet(head: u8, body: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(body.len()).unwrap_or(u8::MAX);
-    [&[head, length], body].concat()
 }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use mqtt::packet::{Ack, AckKind, Packet, Publish};
 use mqtt::{Message, ProtocolVersion, QoS, TopicName};
 
-use super::connection::{Accepted, Connection, broken, decode, put_ack, put_publish, subscribe};
+use super::connection::{
+    Accepted, Connection, broken, decode, put_ack, put_publish, put_subscribe,
+};
 use super::history::Delivery;
 use super::lab::{Lab, Stage};
 use super::workload::Id;
@@ -165,7 +167,7 @@ impl<'l> Subscriber<'l> {
             self.unreleased.clear();
             let end = Self::end_topic(self.client_id);
             let filters = [self.filter, &end];
-            out.extend(subscribe(self.version, SUBSCRIBE_ID, &filters, self.qos));
+            put_subscribe(out, self.version, SUBSCRIBE_ID, &filters, self.qos);
         }
         if self.barrier.is_some() {
             // The acknowledgements before it may not have arrived, so it settles nothing.

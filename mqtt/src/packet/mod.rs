@@ -30,7 +30,7 @@ pub use frame::{Frame, PacketType};
 pub use property::{Properties, Property, PropertyOwner};
 pub use publish::{Publish, PublishHeader, encode_publish};
 pub use suback::{Suback, Unsuback};
-pub use subscribe::{RetainHandling, Subscribe, SubscriptionOptions};
+pub use subscribe::{RetainHandling, Subscribe, SubscriptionOptions, encode_subscribe};
 pub use unsubscribe::Unsubscribe;
 
 use crate::{ProtocolVersion, ProtocolViolation};

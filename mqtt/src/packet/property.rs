@@ -315,7 +315,14 @@ impl<'a> Properties<'a> {
         if length == 0 {
             return Ok(Self::default());
         }
-        let raw = reader.take(length as usize)?;
+        Self::checked(reader.take(length as usize)?, owner)
+    }
+
+    /// Encoded properties without their length, as [`Property::encode`] writes them.
+    ///
+    /// # Errors
+    /// The rule that the block breaks in this packet.
+    pub fn checked(raw: &'a [u8], owner: PropertyOwner) -> Result<Self, ProtocolViolation> {
         let mut seen = 0_u64;
         let mut block = Reader::new(raw);
         while !block.is_empty() {

@@ -2,7 +2,7 @@
 
 use super::connect::read_properties;
 use super::frame::{Frame, PacketType, put_packet};
-use super::primitive::Reader;
+use super::primitive::{Reader, put_string};
 use super::property::{Properties, Property, PropertyOwner, put_block};
 use crate::{ProtocolVersion, ProtocolViolation, QoS};
 
@@ -150,4 +150,25 @@ impl<'a> Subscribe<'a> {
             out.extend_from_slice(self.payload);
         });
     }
+}
+
+/// Appends a SUBSCRIBE for these filters, without properties.
+pub fn encode_subscribe(
+    out: &mut Vec<u8>,
+    version: ProtocolVersion,
+    packet_id: u16,
+    filters: &[(&str, SubscriptionOptions)],
+) {
+    let mut payload = Vec::new();
+    for (filter, options) in filters {
+        put_string(&mut payload, filter);
+        payload.push(options.to_u8());
+    }
+    let subscribe = Subscribe {
+        packet_id,
+        properties: Properties::default(),
+        payload: &payload,
+        version,
+    };
+    subscribe.encode(version, out);
 }

@@ -207,3 +207,40 @@ fn a_packet_that_is_cut_is_refused_or_another_whole_packet() {
     }
     assert!(refused > 500, "only {refused}");
 }
+
+#[test]
+fn a_subscribe_has_the_filters_that_it_is_made_of() {
+    let options = SubscriptionOptions {
+        qos: QoS::ExactlyOnce,
+        retain_handling: RetainHandling::DoNotSend,
+        ..SubscriptionOptions::default()
+    };
+    let long = "x".repeat(300);
+    let filters = [("a/+", SubscriptionOptions::default()), (&long, options)];
+    for version in [ProtocolVersion::V31, V3] {
+        // MQTT 3 has no options but the QoS.
+        let filters = filters.map(|(filter, options)| {
+            let retain_handling = RetainHandling::Send;
+            (
+                filter,
+                SubscriptionOptions {
+                    retain_handling,
+                    ..options
+                },
+            )
+        });
+        assert_made_of(version, &filters);
+    }
+    assert_made_of(V5, &filters);
+}
+
+#[track_caller]
+fn assert_made_of(version: ProtocolVersion, filters: &[(&str, SubscriptionOptions)]) {
+    let mut out = Vec::new();
+    encode_subscribe(&mut out, version, 7, filters);
+    let Packet::Subscribe(subscribe) = decode(&out, version).unwrap() else {
+        panic!("{out:?}");
+    };
+    assert_eq!(subscribe.packet_id, 7);
+    assert!(subscribe.filters().eq(filters.iter().copied()));
+}

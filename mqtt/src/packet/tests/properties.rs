@@ -149,3 +149,14 @@ fn other_identifiers_are_unknown() {
         }
     }
 }
+
+#[test]
+fn properties_are_checked_where_they_are_made() {
+    let mut block = Vec::new();
+    Property::SessionExpiryInterval(60).encode(&mut block);
+    let checked = Properties::checked(&block, PropertyOwner::Connect).unwrap();
+    let expected = [Property::SessionExpiryInterval(60)];
+    assert!(checked.iter().eq(expected));
+    let refused = Properties::checked(&block, PropertyOwner::Publish).unwrap_err();
+    assert_eq!(refused.reason, ReasonCode::MalformedPacket);
+}
