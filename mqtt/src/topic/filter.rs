@@ -164,7 +164,7 @@ fn split_prefix(text: &str) -> (Sharing<'_>, &str) {
 }
 
 /// The first level of a topic string, and what follows its separator if there is one.
-fn split_level(text: &str) -> (&str, Option<&str>) {
+pub(super) fn split_level(text: &str) -> (&str, Option<&str>) {
     text.split_once('/')
         .map_or((text, None), |(head, tail)| (head, Some(tail)))
 }
