@@ -106,16 +106,9 @@ impl Settings {
 
     /// Worker threads.
     pub(crate) fn workers(&self) -> usize {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let own = if cores <= SMALL_MACHINE {
-            cores - 1
-        } else {
-            cores
-        };
-        self.config
-            .runtime
-            .workers
-            .map_or_else(|| own.max(1), usize::from)
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let configured = self.config.runtime.workers;
+        configured.map_or_else(|| default_workers(processors), usize::from)
     }
 
     /// The log level, and whether lines are coloured for this kind of output.
@@ -274,6 +267,15 @@ impl Settings {
     }
 }
 
+/// Worker threads for a machine with so many processors.
+fn default_workers(processors: usize) -> usize {
+    if processors > SMALL_MACHINE {
+        processors
+    } else {
+        processors.saturating_sub(1).max(1)
+    }
+}
+
 /// A limit as a size in memory; more than fits is no limit.
 fn to_usize(limit: impl TryInto<usize>) -> usize {
     limit.try_into().unwrap_or(usize::MAX)
@@ -289,6 +291,12 @@ mod tests {
     fn the_shipped_configuration_states_the_defaults() {
         let settings = Settings::load(Some(Path::new(SHIPPED)), []).unwrap();
         assert_eq!(settings.config, Config::default());
+    }
+
+    #[test]
+    fn one_processor_of_a_small_machine_is_left_to_others() {
+        let workers = [1, 2, 3, 4, 5, 16].map(default_workers);
+        assert_eq!(workers, [1, 1, 2, 3, 5, 16]);
     }
 
     #[test]
