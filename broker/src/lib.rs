@@ -7,6 +7,7 @@
 //! Invariants: packets and deliveries are never actor messages; no lock is held over an await;
 //! only listeners and the supervisor start tasks.
 
+mod allocator;
 #[doc(hidden)]
 pub mod bench_support;
 mod cli;

@@ -11,6 +11,7 @@ use tokio::net::unix::pipe;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Configured, EXIT_CONFIG, environment};
+use crate::allocator;
 use crate::daemon::Daemon;
 use crate::log_limit::LogLimit;
 use crate::settings::Settings;
@@ -42,6 +43,9 @@ pub(super) fn run(start: &Start) -> ExitCode {
         }
     };
     start_log(&settings);
+    if let Err(error) = allocator::configure() {
+        tracing::warn!(%error, "memory that is free is given back to the system late");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(settings.workers())
         .thread_name("worker")
