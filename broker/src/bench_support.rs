@@ -37,6 +37,7 @@ impl Default for Daemon {
             },
             queue_rules: QueueRules::default(),
             sessions_max: usize::MAX,
+            passive_after: Duration::ZERO,
             share_strategy: ShareStrategy::default(),
             retained: RetainedLimits::NONE,
         };

@@ -21,6 +21,7 @@ pub(crate) use route::Route;
 pub(crate) use run::{Outcome, RunMessage};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mqtt::connection::Limits;
 use mqtt::session::QueueLimits;
@@ -50,6 +51,8 @@ pub(crate) struct ExchangeLimits {
     pub(crate) share_strategy: ShareStrategy,
     /// How safe messages are before they are acknowledged.
     pub(crate) durability: DurabilityRules,
+    /// How long a connection has nothing to do before its actor is passivated.
+    pub(crate) passive_after: Duration,
 }
 
 /// The state that all sessions share.

@@ -6,11 +6,13 @@
 //! owner, one task at a time, is woken when the queue becomes non-empty and when it is ordered
 //! to end.
 
+mod activity;
 mod drops;
 mod replay;
 mod state;
 mod storing;
 
+pub(crate) use activity::Activity;
 pub(crate) use replay::{Place, Replays, Terms};
 pub(crate) use state::{LinkState, Owner};
 pub(crate) use storing::Storing;
@@ -44,6 +46,8 @@ pub(crate) struct Link {
     /// The count of them at which the log names them again.
     log_at: AtomicU64,
     drops: Arc<Drops>,
+    /// Of the connection that has the session.
+    pub(crate) activity: Activity,
     state: Mutex<LinkState>,
 }
 
@@ -87,6 +91,7 @@ impl Link {
             dropped: AtomicU64::new(0),
             log_at: AtomicU64::new(1),
             drops,
+            activity: Activity::default(),
             state: Mutex::new(LinkState::new(session, expiry)),
         }
     }

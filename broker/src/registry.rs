@@ -16,7 +16,7 @@ use mqtt::{ReasonCode, Sharing, Timestamp, TopicFilter};
 use persistence::{Operation, Position, RecoveredSession, SessionId};
 
 use crate::exchange::Exchange;
-use crate::link::{Link, Owner};
+use crate::link::{Link, LinkState, Owner};
 use crate::metrics::count;
 use crate::router::Subscription;
 
@@ -382,38 +382,46 @@ impl Exchange {
             .insert(Arc::clone(&link.client_id), link);
     }
 
-    /// What is due at this moment: dead connections, expired sessions, delayed wills. Called
-    /// about once a second.
+    /// What is due at this moment: dead connections, expired sessions, delayed wills, actors of
+    /// connections that have nothing to do. Called about once a second.
     pub(crate) fn sweep(&self) {
         let now = self.now();
         let departed = std::mem::take(&mut *self.registry.departed());
         departed.into_iter().for_each(|it| self.depart(it));
-        let mut due = Vec::new();
-        for link in self.registry.links() {
-            let state = link.lock();
+        let (mut due, mut wakers) = (Vec::new(), Vec::new());
+        let links = self.registry.lock();
+        for link in links.values() {
+            let mut state = link.lock();
             if state.owner.is_none() {
                 let will = state.delayed_will.as_ref().map(|(at, _)| *at);
                 let first = will.into_iter().chain(state.expires_at).min();
-                drop(state);
-                due.extend(first.filter(|at| *at <= now).map(|at| (at, link)));
-                continue;
-            }
-            let silent = now.since(link.last_packet()).as_millis();
-            let dead = state
-                .keep_alive_millis
-                .is_some_and(|it| silent > u128::from(it));
-            let unanswered = state.unanswered_since.map(|at| now.since(at));
-            drop(state);
-            if dead {
-                link.order(ReasonCode::KeepAliveTimeout);
-            } else if unanswered.is_some_and(|it| it >= UNANSWERED_MAX) {
-                link.order(ReasonCode::QuotaExceeded);
+                let first = first.filter(|at| *at <= now);
+                due.extend(first.map(|at| (at, Arc::clone(link))));
+            } else if let Some(reason) = Self::overdue(link, &state, now) {
+                wakers.extend(state.order(reason));
+            } else if link.activity.ask(now, self.bounds.passive_after) {
+                wakers.extend(state.waker());
             }
         }
+        drop(links);
+        wakers.into_iter().for_each(Waker::wake);
         // In their order, also when the sweep comes late.
         due.sort_by_key(|(at, _)| *at);
         for (_, link) in due {
             self.settle(&link, now);
+        }
+    }
+
+    /// Why a connection has to end at this moment, if it has to.
+    fn overdue(link: &Link, state: &LinkState, now: Timestamp) -> Option<ReasonCode> {
+        let silent = now.since(link.last_packet()).as_millis();
+        let unanswered = state.unanswered_since.map(|at| now.since(at));
+        if state.keep_alive_millis.is_some_and(|it| silent > it.into()) {
+            Some(ReasonCode::KeepAliveTimeout)
+        } else if unanswered.is_some_and(|it| it >= UNANSWERED_MAX) {
+            Some(ReasonCode::QuotaExceeded)
+        } else {
+            None
         }
     }
 

@@ -21,6 +21,9 @@ use crate::retained::RetainedLimits;
 const SMALL_MACHINE: usize = 4;
 /// Bytes of QoS 0 messages that wait for one client.
 const LIVE_BYTES_MAX: usize = 1 << 20;
+/// How long a connection has nothing to do before its actor, some 6 KiB, is given up. It costs a
+/// few microseconds to make it again, so devices that send every few seconds keep theirs.
+const PASSIVE_AFTER: Duration = Duration::from_secs(5);
 
 /// A checked configuration with everything that it describes.
 pub(crate) struct Settings {
@@ -223,6 +226,7 @@ impl Settings {
             queue_rules,
             sessions_max: to_usize(mqtt.max_sessions),
             durability: store.durability_rules(),
+            passive_after: PASSIVE_AFTER,
             share_strategy: mqtt.shared_subscription_strategy.into(),
             retained: RetainedLimits {
                 messages_max: to_usize(retain.max_messages),

@@ -1,6 +1,7 @@
 //! What a listener grants to those who connect to it.
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -25,13 +26,17 @@ pub(crate) struct Access {
     connections: AtomicUsize,
 }
 
+/// The place of one connection among those of its listener, which it leaves when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<Access>);
+
 /// What a new connection is told.
 #[derive(Debug)]
 pub(crate) struct Accepted {
     /// The client's address.
     pub(crate) peer: SocketAddr,
     /// The terms of the listener.
-    pub(crate) access: Arc<Access>,
+    pub(crate) access: Place,
     /// Everything else.
     pub(crate) exchange: Arc<Exchange>,
     /// More connections than these were there before.
@@ -57,21 +62,29 @@ impl Access {
 }
 
 impl Accepted {
-    /// Counts a connection until this is dropped.
+    /// A connection takes its place.
     pub(crate) fn new(peer: SocketAddr, access: Arc<Access>, exchange: Arc<Exchange>) -> Self {
         let before = access.connections.fetch_add(1, Ordering::Relaxed);
         let is_one_too_many = before >= access.connections_max;
         Self {
             peer,
-            access,
+            access: Place(access),
             exchange,
             is_one_too_many,
         }
     }
 }
 
-impl Drop for Accepted {
+impl Deref for Place {
+    type Target = Access;
+
+    fn deref(&self) -> &Access {
+        &self.0
+    }
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
-        self.access.connections.fetch_sub(1, Ordering::Relaxed);
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

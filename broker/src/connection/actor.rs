@@ -1,11 +1,11 @@
-//! The connection actor: one for each Network Connection.
+//! The connection actor, which serves one Network Connection while there is something to do.
 //!
 //! Talks to: nobody by message. Its mailbox carries kameo's control signals only; packets and
 //! deliveries are served inside [`Actor::next`], because a mailbox message for each would cost
 //! ten times as much as the delivery itself.
 
 use std::future::poll_fn;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use kameo::Actor;
 use kameo::actor::{ActorRef, PreparedActor, WeakActorRef};
@@ -19,9 +19,18 @@ use super::serve::Connection;
 const MAILBOX: usize = 4;
 
 /// The state is boxed: kameo moves an actor's arguments through several futures.
-pub(super) struct ConnectionActor {
+struct ConnectionActor {
     connection: Box<Connection>,
-    end: Option<End>,
+    outcome: Outcome,
+}
+
+/// Why an actor stops.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Outcome {
+    /// It has nothing to do; the connection goes on without it.
+    Passivated,
+    /// The connection is over.
+    Ended(End),
 }
 
 impl Actor for ConnectionActor {
@@ -34,11 +43,12 @@ impl Actor for ConnectionActor {
     ) -> Result<Self, Self::Error> {
         Ok(Self {
             connection,
-            end: None,
+            outcome: Outcome::Ended(End::Lost),
         })
     }
 
-    /// Serves the connection; returns only for a signal, or with none when it is over.
+    /// Serves the connection; returns only for a signal, or with none when there is nothing more
+    /// to do.
     async fn next(
         &mut self,
         _actor_ref: WeakActorRef<Self>,
@@ -48,8 +58,8 @@ impl Actor for ConnectionActor {
             if let Poll::Ready(signal) = mailbox.poll_recv(context) {
                 return Poll::Ready(signal);
             }
-            self.connection.poll_serve(context).map(|end| {
-                self.end = Some(end);
+            self.poll_outcome(context).map(|outcome| {
+                self.outcome = outcome;
                 None
             })
         });
@@ -57,21 +67,35 @@ impl Actor for ConnectionActor {
     }
 }
 
-/// Runs a connection as an actor in the present task until it ends.
-pub(super) async fn run(connection: Connection) {
+impl ConnectionActor {
+    fn poll_outcome(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
+        let connection = &mut *self.connection;
+        let asked = connection.client.link.activity.stir();
+        match connection.poll_serve(context) {
+            Poll::Ready(end) => Poll::Ready(Outcome::Ended(end)),
+            Poll::Pending if asked && connection.is_idle(context) => {
+                Poll::Ready(Outcome::Passivated)
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+/// Runs a connection as an actor in the present task until it ends or has nothing to do. None if
+/// a defect of this program ended it.
+pub(super) async fn run(connection: Box<Connection>) -> Option<(Box<Connection>, Outcome)> {
     let farewell = connection.farewell();
     let prepared = PreparedActor::<ConnectionActor>::new(mailbox::bounded(MAILBOX));
     // kameo keeps only a weak reference itself; without this one the mailbox closes at once.
     let actor_ref = prepared.actor_ref().clone();
-    match Box::pin(prepared.run(Box::new(connection))).await {
-        Ok((actor, _)) => {
-            let end = actor.end.unwrap_or(End::Lost);
-            actor.connection.finish(end).await;
-        }
+    let ran = prepared.run(connection).await;
+    drop(actor_ref);
+    match ran {
+        Ok((actor, _)) => Some((actor.connection, actor.outcome)),
         Err(error) => {
             tracing::error!(%error, "a connection ended by a defect of this program");
             farewell.lost();
+            None
         }
     }
-    drop(actor_ref);
 }

@@ -10,8 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::Accepted;
 use super::serve::Connection;
-use super::{Accepted, actor};
 use crate::extensions::Who;
 use crate::registry::Claim;
 
@@ -32,26 +32,29 @@ impl From<io::Error> for Refusal {
     }
 }
 
-/// Serves a socket from its first to its last byte.
-pub(crate) async fn accept(mut stream: TcpStream, accepted: Accepted) {
+/// Lets a client in; none if it is not.
+pub(super) async fn let_in(mut stream: TcpStream, accepted: &Accepted) -> Option<Box<Connection>> {
     let peer = accepted.peer;
     // The broker puts small packets together itself; waiting for more helps nobody.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "the socket is gone already");
-        return;
+        return None;
     }
     let mut input = Vec::new();
-    let greeting = Box::pin(greet(&mut stream, &mut input, &accepted));
+    let greeting = greet(&mut stream, &mut input, accepted);
     match timeout(accepted.access.connect_timeout, greeting).await {
-        Ok(Ok((handshake, size))) => serve(stream, input, handshake, size, &accepted).await,
+        Ok(Ok((handshake, size))) => {
+            return begin(stream, input, handshake, size, accepted).await;
+        }
         Ok(Err(Refusal::Refused(version, size, violation))) => {
-            refuse(stream, &accepted, version, size, violation).await;
+            refuse(stream, accepted, version, size, violation).await;
         }
         Ok(Err(Refusal::Lost(error))) => {
             tracing::debug!(%peer, %error, "a connection ended before CONNECT");
         }
         Err(_) => tracing::debug!(%peer, "a connection sent no CONNECT in time"),
     }
+    None
 }
 
 /// Reads the CONNECT, and the AUTH packets that its method needs; with the bytes that the client
@@ -189,20 +192,20 @@ fn no_room(accepted: &Accepted, mut reason: ReasonCode) -> ProtocolViolation {
     ProtocolViolation::new(reason, detail)
 }
 
-/// Accepts the client and serves it to the end.
-async fn serve(
+/// Accepts the client.
+async fn begin(
     mut stream: TcpStream,
     input: Vec<u8>,
     handshake: Handshake,
     size: u32,
     accepted: &Accepted,
-) {
+) -> Option<Box<Connection>> {
     let (exchange, limits) = (&accepted.exchange, &*accepted.access.limits);
     let mut out = Vec::new();
     if !handshake.encode_connack(false, limits, &mut out) {
         let peer = accepted.peer;
         tracing::info!(%peer, "a client is refused: it accepts no packet as large as its CONNACK");
-        return;
+        return None;
     }
     let admitted = exchange.admit(Claim {
         client_id: &handshake.client_id,
@@ -216,7 +219,8 @@ async fn serve(
         Ok(attached) => attached,
         Err(reason) => {
             let version = Some(handshake.connection.version());
-            return refuse(stream, accepted, version, size, no_room(accepted, reason)).await;
+            refuse(stream, accepted, version, size, no_room(accepted, reason)).await;
+            return None;
         }
     };
     // Before the client knows that it is there, and can tell others.
@@ -232,11 +236,11 @@ async fn serve(
         debug_assert!(fits, "a flag takes no room");
     }
     if let Err(error) = stream.write_all(&out).await {
-        // The actor meets the same error and ends the session's connection in order.
+        // Whoever reads next meets the same error and ends the session's connection in order.
         tracing::debug!(peer = %accepted.peer, %error, "CONNACK could not be written");
     }
     let connection = Connection::new(stream, handshake, attached, input, accepted);
-    actor::run(connection).await;
+    Some(Box::new(connection))
 }
 
 /// An identifier that no other client of this process has, nor one of an earlier process: a

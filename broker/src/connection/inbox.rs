@@ -29,6 +29,11 @@ impl Inbox {
         Self { partial }
     }
 
+    /// True if no packet has begun.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.partial.is_empty()
+    }
+
     /// Reads once and has every packet handled that is complete then. Returns how many bytes came;
     /// none at the end of the stream.
     ///

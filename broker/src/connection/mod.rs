@@ -6,6 +6,7 @@ mod client;
 mod handshake;
 mod inbox;
 mod outbox;
+mod passivation;
 mod publish;
 mod refuse;
 mod routes;
@@ -13,9 +14,9 @@ mod serve;
 mod subscribe;
 
 pub(crate) use access::{Accepted, Access};
-pub(crate) use handshake::accept;
 
 use mqtt::ReasonCode;
+use tokio::net::TcpStream;
 
 #[cfg(test)]
 mod tests;
@@ -31,4 +32,20 @@ pub(crate) enum End {
     Violation(mqtt::ProtocolViolation),
     /// The daemon ends it.
     Ordered(ReasonCode),
+}
+
+/// Serves a socket from its first to its last byte.
+pub(crate) fn accept(stream: TcpStream, accepted: Accepted) -> impl Future<Output = ()> {
+    // Large, and gone before the client is served: the task itself is kept small.
+    let handshake = Box::pin(async move {
+        let connection = handshake::let_in(stream, &accepted).await?;
+        Some((connection, accepted.access))
+    });
+    async move {
+        let let_in = handshake.await;
+        if let Some((connection, place)) = let_in {
+            passivation::live(connection).await;
+            drop(place);
+        }
+    }
 }

@@ -73,6 +73,11 @@ impl Outbox {
         self.replies.push_back((position, reply));
     }
 
+    /// True if nothing is to be written and no answer waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.unwritten().is_empty() && self.replies.is_empty()
+    }
+
     /// Answers that wait.
     pub(super) fn waiting(&self) -> usize {
         self.replies.len()
@@ -132,8 +137,8 @@ impl Outbox {
         std::mem::replace(&mut self.uncounted, 0)
     }
 
-    /// True if everything is written.
-    pub(super) const fn is_empty(&self) -> bool {
+    /// True if everything is written that is encoded.
+    pub(super) const fn is_written(&self) -> bool {
         self.bytes.is_empty()
     }
 

@@ -29,9 +29,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// The whole state of a connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: TcpStream,
-    inbox: Inbox,
-    client: Client,
+    pub(super) stream: TcpStream,
+    pub(super) inbox: Inbox,
+    pub(super) client: Client,
     /// Packets that came together with the CONNECT are still to be handled.
     first: bool,
     /// When something was written last.
@@ -126,7 +126,7 @@ impl Connection {
     /// client: once, and only where there was something a moment ago too. A client that gets a
     /// message now and then gets it at once.
     fn defers(&mut self, context: &mut Context<'_>) -> bool {
-        if self.client.outbox.is_empty() {
+        if self.client.outbox.is_written() {
             return false;
         }
         let now = Instant::now();
@@ -188,13 +188,13 @@ impl Connection {
     }
 
     /// Says farewell and gives the session back.
-    pub(super) async fn finish(mut self, end: End) {
+    pub(super) async fn finish(mut self: Box<Self>, end: End) {
         let end = self.settle(end).await;
         let Self {
             mut stream,
             mut client,
             ..
-        } = self;
+        } = *self;
         client.flush_traffic();
         let (client_id, reason) = (client.link.client_id.clone(), end.describe());
         let mut last = client.outbox.unwritten().to_vec();

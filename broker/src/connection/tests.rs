@@ -41,7 +41,7 @@ async fn with_server<F: Future<Output = ()>>(client: impl FnOnce(TcpStream) -> F
 }
 
 /// The same in an exchange that the client may look into.
-async fn serve<F: Future<Output = ()>>(
+pub(super) async fn serve<F: Future<Output = ()>>(
     exchange: Arc<Exchange>,
     client: impl FnOnce(TcpStream) -> F,
 ) {
@@ -62,14 +62,14 @@ async fn serve<F: Future<Output = ()>>(
         .expect("an end");
 }
 
-async fn expect(stream: &mut TcpStream, expected: &[u8]) {
+pub(super) async fn expect(stream: &mut TcpStream, expected: &[u8]) {
     let mut bytes = vec![0; expected.len()];
     stream.read_exact(&mut bytes).await.unwrap();
     assert_eq!(bytes, expected);
 }
 
 /// The next packet's first byte and body; it is short.
-async fn packet(stream: &mut TcpStream) -> (u8, Vec<u8>) {
+pub(super) async fn packet(stream: &mut TcpStream) -> (u8, Vec<u8>) {
     let mut header = [0; 2];
     stream.read_exact(&mut header).await.unwrap();
     let mut body = vec![0; header[1].into()];
@@ -182,7 +182,7 @@ async fn a_disconnect_that_has_come_counts_although_the_client_is_taken_over() {
 }
 
 /// A CONNECT of MQTT 5, with an identifier and without anything else.
-const PLAIN: &[u8] = b"\x10\x0e\0\x04MQTT\x05\x02\0\0\0\0\x01c";
+pub(super) const PLAIN: &[u8] = b"\x10\x0e\0\x04MQTT\x05\x02\0\0\0\0\x01c";
 
 // Conforms: 5.0 [MQTT-3.1.4-2]
 #[tokio::test]

@@ -38,6 +38,7 @@ pub(crate) fn exchange(store: Store) -> Exchange {
             payload_bytes_max: 16,
             bytes_max: 1_000,
         },
+        passive_after: Duration::ZERO,
     };
     Exchange::new(store, Limits::default(), bounds, Extensions::default())
 }

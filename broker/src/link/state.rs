@@ -122,7 +122,7 @@ impl LinkState {
     }
 
     /// Notes an order for the owner; returns how to wake it.
-    pub(super) fn order(&mut self, reason: ReasonCode) -> Option<Waker> {
+    pub(crate) fn order(&mut self, reason: ReasonCode) -> Option<Waker> {
         self.order = Some(reason);
         self.waker.clone()
     }
@@ -149,6 +149,24 @@ impl LinkState {
         {
             self.waker = Some(waker.clone());
         }
+    }
+
+    /// Like [`Self::register`], unless the owner has something to do: an order to follow, or what
+    /// waits or is not acknowledged. True if it has nothing.
+    pub(crate) fn register_idle(&mut self, owner: Owner, waker: &Waker) -> bool {
+        let is_idle = self.order_for(owner).is_none()
+            && self.replays.is_empty()
+            && self.session.is_drained()
+            && self.session.backlog() == 0;
+        if is_idle {
+            self.register(waker);
+        }
+        is_idle
+    }
+
+    /// How to wake the owner.
+    pub(crate) fn waker(&self) -> Option<Waker> {
+        self.waker.clone()
     }
 
     /// The waker to call after something was put in, once until the owner registers again.

@@ -1,0 +1,480 @@
+//! Connections that are passive when something comes, and that become so while something comes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use gateway::Template;
+use mqtt::connection::Limits;
+use mqtt::{QoS, ReasonCode};
+use persistence::Store;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::connection::serve::Connection;
+use crate::connection::tests::{PLAIN, expect, packet, serve};
+use crate::connection::{Accepted, Access, accept, handshake};
+use crate::exchange::tests::{attach, exchange, message, publish, qos, received, subscribe};
+use crate::exchange::{self, Exchange};
+use crate::extensions::AutoSubscription;
+use crate::link::Link;
+
+const PING: &[u8] = b"\xc0\0";
+const PONG: &[u8] = b"\xd0\0";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn link(exchange: &Exchange) -> Arc<Link> {
+    let mut links = exchange.registry.links().into_iter();
+    links.find(|it| &*it.client_id == "c").unwrap()
+}
+
+/// Connects, and has the connection served by an actor.
+async fn begin(exchange: &Exchange, stream: &mut TcpStream) -> Arc<Link> {
+    stream.write_all(PLAIN).await.unwrap();
+    assert_eq!(packet(stream).await.0, 0x20);
+    ping(stream).await;
+    let link = link(exchange);
+    assert!(!link.activity.is_passive());
+    link
+}
+
+async fn ping(stream: &mut TcpStream) {
+    stream.write_all(PING).await.unwrap();
+    expect(stream, PONG).await;
+}
+
+/// The timekeeper sweeps until the actor is given up.
+async fn passivate(exchange: &Exchange, link: &Link) {
+    while !link.activity.is_passive() {
+        exchange.sweep();
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The timekeeper sweeps, and the actor is not given up.
+async fn sweep_in_vain(exchange: &Exchange, link: &Link) {
+    for _ in 0..20 {
+        exchange.sweep();
+        tokio::task::yield_now().await;
+        assert!(!link.activity.is_passive());
+    }
+}
+
+/// Does something while a connection is passive; its client gets a DISCONNECT for this reason.
+async fn while_passive(act: impl FnOnce(&Arc<Exchange>, &Arc<Link>), reason: ReasonCode) {
+    let exchange = Arc::new(exchange(Store::disabled()));
+    serve(Arc::clone(&exchange), async |mut stream| {
+        let link = begin(&exchange, &mut stream).await;
+        passivate(&exchange, &link).await;
+        act(&exchange, &link);
+        let (head, body) = packet(&mut stream).await;
+        assert_eq!((head, body[0]), (0xe0, reason as u8));
+    })
+    .await;
+    assert_eq!(exchange.registry.online(), 0);
+}
+
+#[tokio::test]
+async fn a_passive_client_is_served_when_it_sends_again_and_again() {
+    let exchange = Arc::new(exchange(Store::disabled()));
+    serve(Arc::clone(&exchange), async |mut stream| {
+        let link = begin(&exchange, &mut stream).await;
+        for _ in 0..10 {
+            passivate(&exchange, &link).await;
+            ping(&mut stream).await;
+            assert!(!link.activity.is_passive());
+        }
+    })
+    .await;
+    assert_eq!(exchange.registry.online(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_sends_nothing_after_connect_needs_no_actor() {
+    let exchange = Arc::new(exchange(Store::disabled()));
+    serve(Arc::clone(&exchange), async |mut stream| {
+        stream.write_all(PLAIN).await.unwrap();
+        assert_eq!(packet(&mut stream).await.0, 0x20);
+        let link = link(&exchange);
+        assert!(link.activity.is_passive());
+        exchange.sweep();
+        exchange.sweep();
+        tokio::task::yield_now().await;
+        assert!(link.activity.is_passive());
+        drop(stream);
+        while exchange.registry.online() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_comes_together_with_the_connect_is_answered() {
+    let exchange = Arc::new(exchange(Store::disabled()));
+    serve(Arc::clone(&exchange), async |mut stream| {
+        let both = [PLAIN, PING].concat();
+        stream.write_all(&both).await.unwrap();
+        assert_eq!(packet(&mut stream).await.0, 0x20);
+        expect(&mut stream, PONG).await;
+    })
+    .await;
+}
+
+/// Messages of this QoS reach a passive client.
+async fn deliver_while_passive(level: QoS, first: u8) {
+    let exchange = Arc::new(exchange(Store::disabled()));
+    serve(Arc::clone(&exchange), async |mut stream| {
+        let link = begin(&exchange, &mut stream).await;
+        subscribe(&exchange, &link, "t", qos(QoS::AtLeastOnce));
+        let publisher = attach(&exchange, "p", true, 0).link;
+        for _ in 0..3 {
+            passivate(&exchange, &link).await;
+            publish(&exchange, message("t", "x", level, false), &publisher);
+            let (head, body) = packet(&mut stream).await;
+            assert_eq!((head, &body[..3]), (first, &b"\0\x01t"[..]));
+            if level == QoS::AtLeastOnce {
+                // It may have to be sent again.
+                sweep_in_vain(&exchange, &link).await;
+                let puback = [0x40, 2, body[3], body[4]];
+                stream.write_all(&puback).await.unwrap();
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn deliveries_reach_a_passive_client() {
+    deliver_while_passive(QoS::AtMostOnce, 0x30).await;
+    deliver_while_passive(QoS::AtLeastOnce, 0x32).await;
+}
+
+#[tokio::test]
+async fn retained_messages_reach_a_passive_client_that_subscribes() {
+    let exchange = Arc::new(exchange(Store::disabled()));
+    serve(Arc::clone(&exchange), async |mut stream| {
+        let publisher = attach(&exchange, "p", true, 0).link;
+        let retained = message("t", "x", QoS::AtMostOnce, true);
+        publish(&exchange, retained, &publisher);
+        let link = begin(&exchange, &mut stream).await;
+        passivate(&exchange, &link).await;
+        stream
+            .write_all(b"\x82\x07\0\x09\0\0\x01t\0")
+            .await
+            .unwrap();
+        assert_eq!(packet(&mut stream).await.0, 0x90);
+        let (head, body) = packet(&mut stream).await;
+        assert_eq!((head, &body[..3]), (0x31, &b"\0\x01t"[..]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn retained_messages_of_an_automatic_subscription_reach_a_client_that_sends_nothing() {
+    let mut exchange = exchange(Store::disabled());
+    exchange.extensions.auto_subscriptions = vec![AutoSubscription {
+        filter: Template::parse("t").unwrap(),
+        options: qos(QoS::AtMostOnce),
+    }];
+    let exchange = Arc::new(exchange);
+    serve(Arc::clone(&exchange), async |mut stream| {
+        let publisher = attach(&exchange, "p", true, 0).link;
+        let retained = message("t", "x", QoS::AtMostOnce, true);
+        publish(&exchange, retained, &publisher);
+        stream.write_all(PLAIN).await.unwrap();
+        assert_eq!(packet(&mut stream).await.0, 0x20);
+        let (head, body) = packet(&mut stream).await;
+        assert_eq!((head, &body[..3]), (0x31, &b"\0\x01t"[..]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_not_acknowledged_is_sent_again_to_a_client_that_sends_nothing() {
+    let exchange = Arc::new(exchange(Store::disabled()));
+    let earlier = attach(&exchange, "c", true, 60);
+    subscribe(&exchange, &earlier.link, "t", qos(QoS::AtLeastOnce));
+    let publisher = attach(&exchange, "p", true, 0).link;
+    let message = message("t", "x", QoS::AtLeastOnce, false);
+    publish(&exchange, message, &publisher);
+    assert_eq!(received(&exchange, &earlier.link).len(), 1);
+    exchange::tests::lose(&exchange, earlier);
+    serve(Arc::clone(&exchange), async |mut stream| {
+        // Without Clean Start.
+        let connect = b"\x10\x0e\0\x04MQTT\x05\0\0\0\0\0\x01c";
+        stream.write_all(connect).await.unwrap();
+        assert_eq!(packet(&mut stream).await.0, 0x20);
+        // DUP and QoS 1.
+        let (head, body) = packet(&mut stream).await;
+        assert_eq!((head, &body[..3]), (0x3a, &b"\0\x01t"[..]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_passive_client_is_taken_over() {
+    let act = |exchange: &Arc<Exchange>, _: &Arc<Link>| {
+        let attached = attach(exchange, "c", true, 0);
+        exchange::tests::lose(exchange, attached);
+    };
+    while_passive(act, ReasonCode::SessionTakenOver).await;
+}
+
+#[tokio::test]
+async fn a_passive_client_is_told_to_go() {
+    let act = |_: &Arc<Exchange>, link: &Arc<Link>| link.order(ReasonCode::AdministrativeAction);
+    while_passive(act, ReasonCode::AdministrativeAction).await;
+}
+
+#[tokio::test]
+async fn a_passive_client_is_told_that_the_daemon_stops() {
+    let reason = ReasonCode::ServerShuttingDown;
+    while_passive(|exchange, _| exchange.close(), reason).await;
+}
+
+#[tokio::test]
+async fn a_passive_client_has_to_keep_alive() {
+    let act = |exchange: &Arc<Exchange>, link: &Arc<Link>| {
+        let alive = link.last_packet();
+        link.lock().keep_alive_millis = Some(0);
+        while exchange.now() <= alive {
+            std::hint::spin_loop();
+        }
+        exchange.sweep();
+    };
+    while_passive(act, ReasonCode::KeepAliveTimeout).await;
+}
+
+#[tokio::test]
+async fn an_actor_stays_while_a_packet_is_incomplete() {
+    let exchange = Arc::new(exchange(Store::disabled()));
+    serve(Arc::clone(&exchange), async |mut stream| {
+        let link = begin(&exchange, &mut stream).await;
+        passivate(&exchange, &link).await;
+        let (first, last) = PING.split_at(1);
+        stream.write_all(first).await.unwrap();
+        while link.activity.is_passive() {
+            tokio::task::yield_now().await;
+        }
+        sweep_in_vain(&exchange, &link).await;
+        stream.write_all(last).await.unwrap();
+        expect(&mut stream, PONG).await;
+        passivate(&exchange, &link).await;
+    })
+    .await;
+}
+
+/// Counts how often a task would have been woken.
+#[derive(Debug, Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection that is polled by hand, and its client.
+struct ByHand {
+    exchange: Arc<Exchange>,
+    connection: Box<Connection>,
+    client: TcpStream,
+    wakes: Arc<Wakes>,
+    waker: Waker,
+}
+
+impl ByHand {
+    async fn new() -> Self {
+        let exchange = Arc::new(exchange(Store::disabled()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        client.write_all(PLAIN).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let access = Access::new(Limits::default(), true, PATIENCE, 10);
+        let accepted = Accepted::new(peer, Arc::new(access), Arc::clone(&exchange));
+        let connection = handshake::let_in(stream, &accepted).await.unwrap();
+        assert_eq!(packet(&mut client).await.0, 0x20);
+        let wakes = Arc::new(Wakes::default());
+        Self {
+            exchange,
+            connection,
+            client,
+            waker: Waker::from(Arc::clone(&wakes)),
+            wakes,
+        }
+    }
+
+    /// The actor's poll, which finds nothing.
+    fn serve(&mut self) {
+        let mut context = Context::from_waker(&self.waker);
+        let polled = self.connection.poll_serve(&mut context);
+        assert_eq!(polled, Poll::Pending);
+    }
+
+    fn is_idle(&mut self) -> bool {
+        self.connection.is_idle(&Context::from_waker(&self.waker))
+    }
+
+    fn is_stirred(&mut self) -> bool {
+        let mut context = Context::from_waker(&self.waker);
+        self.connection.poll_active(&mut context).is_ready()
+    }
+
+    fn wakes(&self) -> usize {
+        self.wakes.0.load(Ordering::Relaxed)
+    }
+
+    /// Something comes; the runtime has seen it when this returns.
+    async fn come(&mut self, what: Coming) {
+        let link = Arc::clone(&self.connection.client.link);
+        match what {
+            Coming::Bytes => {
+                self.client.write_all(PING).await.unwrap();
+                self.connection.stream.readable().await.unwrap();
+            }
+            Coming::Delivery => {
+                subscribe(&self.exchange, &link, "t", qos(QoS::AtMostOnce));
+                let publisher = attach(&self.exchange, "p", true, 0).link;
+                let message = message("t", "x", QoS::AtMostOnce, false);
+                publish(&self.exchange, message, &publisher);
+            }
+            Coming::Order => link.order(ReasonCode::AdministrativeAction),
+            Coming::Takeover => {
+                attach(&self.exchange, "c", true, 0);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Coming {
+    Bytes,
+    Delivery,
+    Order,
+    Takeover,
+}
+
+const COMING: [Coming; 4] = [
+    Coming::Bytes,
+    Coming::Delivery,
+    Coming::Order,
+    Coming::Takeover,
+];
+
+#[tokio::test]
+async fn nothing_is_lost_that_comes_before_an_actor_is_given_up() {
+    for what in COMING {
+        let mut by_hand = ByHand::new().await;
+        by_hand.serve();
+        let before = by_hand.wakes();
+        by_hand.come(what).await;
+        assert!(by_hand.wakes() > before, "{what:?}: the task runs again");
+        // Bytes are found by the passive task, the others by the actor.
+        let is_found = !by_hand.is_idle() || by_hand.is_stirred();
+        assert!(is_found, "{what:?}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_lost_that_comes_while_an_actor_is_given_up() {
+    for what in COMING {
+        let mut by_hand = ByHand::new().await;
+        by_hand.serve();
+        assert!(by_hand.is_idle());
+        by_hand.come(what).await;
+        assert!(by_hand.is_stirred(), "{what:?}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_lost_that_comes_when_an_actor_was_given_up() {
+    for what in COMING {
+        let mut by_hand = ByHand::new().await;
+        by_hand.serve();
+        assert!(by_hand.is_idle());
+        assert!(!by_hand.is_stirred());
+        let before = by_hand.wakes();
+        by_hand.come(what).await;
+        assert!(by_hand.wakes() > before, "{what:?}: the task runs again");
+        assert!(by_hand.is_stirred(), "{what:?}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_lost_that_comes_before_there_was_an_actor() {
+    for what in COMING {
+        let mut by_hand = ByHand::new().await;
+        assert!(!by_hand.is_stirred());
+        by_hand.come(what).await;
+        assert!(by_hand.wakes() > 0, "{what:?}: the task runs again");
+        assert!(by_hand.is_stirred(), "{what:?}");
+    }
+}
+
+/// Sends, and is sent, something at random moments; returns how often it was passive before.
+async fn converse(exchange: Arc<Exchange>, client_id: u8, mut stream: TcpStream) -> usize {
+    const ROUNDS: u8 = 100;
+    let mut connect = PLAIN.to_vec();
+    *connect.last_mut().unwrap() = client_id;
+    stream.write_all(&connect).await.unwrap();
+    assert_eq!(packet(&mut stream).await.0, 0x20);
+    let topic = char::from(client_id).to_string();
+    let links = exchange.registry.links().into_iter();
+    let link = links.into_iter().find(|it| *it.client_id == *topic);
+    let link = link.unwrap();
+    subscribe(&exchange, &link, &topic, qos(QoS::AtMostOnce));
+    let mut was_passive = 0;
+    for round in 0..ROUNDS {
+        // None, or some, of the steps towards passivation.
+        for _ in 0..round % 7 {
+            tokio::task::yield_now().await;
+        }
+        was_passive += usize::from(link.activity.is_passive());
+        stream.write_all(PING).await.unwrap();
+        let message = message(&topic, "x", QoS::AtMostOnce, false);
+        exchange.publish(message, None).unwrap();
+        let mut heads = [packet(&mut stream).await.0, packet(&mut stream).await.0];
+        heads.sort_unstable();
+        assert_eq!(heads, [0x30, 0xd0]);
+    }
+    was_passive
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn nothing_is_lost_while_actors_come_and_go() {
+    const CLIENTS: u8 = 26;
+    let exchange = Arc::new(exchange(Store::disabled()));
+    let access = Arc::new(Access::new(Limits::default(), true, PATIENCE, 100));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    let mut clients = tokio::task::JoinSet::new();
+    for client_id in b'A'..b'A' + CLIENTS {
+        let client = TcpStream::connect(address).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let accepted = Accepted::new(peer, Arc::clone(&access), Arc::clone(&exchange));
+        tasks.spawn(accept(stream, accepted));
+        clients.spawn(converse(Arc::clone(&exchange), client_id, client));
+    }
+    let is_over = Arc::new(AtomicBool::new(false));
+    let timekeeper = {
+        let (exchange, is_over) = (Arc::clone(&exchange), Arc::clone(&is_over));
+        std::thread::spawn(move || {
+            while !is_over.load(Ordering::Relaxed) {
+                exchange.sweep();
+                std::thread::yield_now();
+            }
+        })
+    };
+    let conversed = tokio::time::timeout(PATIENCE, clients.join_all()).await;
+    is_over.store(true, Ordering::Relaxed);
+    timekeeper.join().unwrap();
+    let was_passive: usize = conversed.expect("everything comes").iter().sum();
+    assert!(was_passive > 0, "the test shows something");
+    tasks.join_all().await;
+    assert_eq!(exchange.registry.online(), 0);
+}
