@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
-use mqtt::connection::{Action, Handshake, Limits, ServerConnection};
-use mqtt::packet::{AckKind, Frame, Packet, PacketType};
+use mqtt::connection::{AckAction, Action, Handshake, Limits, ServerConnection};
+use mqtt::packet::{Ack, AckKind, Frame, Packet, PacketType};
 use mqtt::session::Outgoing;
 use mqtt::{ProtocolViolation, ReasonCode};
 use persistence::{Durability, Operation, Position, SessionId};
@@ -146,11 +146,13 @@ impl Client {
         if frame.packet_type() == PacketType::Publish {
             return self.on_publish(frame, batch);
         }
-        let packet = Packet::decode(frame, self.protocol.version())?;
-        // An answer to what was delivered has nothing to do with what is published.
-        if !matches!(&packet, Packet::Ack(ack) if ack.kind != AckKind::Pubrel) {
-            self.flush(batch);
+        let version = self.protocol.version();
+        if let Some(kind) = AckKind::of(frame.packet_type()) {
+            self.on_ack(Ack::decode(kind, frame, version)?, batch);
+            return Ok(());
         }
+        self.flush(batch);
+        let packet = Packet::decode(frame, version)?;
         let before = self.outbox.bytes().len();
         let action = {
             let mut state = self.link.lock();
@@ -160,21 +162,9 @@ impl Client {
         };
         self.sent.packets += u64::from(self.outbox.bytes().len() > before);
         match action {
-            Action::None => {}
+            Action::Ack(_) | Action::None => {}
             Action::Publish(incoming) => self.publish(&incoming, batch),
             Action::Answer(ack) => self.answer_again(ack),
-            Action::Released(ack) => {
-                let position =
-                    self.remember(|session| Operation::Release(session, ack.packet_id()));
-                self.answer(position, ack);
-            }
-            Action::Received(sequence, ack) => {
-                let position = self.remember(|session| Operation::Pubrec(session, sequence));
-                self.answer(position, ack);
-            }
-            Action::Delivered(sequence) => {
-                self.link.forget(sequence, &self.exchange.store);
-            }
             Action::Subscribe(packet) => self.subscribe(&packet)?,
             Action::Unsubscribe(packet) => self.unsubscribe(&packet)?,
             Action::Disconnect {
@@ -183,6 +173,31 @@ impl Client {
             } => self.disconnect(with_will, session_expiry),
         }
         Ok(())
+    }
+
+    fn on_ack(&mut self, ack: Ack<'_>, batch: &mut Batch<'_>) {
+        // An answer to what was delivered has nothing to do with what is published.
+        if ack.kind == AckKind::Pubrel {
+            self.flush(batch);
+        }
+        let mut state = self.link.lock();
+        let action = self.protocol.handle_ack(ack, &mut state.session);
+        drop(state);
+        match action {
+            AckAction::None => {}
+            AckAction::Answer(ack) => self.answer(Position(0), ack),
+            AckAction::Released(ack) => {
+                let release = |session| Operation::Release(session, ack.packet_id());
+                self.answer(self.remember(release), ack);
+            }
+            AckAction::Received(sequence, ack) => {
+                let pubrec = |session| Operation::Pubrec(session, sequence);
+                self.answer(self.remember(pubrec), ack);
+            }
+            AckAction::Delivered(sequence) => {
+                self.link.forget(sequence, &self.exchange.store);
+            }
+        }
     }
 
     fn disconnect(&mut self, with_will: bool, session_expiry: Option<Duration>) {

@@ -163,7 +163,15 @@ impl<'r> Run<'r, '_> {
     /// dropped.
     fn put_rest(&mut self, target: &Target, state: &mut LinkState, from: usize) -> bool {
         let mut has_dropped = false;
+        let is_live = !self.qos.min(target.qos).is_acknowledged();
         for index in from..self.messages.len() {
+            // What a client that does not keep up loses costs no more than this.
+            if is_live && !state.session.has_live_room(self.memory_bytes(index)) {
+                target.link.count_dropped(DropCause::LiveFull, 1);
+                self.outcomes[index].note(Err(NotDelivered::NoRoom));
+                has_dropped = true;
+                continue;
+            }
             let (message, storing) = self.message(index);
             let delivery = target.delivery(message, storing);
             let put = target.link.put(state, delivery, storing);
@@ -193,6 +201,16 @@ impl<'r> Run<'r, '_> {
             }
         }
         encoded
+    }
+
+    /// Bytes that a message takes where it is kept.
+    fn memory_bytes(&self, index: usize) -> usize {
+        let RunMessage {
+            payload,
+            properties,
+        } = self.messages[index];
+        let topic = self.route.topic.as_str();
+        Message::STRUCTURE_BYTES + topic.len() + payload.len() + properties.len()
     }
 
     /// A message as it is kept, made for the first session that keeps it.

@@ -33,13 +33,8 @@ pub enum Action<'p> {
     Publish(IncomingPublish<'p>),
     /// A QoS 2 message that was routed already, or one that is refused: answer it.
     Answer(PendingAck),
-    /// The client released a QoS 2 identifier: forget it in the store, then acknowledge.
-    Released(PendingAck),
-    /// The client has the QoS 2 delivery with this sequence: forget its message in the store and
-    /// remember that, then release it.
-    Received(u64, PendingAck),
-    /// The delivery with this sequence is done: forget it in the store.
-    Delivered(u64),
+    /// An acknowledgement came.
+    Ack(AckAction),
     /// Subscribe and answer with SUBACK.
     Subscribe(Subscribe<'p>),
     /// Unsubscribe and answer with UNSUBACK.
@@ -51,6 +46,22 @@ pub enum Action<'p> {
         /// A new Session Expiry Interval, if the client gave one.
         session_expiry: Option<Duration>,
     },
+}
+
+/// What an acknowledgement asks of the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AckAction {
+    /// Nothing.
+    None,
+    /// Answer it.
+    Answer(PendingAck),
+    /// The client released a QoS 2 identifier: forget it in the store, then acknowledge.
+    Released(PendingAck),
+    /// The client has the QoS 2 delivery with this sequence: forget its message in the store and
+    /// remember that, then release it.
+    Received(u64, PendingAck),
+    /// The delivery with this sequence is done: forget it in the store.
+    Delivered(u64),
 }
 
 /// A message from a client, and the acknowledgement it awaits.

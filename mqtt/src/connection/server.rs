@@ -6,7 +6,7 @@ use super::handshake::{
     Asked, check_user_properties, check_user_property_count, encode_server_reference,
     granted_expiry,
 };
-use super::{Action, Authentication, IncomingPublish, Limits, PendingAck};
+use super::{AckAction, Action, Authentication, IncomingPublish, Limits, PendingAck};
 use crate::packet::{
     Ack, AckKind, Connect, Disconnect, Packet, Properties, Property, Publish, PublishHeader,
     PublishProperties, encode_publish,
@@ -100,7 +100,7 @@ impl ServerConnection {
     ) -> Result<Action<'p>, ProtocolViolation> {
         match packet {
             Packet::Publish(publish) => self.on_publish(publish, session, limits),
-            Packet::Ack(ack) => Ok(self.on_ack(ack, session, out)),
+            Packet::Ack(ack) => Ok(Action::Ack(self.handle_ack(ack, session))),
             Packet::Subscribe(subscribe) => {
                 check_user_properties(subscribe.properties, limits)?;
                 self.check_answer(subscribe.filters().count())?;
@@ -228,43 +228,41 @@ impl ServerConnection {
         Ok(())
     }
 
-    fn on_ack<'p>(&mut self, ack: Ack<'p>, session: &mut Session, out: &mut Vec<u8>) -> Action<'p> {
+    /// Handles an acknowledgement; [`ServerConnection::handle`] does the same with it.
+    pub fn handle_ack(&mut self, ack: Ack<'_>, session: &mut Session) -> AckAction {
         let packet_id = ack.packet_id;
+        let inflight = session.inflight_mut();
         let outcome = match ack.kind {
-            AckKind::Puback => session.inflight_mut().puback(packet_id),
-            AckKind::Pubrec => session
-                .inflight_mut()
-                .pubrec(packet_id, ack.reason.is_error()),
-            AckKind::Pubcomp => session.inflight_mut().pubcomp(packet_id),
-            AckKind::Pubrel => return self.on_pubrel(packet_id, session),
-        };
-        match (outcome, ack.kind) {
-            (Acknowledged::Done(sequence), _) => return Action::Delivered(sequence),
-            (Acknowledged::Release(sequence), _) => {
-                return Action::Received(sequence, PendingAck::pubrel(packet_id));
+            AckKind::Puback => inflight.puback(packet_id),
+            AckKind::Pubrec => inflight.pubrec(packet_id, ack.reason.is_error()),
+            AckKind::Pubcomp => inflight.pubcomp(packet_id),
+            AckKind::Pubrel => {
+                let reason = if session.inbound.release(packet_id) {
+                    ReasonCode::Success
+                } else {
+                    ReasonCode::PacketIdentifierNotFound
+                };
+                return AckAction::Released(PendingAck::pubcomp(packet_id, reason));
             }
-            (Acknowledged::Unknown, AckKind::Pubrec) if !ack.reason.is_error() => {
-                // The receiver must get rid of its identifier all the same (§4.3.3).
-                self.encode_pubrel(packet_id, ReasonCode::PacketIdentifierNotFound, out);
+        };
+        match outcome {
+            Acknowledged::Done(sequence) => AckAction::Delivered(sequence),
+            Acknowledged::Release(sequence) => {
+                AckAction::Received(sequence, PendingAck::pubrel(packet_id))
+            }
+            // The receiver must get rid of its identifier all the same (§4.3.3).
+            Acknowledged::Unknown if ack.kind == AckKind::Pubrec && !ack.reason.is_error() => {
+                let reason = ReasonCode::PacketIdentifierNotFound;
+                AckAction::Answer(PendingAck::pubrel(packet_id).with_reason(reason))
             }
             // An acknowledgement of nothing harms nobody (§4.3.2).
-            (Acknowledged::Unknown, _) => {}
+            Acknowledged::Unknown => AckAction::None,
         }
-        Action::None
     }
 
-    fn encode_pubrel(&self, packet_id: u16, reason: ReasonCode, out: &mut Vec<u8>) {
-        Packet::Ack(Ack::new(AckKind::Pubrel, packet_id, reason)).encode(self.version, out);
-    }
-
-    fn on_pubrel<'p>(&mut self, packet_id: u16, session: &mut Session) -> Action<'p> {
-        let known = session.inbound.release(packet_id);
-        let reason = if known {
-            ReasonCode::Success
-        } else {
-            ReasonCode::PacketIdentifierNotFound
-        };
-        Action::Released(PendingAck::pubcomp(packet_id, reason))
+    fn encode_pubrel(&self, packet_id: u16, out: &mut Vec<u8>) {
+        let pubrel = Ack::new(AckKind::Pubrel, packet_id, ReasonCode::Success);
+        Packet::Ack(pubrel).encode(self.version, out);
     }
 
     fn on_disconnect<'p>(
@@ -295,14 +293,18 @@ impl ServerConnection {
 
     /// Appends an acknowledgement whose message is as safe as it has to be.
     pub fn encode_ack(&mut self, ack: PendingAck, out: &mut Vec<u8>) {
-        if matches!(ack.kind, AckKind::Puback | AckKind::Pubcomp) || ack.reason.is_error() {
+        let is_last = matches!(ack.kind, AckKind::Puback | AckKind::Pubcomp);
+        let is_refusal = ack.kind == AckKind::Pubrec && ack.reason.is_error();
+        if is_last || is_refusal {
             self.unacknowledged = self.unacknowledged.saturating_sub(1);
         }
         let mut packet = Ack::new(ack.kind, ack.packet_id, ReasonCode::Success);
         let mut raw = Vec::new();
         if self.version.is_v5() {
             packet.reason = ack.reason;
-            self.encode_reason_string(&[ack.reason as u8], &mut raw);
+            if ack.kind != AckKind::Pubrel {
+                self.encode_reason_string(&[ack.reason as u8], &mut raw);
+            }
         }
         packet.properties = Properties::trusted(&raw);
         Packet::Ack(packet).encode(self.version, out);
@@ -342,7 +344,7 @@ impl ServerConnection {
                 dup,
             } => (delivery, *packet_id, *dup),
             Outgoing::Release(packet_id) => {
-                self.encode_pubrel(*packet_id, ReasonCode::Success, out);
+                self.encode_pubrel(*packet_id, out);
                 return true;
             }
         };

@@ -130,9 +130,15 @@ fn qos_2_is_taken_in_once_until_released() {
         );
         let pubrel = [0x62, 2, 0, 7];
         let done = PendingAck::pubcomp(7, ReasonCode::Success);
-        assert_eq!(peer.handle(&pubrel), Ok(Action::Released(done)));
+        assert_eq!(
+            peer.handle(&pubrel),
+            Ok(Action::Ack(AckAction::Released(done)))
+        );
         let unknown = PendingAck::pubcomp(7, ReasonCode::PacketIdentifierNotFound);
-        assert_eq!(peer.handle(&pubrel), Ok(Action::Released(unknown)));
+        assert_eq!(
+            peer.handle(&pubrel),
+            Ok(Action::Ack(AckAction::Released(unknown)))
+        );
         let mut out = Vec::new();
         peer.connection.encode_ack(unknown, &mut out);
         let Packet::Ack(pubcomp) = packet(&out, version) else {
@@ -209,17 +215,24 @@ fn deliveries_are_acknowledged_step_by_step() {
     assert_eq!(out, [0x34, 9, 0, 1, b't', 0, 1, 2, 0x0B, 5, b'x']);
     // The PUBREL waits until the store knows that the client has the message.
     let release = PendingAck::pubrel(1);
-    let received = Ok(Action::Received(1, release));
+    let received = Ok(Action::Ack(AckAction::Received(1, release)));
     assert_eq!(peer.handle(&[0x50, 2, 0, 1]), received);
     out.clear();
     peer.connection.encode_ack(release, &mut out);
     assert_eq!(out, [0x62, 2, 0, 1]);
-    assert_eq!(peer.handle(&[0x70, 2, 0, 1]), Ok(Action::Delivered(1)));
+    assert_eq!(
+        peer.handle(&[0x70, 2, 0, 1]),
+        Ok(Action::Ack(AckAction::Delivered(1)))
+    );
     // A PUBREC for nothing is answered, so that the client can let go of it.
-    assert_eq!(peer.handle(&[0x50, 2, 0, 9]), Ok(Action::None));
     let reason = ReasonCode::PacketIdentifierNotFound;
+    let answer = PendingAck::pubrel(9).with_reason(reason);
+    let answered = Ok(Action::Ack(AckAction::Answer(answer)));
+    assert_eq!(peer.handle(&[0x50, 2, 0, 9]), answered);
+    out.clear();
+    peer.connection.encode_ack(answer, &mut out);
     let expected = Packet::Ack(Ack::new(AckKind::Pubrel, 9, reason));
-    assert_eq!(packet(&peer.out, ProtocolVersion::V5), expected);
+    assert_eq!(packet(&out, ProtocolVersion::V5), expected);
 }
 
 #[test]

@@ -41,6 +41,28 @@ impl AckKind {
         }
     }
 
+    /// The acknowledgement of this packet type, if it is one.
+    #[must_use]
+    pub const fn of(packet_type: PacketType) -> Option<Self> {
+        match packet_type {
+            PacketType::Puback => Some(Self::Puback),
+            PacketType::Pubrec => Some(Self::Pubrec),
+            PacketType::Pubrel => Some(Self::Pubrel),
+            PacketType::Pubcomp => Some(Self::Pubcomp),
+            PacketType::Connect
+            | PacketType::Connack
+            | PacketType::Publish
+            | PacketType::Subscribe
+            | PacketType::Suback
+            | PacketType::Unsubscribe
+            | PacketType::Unsuback
+            | PacketType::Pingreq
+            | PacketType::Pingresp
+            | PacketType::Disconnect
+            | PacketType::Auth => None,
+        }
+    }
+
     /// The Reason Codes of tables 3-4 to 3-7.
     const fn allows(self, reason: ReasonCode) -> bool {
         use ReasonCode::{
@@ -78,11 +100,17 @@ impl<'a> Ack<'a> {
         }
     }
 
-    pub(super) fn decode(
+    /// Decodes the packet in a frame of this type, like [`super::Packet::decode`].
+    ///
+    /// # Errors
+    /// The rule that the packet breaks.
+    pub fn decode(
         kind: AckKind,
         frame: Frame<'a>,
         version: ProtocolVersion,
     ) -> Result<Self, ProtocolViolation> {
+        frame.check_flags(version)?;
+        frame.check_length(version)?;
         let mut reader = Reader::new(frame.body());
         let mut ack = Self::new(kind, reader.packet_id()?, ReasonCode::Success);
         if version.is_v5() && !reader.is_empty() {

@@ -91,9 +91,16 @@ impl Session {
         if delivery.qos.is_acknowledged() {
             return self.queue.has_room(delivery);
         }
-        let bytes = self.direct.len() + self.live_bytes + delivery.message.memory_bytes();
+        self.has_live_room(delivery.message.memory_bytes())
+    }
+
+    /// Whether a delivery of QoS 0 would find room that takes so many bytes, see
+    /// [`crate::Message::memory_bytes`].
+    #[must_use]
+    pub fn has_live_room(&self, bytes: usize) -> bool {
+        let waiting = self.direct.len() + self.live_bytes;
         let is_first = self.live.is_empty() && self.direct.is_empty();
-        is_first || bytes <= self.queue.limits().live_bytes_max
+        is_first || waiting + bytes <= self.queue.limits().live_bytes_max
     }
 
     /// What made way since the last call. The caller forgets it in the store, behind what it made

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mqtt::connection::{
-    Action, Authentication, Handshake, IncomingPublish, Limits, Mechanism, Mechanisms, PendingAck,
-    Progress, ServerConnection, Step, encode_refusal,
+    AckAction, Action, Authentication, Handshake, IncomingPublish, Limits, Mechanism, Mechanisms,
+    PendingAck, Progress, ServerConnection, Step, encode_refusal,
 };
 use mqtt::packet::{Connect, Frame, Packet, PacketType, Property, Subscribe, Unsubscribe};
 use mqtt::session::{Delivery, Outgoing, QueueClass, QueueLimits, Session, WhenFull};
@@ -221,10 +221,12 @@ impl<'p> Server<'p> {
         match action {
             Action::None => {}
             Action::Publish(incoming) => self.publish(&incoming),
-            Action::Answer(ack) | Action::Released(ack) | Action::Received(_, ack) => {
-                self.pending.push_back(ack);
-            }
-            Action::Delivered(sequence) => self.client.forget(sequence),
+            Action::Ack(AckAction::None) => {}
+            Action::Answer(ack)
+            | Action::Ack(
+                AckAction::Answer(ack) | AckAction::Released(ack) | AckAction::Received(_, ack),
+            ) => self.pending.push_back(ack),
+            Action::Ack(AckAction::Delivered(sequence)) => self.client.forget(sequence),
             Action::Subscribe(packet) => return self.subscribe(&packet),
             Action::Unsubscribe(packet) => return self.unsubscribe(&packet),
             Action::Disconnect { session_expiry, .. } => {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use mqtt::connection::{Action, Handshake, Limits, PendingAck, ServerConnection};
+use mqtt::connection::{AckAction, Action, Handshake, Limits, PendingAck, ServerConnection};
 use mqtt::packet::Packet;
 use mqtt::session::{
     Delivery, Enqueue, Outgoing, PageRequest, QueueClass, QueueLimits, Session, WhenFull, number_of,
@@ -91,7 +91,7 @@ impl Server {
         let mut out = Vec::new();
         let action = connection.handle(packet, &mut self.session, &self.limits, &mut out);
         match action.expect("no violation") {
-            Action::None => {}
+            Action::None | Action::Ack(AckAction::None) => {}
             Action::Publish(incoming) => {
                 let sample = Sample::of(&incoming.publish);
                 let ack = incoming.ack;
@@ -104,15 +104,15 @@ impl Server {
                 let position = self.store.submit(Operation::Dequeue(0));
                 self.acknowledgements.push_back((position, ack));
             }
-            Action::Released(ack) => {
+            Action::Ack(AckAction::Released(ack)) => {
                 let position = self.store.submit(Operation::Release(ack.packet_id()));
                 self.acknowledgements.push_back((position, ack));
             }
-            Action::Received(sequence, ack) => {
+            Action::Ack(AckAction::Received(sequence, ack)) => {
                 let position = self.store.submit(Operation::Pubrec(sequence));
                 self.acknowledgements.push_back((position, ack));
             }
-            Action::Delivered(sequence) => {
+            Action::Ack(AckAction::Delivered(sequence)) => {
                 self.store.submit(Operation::Dequeue(sequence));
                 self.watch.in_use.retain(|_, it| *it != sequence);
             }
