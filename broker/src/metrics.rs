@@ -1,7 +1,7 @@
 //! Counts since the start, over all sessions.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// The counts; each only grows.
 #[derive(Debug, Default)]
@@ -88,22 +88,50 @@ impl Drops {
     }
 }
 
-/// What went over the connections of clients in one direction.
+/// What went over the connections of clients in one direction. Each worker has a part of its own,
+/// so that they do not wait for each other to count.
 #[derive(Debug, Default)]
-pub(crate) struct TrafficCounters {
-    pub(crate) bytes: AtomicU64,
-    pub(crate) packets: AtomicU64,
-    pub(crate) publishes: AtomicU64,
-    /// Bytes of payloads.
-    pub(crate) payload_bytes: AtomicU64,
+pub(crate) struct TrafficCounters([TrafficPart; TRAFFIC_PARTS]);
+
+/// More workers than these share parts.
+const TRAFFIC_PARTS: usize = 8;
+
+/// A part that is alone in its lines of the processor's cache.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct TrafficPart {
+    bytes: AtomicU64,
+    packets: AtomicU64,
+    publishes: AtomicU64,
+    payload_bytes: AtomicU64,
 }
 
-/// The same for one connection, until it is added up.
+thread_local! {
+    static PART: usize = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed) % TRAFFIC_PARTS
+    };
+}
+
+impl TrafficCounters {
+    /// What it comes to.
+    pub(crate) fn sum(&self) -> Traffic {
+        self.0.iter().fold(Traffic::default(), |sum, part| Traffic {
+            bytes: sum.bytes + read(&part.bytes),
+            packets: sum.packets + read(&part.packets),
+            publishes: sum.publishes + read(&part.publishes),
+            payload_bytes: sum.payload_bytes + read(&part.payload_bytes),
+        })
+    }
+}
+
+/// Packets of one connection until they are added up, or of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Traffic {
     pub(crate) bytes: u64,
     pub(crate) packets: u64,
     pub(crate) publishes: u64,
+    /// Bytes of payloads.
     pub(crate) payload_bytes: u64,
 }
 
@@ -125,11 +153,11 @@ impl Traffic {
             publishes,
             payload_bytes,
         } = std::mem::take(self);
-        counters.bytes.fetch_add(bytes, Ordering::Relaxed);
-        counters.packets.fetch_add(packets, Ordering::Relaxed);
-        counters.publishes.fetch_add(publishes, Ordering::Relaxed);
-        counters
-            .payload_bytes
+        let part = &counters.0[PART.with(|it| *it)];
+        part.bytes.fetch_add(bytes, Ordering::Relaxed);
+        part.packets.fetch_add(packets, Ordering::Relaxed);
+        part.publishes.fetch_add(publishes, Ordering::Relaxed);
+        part.payload_bytes
             .fetch_add(payload_bytes, Ordering::Relaxed);
     }
 }

@@ -81,6 +81,7 @@ impl Shared {
         submitted.balance = 0;
         submitted.used_bytes += submitted.bytes as u64;
         submitted.bytes = 0;
+        self.crowded.store(false, Ordering::Relaxed);
         drop(submitted);
         drop(gate);
         let room = std::mem::take(&mut lock(&self.waiters).room);

@@ -64,6 +64,7 @@ impl Store {
             asked: Mutex::default(),
             gate: Gate::default(),
             arrived: Condvar::new(),
+            crowded: AtomicBool::new(false),
             durable: AtomicU64::new(0),
             failing: AtomicBool::new(false),
             waiters: Mutex::default(),

@@ -30,6 +30,9 @@ pub(crate) struct Shared {
     pub(crate) gate: Gate,
     /// Wakes the writer.
     pub(crate) arrived: Condvar,
+    /// As many bytes wait as may; written under the lock of `submitted`, so that whoever only
+    /// asks needs no lock.
+    pub(crate) crowded: AtomicBool,
     pub(crate) durable: AtomicU64,
     pub(crate) failing: AtomicBool,
     /// A bound of the quota is reached.
@@ -139,6 +142,9 @@ impl Store {
         let mut submitted = lock(&shared.submitted);
         let first = submitted.operations.is_empty();
         let full = submitted.push(operation, shared.options.commit_operations);
+        if submitted.bytes >= shared.options.pending_bytes_max {
+            shared.crowded.store(true, Ordering::Relaxed);
+        }
         submitted.position += 1;
         submitted.sync |= durability == Durability::Full;
         let position = Position(submitted.position);
@@ -203,6 +209,9 @@ impl Store {
         let Some(shared) = &self.shared else {
             return Poll::Ready(());
         };
+        if !shared.crowded.load(Ordering::Relaxed) {
+            return Poll::Ready(());
+        }
         // The lock is held over the registration, so that a commit cannot slip in between.
         let submitted = lock(&shared.submitted);
         let spare = if self.is_failing() { 2 } else { 1 };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mqtt::connection::{IncomingPublish, PendingAck};
-use mqtt::packet::{Frame, Publish};
+use mqtt::packet::{Frame, Publish, Successor};
 use mqtt::{Message, ProtocolViolation, QoS, ReasonCode, TopicName};
 use persistence::{Durability, Operation, Position};
 
@@ -49,8 +49,23 @@ impl<'p> Batch<'p> {
         self.messages.push(RunMessage {
             payload: incoming.publish.payload,
             properties: incoming.properties.forwarded.unwrap_or_default(),
+            packet: None,
         });
         self.acks.extend(incoming.ack);
+    }
+
+    /// The message in a frame, if it goes the way of those that are here.
+    fn successor(&self, frame: Frame<'p>, client: &Client) -> Option<Successor<'p>> {
+        let (Some(route), Some(topic)) = (&self.route, &self.topic) else {
+            return None;
+        };
+        if self.messages.len() >= BATCH_MESSAGES_MAX {
+            return None;
+        }
+        let version = client.protocol.version();
+        let user_properties_max = client.limits.user_properties_max;
+        let next = Successor::decode(frame, version, topic, self.qos, user_properties_max)?;
+        (next.payload.len() <= SHARED_BYTES || route.targets.len() <= 1).then_some(next)
     }
 }
 
@@ -73,23 +88,62 @@ impl Client {
         frame: Frame<'p>,
         batch: &mut Batch<'p>,
     ) -> Result<(), ProtocolViolation> {
+        if let Some(next) = batch.successor(frame, self)
+            && !(batch.qos.is_acknowledged() && self.is_careful())
+        {
+            return self.on_successor(&next, batch);
+        }
         let publish = Publish::decode(frame, self.protocol.version())?;
         let incoming = self.protocol.begin_publish(publish, &self.limits)?;
-        if publish.header.qos == QoS::ExactlyOnce {
-            let mut state = self.link.lock();
-            let packet_id = publish.header.packet_id;
-            let answer = self
-                .protocol
-                .receive(packet_id, &mut state.session, &self.limits)?;
-            drop(state);
-            if let Some(ack) = answer {
-                self.flush(batch);
-                self.answer_again(ack);
-                return Ok(());
-            }
+        if publish.header.qos == QoS::ExactlyOnce
+            && !self.is_new(publish.header.packet_id, batch)?
+        {
+            return Ok(());
         }
         self.publish(&incoming, batch);
         Ok(())
+    }
+
+    fn on_successor<'p>(
+        &mut self,
+        next: &Successor<'p>,
+        batch: &mut Batch<'p>,
+    ) -> Result<(), ProtocolViolation> {
+        let ack = self
+            .protocol
+            .begin_successor(batch.qos, next.packet_id, &self.limits)?;
+        if batch.qos == QoS::ExactlyOnce && !self.is_new(next.packet_id, batch)? {
+            return Ok(());
+        }
+        self.received.publish(next.payload);
+        batch.messages.push(RunMessage {
+            payload: next.payload,
+            properties: next.properties,
+            packet: Some((next.packet, next.packet_id_at)),
+        });
+        batch.acks.extend(ack);
+        Ok(())
+    }
+
+    /// Notes the Packet Identifier of a QoS 2 message; false if the message is not to be routed,
+    /// which is answered.
+    fn is_new(&mut self, packet_id: u16, batch: &mut Batch<'_>) -> Result<bool, ProtocolViolation> {
+        let mut state = self.link.lock();
+        let session = &mut state.session;
+        let answer = self.protocol.receive(packet_id, session, &self.limits)?;
+        drop(state);
+        let Some(ack) = answer else {
+            return Ok(true);
+        };
+        self.flush(batch);
+        self.answer_again(ack);
+        Ok(false)
+    }
+
+    /// True if a message that asks for an answer may have to be refused.
+    fn is_careful(&self) -> bool {
+        let store = &self.exchange.store;
+        self.unanswered || store.is_failing() || store.is_full()
     }
 
     /// Answers a QoS 2 message that was taken before, or that is refused.
@@ -109,10 +163,7 @@ impl Client {
         self.received.publish(incoming.publish.payload);
         let is_acknowledged = incoming.ack.is_some();
         // Each of these has to be asked about alone.
-        let is_careful = is_acknowledged
-            && (self.unanswered
-                || self.exchange.store.is_failing()
-                || self.exchange.store.is_full())
+        let is_careful = is_acknowledged && self.is_careful()
             || incoming.publish.header.qos == QoS::ExactlyOnce && self.link.durable().is_some();
         if !is_careful && batch.join(incoming) {
             return;
@@ -141,7 +192,7 @@ impl Client {
         let exchange = &*self.exchange;
         let subscribers = exchange.publish_run(
             &route,
-            batch.qos,
+            (self.protocol.version(), batch.qos),
             &batch.messages,
             &self.link,
             &mut outcomes,

@@ -21,6 +21,9 @@ pub(crate) struct RunMessage<'p> {
     pub(crate) payload: &'p [u8],
     /// Those that travel, encoded.
     pub(crate) properties: &'p [u8],
+    /// The packet it came in, if that is what receivers get in its version, and where its Packet
+    /// Identifier is.
+    pub(crate) packet: Option<(&'p [u8], usize)>,
 }
 
 /// What became of a message of a run.
@@ -37,6 +40,8 @@ struct Run<'r, 'p> {
     exchange: &'r Exchange,
     route: &'r Route,
     qos: QoS,
+    /// Of the publisher.
+    version: ProtocolVersion,
     messages: &'r [RunMessage<'p>],
     outcomes: &'r mut [Outcome],
     /// How they wait.
@@ -66,7 +71,7 @@ impl Exchange {
     pub(crate) fn publish_run(
         &self,
         route: &Route,
-        qos: QoS,
+        (version, qos): (ProtocolVersion, QoS),
         messages: &[RunMessage<'_>],
         publisher: &Link,
         outcomes: &mut [Outcome],
@@ -76,6 +81,7 @@ impl Exchange {
             exchange: self,
             route,
             qos,
+            version,
             messages,
             outcomes,
             class: self.bounds.queue_rules.class_of(&route.topic, qos),
@@ -191,13 +197,20 @@ impl<'r> Run<'r, '_> {
         };
         if encoded.is_empty() {
             encoded.begin(qos);
+            let is_alike = identifiers.is_empty()
+                && qos == self.qos
+                && version.is_v5() == self.version.is_v5();
             let topic = self.route.topic.as_str();
             for message in self.messages {
                 let RunMessage {
                     payload,
                     properties,
+                    packet,
                 } = *message;
-                encoded.push(version, topic, identifiers, properties, payload);
+                match packet.filter(|_| is_alike) {
+                    Some((packet, id_at)) => encoded.push_copy(packet, id_at, payload.len()),
+                    None => encoded.push(version, topic, identifiers, properties, payload),
+                }
             }
         }
         encoded
@@ -208,6 +221,7 @@ impl<'r> Run<'r, '_> {
         let RunMessage {
             payload,
             properties,
+            ..
         } = self.messages[index];
         let topic = self.route.topic.as_str();
         Message::STRUCTURE_BYTES + topic.len() + payload.len() + properties.len()
@@ -223,6 +237,7 @@ impl<'r> Run<'r, '_> {
             let RunMessage {
                 payload,
                 properties,
+                ..
             } = self.messages[index];
             let message = Message {
                 qos: self.qos,

@@ -167,19 +167,32 @@ impl ServerConnection {
             properties.topic_alias,
             limits.topic_alias_max,
         )?;
-        let ack = match header.qos {
-            QoS::AtMostOnce => None,
-            QoS::AtLeastOnce => {
-                self.begin_message(limits)?;
-                Some(PendingAck::puback(header.packet_id))
-            }
-            QoS::ExactlyOnce => Some(PendingAck::pubrec(header.packet_id)),
-        };
+        let ack = self.begin_successor(header.qos, header.packet_id, limits)?;
         Ok(IncomingPublish {
             topic,
             publish,
             properties,
             ack,
+        })
+    }
+
+    /// The same for what came in a [`crate::packet::Successor`].
+    ///
+    /// # Errors
+    /// The packet must not be sent now.
+    pub fn begin_successor(
+        &mut self,
+        qos: QoS,
+        packet_id: u16,
+        limits: &Limits,
+    ) -> Result<Option<PendingAck>, ProtocolViolation> {
+        Ok(match qos {
+            QoS::AtMostOnce => None,
+            QoS::AtLeastOnce => {
+                self.begin_message(limits)?;
+                Some(PendingAck::puback(packet_id))
+            }
+            QoS::ExactlyOnce => Some(PendingAck::pubrec(packet_id)),
         })
     }
 

@@ -1,5 +1,6 @@
 //! Several PUBLISH packets, encoded once for everybody who receives them alike.
 
+use super::frame::DUP;
 use super::property::Property;
 use super::publish::{PublishHeader, encode_publish};
 use crate::{ProtocolVersion, QoS};
@@ -74,6 +75,19 @@ impl EncodedRun {
             end: bytes.len(),
             packet_id_at,
             payload_bytes: payload.len(),
+        });
+    }
+
+    /// Appends a copy of a packet that came in the same encoding: to the same topic, in the same
+    /// QoS, with nothing in it that is not for its receivers.
+    pub fn push_copy(&mut self, packet: &[u8], packet_id_at: usize, payload_bytes: usize) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(packet);
+        self.bytes[start] &= !DUP;
+        self.packets.push(EncodedPacket {
+            end: self.bytes.len(),
+            packet_id_at: start + packet_id_at,
+            payload_bytes,
         });
     }
 

@@ -4,7 +4,7 @@ use super::primitive::put_variable_byte_integer;
 use crate::{ProtocolVersion, ProtocolViolation, ReasonCode};
 
 /// The flag of a packet that may have been sent before.
-const DUP: u8 = 0b1000;
+pub(super) const DUP: u8 = 0b1000;
 
 /// One packet's bytes, not yet looked into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Frame<'a> {
     flags: u8,
     /// The length has more bytes than it needs.
     is_padded: bool,
+    /// The whole packet.
+    packet: &'a [u8],
     body: &'a [u8],
 }
 
@@ -105,14 +107,16 @@ impl<'a> Frame<'a> {
             let detail = "the packet is larger than this server accepts";
             return Err(ProtocolViolation::new(ReasonCode::PacketTooLarge, detail));
         }
-        let Some(body) = rest.get(header_len..header_len + length) else {
+        let Some(packet) = bytes.get(..packet_len) else {
             return Ok(None);
         };
+        let body = &packet[1 + header_len..];
         Ok(Some((
             Self {
                 packet_type,
                 flags: first & 0x0F,
                 is_padded,
+                packet,
                 body,
             },
             packet_len,
@@ -127,6 +131,15 @@ impl<'a> Frame<'a> {
 
     pub(super) const fn flags(self) -> u8 {
         self.flags
+    }
+
+    /// The whole packet, with its header.
+    pub(super) const fn packet(self) -> &'a [u8] {
+        self.packet
+    }
+
+    pub(super) const fn is_padded(self) -> bool {
+        self.is_padded
     }
 
     pub(super) const fn body(self) -> &'a [u8] {

@@ -17,6 +17,7 @@ mod property;
 mod publish;
 mod suback;
 mod subscribe;
+mod successor;
 mod unsubscribe;
 
 pub use ack::{Ack, AckKind};
@@ -31,6 +32,7 @@ pub use property::{Properties, Property, PropertyOwner};
 pub use publish::{Publish, PublishHeader, encode_publish};
 pub use suback::{Suback, Unsuback};
 pub use subscribe::{RetainHandling, Subscribe, SubscriptionOptions, encode_subscribe};
+pub use successor::Successor;
 pub use unsubscribe::Unsubscribe;
 
 use crate::{ProtocolVersion, ProtocolViolation};
