@@ -5,6 +5,7 @@ mod will;
 pub(crate) use will::Will;
 
 use std::collections::{HashMap, HashSet};
+use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -373,7 +374,7 @@ impl Exchange {
             let entry = Subscription {
                 link: Arc::clone(&link),
                 options: stored.options,
-                identifier: stored.identifier,
+                identifier: stored.identifier.and_then(NonZero::new),
             };
             self.router.subscribe(&stored.filter, entry);
         }

@@ -1,20 +1,31 @@
 //! Who receives a message: the routing table, shared by all.
 //!
 //! Filters without wildcards are in a sharded map, because most subscriptions are exact and a
-//! lookup costs one hash; those with wildcards are in one tree. Publishers only read.
+//! lookup costs one hash; those with wildcards are in one tree. Publishers only read. A filter's
+//! text is the one that its first subscriber's session has.
 
-use std::collections::HashMap;
+mod members;
+mod subscribers;
+
+pub(crate) use members::Members;
+
 use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use mqtt::packet::SubscriptionOptions;
-use mqtt::{FilterTree, Sharing, TopicFilter};
+use mqtt::{FilterTree, TopicFilter};
+use subscribers::Subscribers;
 
 use crate::link::Link;
 use crate::share::ShareGroup;
 
 const SHARDS: usize = 64;
+/// A shard that uses only this part of itself becomes smaller.
+const SHRINK_PARTS: usize = 4;
 
 /// One subscription of one session, as the table holds it.
 #[derive(Clone, Debug)]
@@ -24,7 +35,7 @@ pub(crate) struct Subscription {
     /// How.
     pub(crate) options: SubscriptionOptions,
     /// The Subscription Identifier, if it has one.
-    pub(crate) identifier: Option<u32>,
+    pub(crate) identifier: Option<NonZeroU32>,
 }
 
 /// Where a message goes.
@@ -45,11 +56,11 @@ pub(crate) struct Generation {
     wildcard: u64,
 }
 
-/// Everybody who subscribes to one filter.
-#[derive(Debug, Default)]
-struct Subscribers {
-    each: Vec<Subscription>,
-    groups: Vec<Arc<ShareGroup>>,
+/// A filter without wildcards.
+#[derive(Debug)]
+struct Exact {
+    filter: TopicFilter,
+    subscribers: Subscribers,
 }
 
 /// A part of the table, with a count of its changes, which are counted under the lock.
@@ -59,7 +70,7 @@ struct Part<T> {
     filters: RwLock<T>,
 }
 
-type Shard = Part<HashMap<Box<str>, Subscribers>>;
+type Shard = Part<HashTable<Exact>>;
 
 /// The subscriptions of all sessions.
 #[derive(Debug)]
@@ -78,22 +89,18 @@ impl Router {
         }
     }
 
-    fn shard_index(&self, topic: &str) -> usize {
-        let hash = self.hasher.hash_one(topic);
-        // The cast keeps the low bits, which is all that is wanted.
-        #[expect(clippy::cast_possible_truncation, reason = "see above")]
-        let low = hash as usize;
-        low % SHARDS
+    fn hash(&self, topic: &str) -> u64 {
+        self.hasher.hash_one(topic)
     }
 
-    fn shard(&self, topic: &str) -> &Shard {
-        &self.exact[self.shard_index(topic)]
+    fn shard(&self, hash: u64) -> &Shard {
+        &self.exact[shard_index(hash)]
     }
 
     /// The present state of the table for a topic; asked for before what is to be kept is looked
     /// up.
     pub(crate) fn generation(&self, topic: &str) -> Generation {
-        let shard = self.shard_index(topic);
+        let shard = shard_index(self.hash(topic));
         Generation {
             shard,
             exact: self.exact[shard].generation(),
@@ -116,9 +123,14 @@ impl Router {
             tree.get_or_insert_default(pattern)
                 .put(filter, subscription)
         } else {
-            let mut shard = self.shard(pattern).write();
-            let subscribers = shard.entry(pattern.into()).or_default();
-            subscribers.put(filter, subscription)
+            let hash = self.hash(pattern);
+            let mut shard = self.shard(hash).write();
+            let entry = shard.entry(hash, is(pattern), |it| self.hash(it.filter.pattern()));
+            let exact = entry.or_insert_with(|| Exact {
+                filter: filter.clone(),
+                subscribers: Subscribers::Nobody,
+            });
+            exact.into_mut().subscribers.put(filter, subscription)
         }
     }
 
@@ -134,12 +146,22 @@ impl Router {
                 tree.remove(pattern);
             }
         } else {
-            let mut shard = self.shard(pattern).write();
-            if shard
-                .get_mut(pattern)
-                .is_some_and(|subscribers| subscribers.remove(filter, link))
-            {
-                shard.remove(pattern);
+            self.unsubscribe_exact(filter, link);
+        }
+    }
+
+    fn unsubscribe_exact(&self, filter: &TopicFilter, link: &Link) {
+        let pattern = filter.pattern();
+        let hash = self.hash(pattern);
+        let rehash = |it: &Exact| self.hash(it.filter.pattern());
+        let mut shard = self.shard(hash).write();
+        if let Entry::Occupied(mut entry) = shard.entry(hash, is(pattern), rehash)
+            && entry.get_mut().subscribers.remove(filter, link)
+        {
+            entry.remove();
+            if shard.len() < shard.capacity() / SHRINK_PARTS {
+                let capacity = 2 * shard.len();
+                shard.shrink_to(capacity, rehash);
             }
         }
     }
@@ -147,8 +169,9 @@ impl Router {
     /// Appends every subscription that matches the topic, several for one session if several of
     /// its filters match, and each group.
     pub(crate) fn matches(&self, topic: &str, found: &mut Vec<Match>) {
-        if let Some(subscribers) = self.shard(topic).read().get(topic) {
-            subscribers.append(found);
+        let hash = self.hash(topic);
+        if let Some(exact) = self.shard(hash).read().find(hash, is(topic)) {
+            exact.subscribers.append(found);
         }
         let tree = self.wildcard.read();
         if !tree.is_empty() {
@@ -159,55 +182,24 @@ impl Router {
     /// The group of a Shared Subscription, if it has members.
     pub(crate) fn group(&self, share: &TopicFilter) -> Option<Arc<ShareGroup>> {
         let pattern = share.pattern();
-        let of = |subscribers: &Subscribers| {
-            let mut groups = subscribers.groups.iter();
-            groups.find(|group| group.filter == *share).cloned()
-        };
         if share.has_wildcard() {
-            self.wildcard.read().get(pattern).and_then(of)
+            self.wildcard.read().get(pattern)?.group(share).cloned()
         } else {
-            self.shard(pattern).read().get(pattern).and_then(of)
+            let hash = self.hash(pattern);
+            let shard = self.shard(hash).read();
+            let exact = shard.find(hash, is(pattern))?;
+            exact.subscribers.group(share).cloned()
         }
     }
 }
 
-impl Subscribers {
-    fn put(&mut self, filter: &TopicFilter, new: Subscription) -> bool {
-        if filter.sharing() != Sharing::Each {
-            let known = self.groups.iter().find(|it| it.filter == *filter);
-            return match known {
-                Some(group) => group.join(new),
-                None => {
-                    let group = ShareGroup::new(filter.clone());
-                    let joined = group.join(new);
-                    self.groups.push(Arc::new(group));
-                    joined
-                }
-            };
-        }
-        let mut each = self.each.iter_mut();
-        match each.find(|old| Arc::ptr_eq(&old.link, &new.link)) {
-            Some(old) => *old = new,
-            None => self.each.push(new),
-        }
-        true
-    }
+/// A shard's table looks at the other bits.
+const fn shard_index(hash: u64) -> usize {
+    (hash >> 32) as usize % SHARDS
+}
 
-    /// Removes the session's subscription; true if none is left.
-    fn remove(&mut self, filter: &TopicFilter, link: &Link) -> bool {
-        if filter.sharing() == Sharing::Each {
-            self.each.retain(|it| !std::ptr::eq(&*it.link, link));
-        } else {
-            self.groups
-                .retain(|group| group.filter != *filter || !group.leave(link));
-        }
-        self.each.is_empty() && self.groups.is_empty()
-    }
-
-    fn append(&self, found: &mut Vec<Match>) {
-        found.extend(self.each.iter().cloned().map(Match::Each));
-        found.extend(self.groups.iter().cloned().map(Match::Group));
-    }
+fn is(topic: &str) -> impl Fn(&Exact) -> bool {
+    move |exact| exact.filter.pattern() == topic
 }
 
 impl<T> Part<T> {

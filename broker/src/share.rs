@@ -9,7 +9,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use mqtt::{Sharing, TopicFilter, TopicName};
 
 use crate::link::{Link, Readiness};
-use crate::router::Subscription;
+use crate::router::{Members, Subscription};
 
 /// How a group chooses among its members. Whatever it chooses, a member that cannot take a
 /// message at the moment is passed over for the next one.
@@ -33,7 +33,7 @@ pub(crate) enum ShareStrategy {
 pub(crate) struct ShareGroup {
     /// The whole filter, with the Share Name.
     pub(crate) filter: TopicFilter,
-    members: RwLock<Vec<Subscription>>,
+    members: RwLock<Members>,
     /// Whose turn it is, as far as the strategy needs to know.
     turn: AtomicUsize,
     hasher: RandomState,
@@ -58,33 +58,29 @@ impl ShareGroup {
         }
     }
 
-    fn members(&self) -> RwLockReadGuard<'_, Vec<Subscription>> {
+    fn members(&self) -> RwLockReadGuard<'_, Members> {
         self.members.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn members_mut(&self) -> RwLockWriteGuard<'_, Vec<Subscription>> {
+    fn members_mut(&self) -> RwLockWriteGuard<'_, Members> {
         self.members.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a member or replaces its subscription. False if the group is another's alone.
     pub(crate) fn join(&self, subscription: Subscription) -> bool {
         let mut members = self.members_mut();
-        let mut known = members.iter_mut();
-        if let Some(member) = known.find(|it| std::ptr::eq(&*it.link, &*subscription.link)) {
-            *member = subscription;
-            return true;
-        }
-        if self.filter.sharing() == Sharing::Exclusive && !members.is_empty() {
+        let is_exclusive = self.filter.sharing() == Sharing::Exclusive;
+        if is_exclusive && !members.is_empty() && !members.contains(&subscription.link) {
             return false;
         }
-        members.push(subscription);
+        members.put(subscription);
         true
     }
 
     /// Removes a member; true if none is left.
     pub(crate) fn leave(&self, link: &Link) -> bool {
         let mut members = self.members_mut();
-        members.retain(|member| !std::ptr::eq(&*member.link, link));
+        members.remove(link);
         members.is_empty()
     }
 
@@ -107,7 +103,10 @@ impl ShareGroup {
         };
         let mut best: Option<(Readiness, usize)> = None;
         for index in (0..count).map(|offset| first.wrapping_add(offset) % count) {
-            let readiness = members[index].link.readiness();
+            let Some(member) = members.get(index) else {
+                break;
+            };
+            let readiness = member.link.readiness();
             if best.is_none_or(|(known, _)| readiness > known) {
                 best = Some((readiness, index));
             }

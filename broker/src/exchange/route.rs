@@ -1,6 +1,7 @@
 //! Routes: who receives the messages of one publisher to one topic, and how.
 
 use std::cell::RefCell;
+use std::num::NonZero;
 use std::sync::Arc;
 
 use mqtt::session::Delivery;
@@ -100,7 +101,7 @@ impl From<Subscription> for Target {
             link,
             qos: options.qos,
             retain_as_published: options.retain_as_published,
-            identifiers: identifier.into_iter().collect(),
+            identifiers: identifier.map(NonZero::get).into_iter().collect(),
         }
     }
 }
@@ -139,7 +140,8 @@ fn merge(mut each: Vec<Subscription>, publisher: Option<&Link>) -> Vec<Target> {
         target.qos = target.qos.max(subscription.options.qos);
         target.retain_as_published |= subscription.options.retain_as_published;
         let identifiers = target.identifiers.iter().copied();
-        target.identifiers = identifiers.chain(subscription.identifier).collect();
+        let more = subscription.identifier.map(NonZero::get);
+        target.identifiers = identifiers.chain(more).collect();
     }
     targets
 }

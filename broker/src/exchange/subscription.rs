@@ -1,5 +1,6 @@
 //! Making and ending subscriptions.
 
+use std::num::NonZero;
 use std::sync::Arc;
 
 use mqtt::packet::{RetainHandling, SubscriptionOptions};
@@ -23,7 +24,8 @@ impl Exchange {
         let entry = Subscription {
             link: Arc::clone(link),
             options,
-            identifier,
+            // There is no identifier 0 (§3.8.2.1.2).
+            identifier: identifier.and_then(NonZero::new),
         };
         if !self.router.subscribe(&filter, entry) {
             return None;
