@@ -293,7 +293,7 @@ impl Exchange {
         if was_online {
             self.registry.online.fetch_sub(1, Ordering::Relaxed);
         }
-        for filter in subscriptions.keys() {
+        for filter in &subscriptions {
             self.router.unsubscribe(filter, link);
         }
         // The end of the session ends the delay [MQTT-3.1.3-9].
@@ -301,7 +301,7 @@ impl Exchange {
             self.publish_will(Some(link), &will);
         }
         let is_shared = |filter: &TopicFilter| matches!(filter.sharing(), Sharing::Group(_));
-        let shares = subscriptions.into_keys().filter(is_shared);
+        let shares = subscriptions.into_iter().filter(is_shared);
         self.depart(Departed {
             link: Arc::clone(link),
             shares: shares.chain(left_groups).collect(),
@@ -363,7 +363,7 @@ impl Exchange {
         state.expires_at = Some(expires_at);
         for stored in &recovered.subscriptions {
             let filter = stored.filter.clone();
-            state.subscriptions.insert(filter, stored.options);
+            state.subscriptions.insert(filter);
         }
         drop(state);
         if left.is_none() {

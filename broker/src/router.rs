@@ -219,3 +219,6 @@ impl<T> Part<T> {
         filters
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -236,7 +236,7 @@ impl Sessions {
             }
             sum.waiting += state.session.backlog();
             sum.subscriptions += state.subscriptions.len();
-            let filters = state.subscriptions.keys();
+            let filters = state.subscriptions.iter();
             sum.shared_subscriptions += filters
                 .filter(|filter| matches!(filter.sharing(), Sharing::Group(_)))
                 .count();

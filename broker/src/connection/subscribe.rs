@@ -42,7 +42,7 @@ impl Client {
     ) -> Result<(ReasonCode, Position), ReasonCode> {
         let full = ReasonCode::QuotaExceeded;
         let state = self.link.lock();
-        let is_new = !state.subscriptions.contains_key(&filter);
+        let is_new = !state.subscriptions.contains(&filter);
         if is_new && state.subscriptions.len() >= self.limits.subscriptions_max {
             return Err(full);
         }

@@ -36,13 +36,13 @@ impl Exchange {
             self.router.unsubscribe(&filter, link);
             return Some(Position(0));
         }
-        let known = state.subscriptions.insert(filter.clone(), options);
+        let is_new = state.subscriptions.insert(filter.clone());
         state.left_groups.retain(|group| *group != filter);
         let is_due = match options.retain_handling {
             // A Shared Subscription gets none, whoever comes to it (§4.8.2).
             _ if matches!(filter.sharing(), Sharing::Group(_)) => false,
             RetainHandling::Send => true,
-            RetainHandling::SendIfNew => known.is_none(),
+            RetainHandling::SendIfNew => is_new,
             RetainHandling::DoNotSend => false,
         };
         let terms = Terms {
@@ -68,7 +68,7 @@ impl Exchange {
     pub(crate) fn unsubscribe(&self, link: &Link, filter: &TopicFilter) -> Option<Position> {
         let mut state = link.lock();
         state.replays.unsubscribed(filter);
-        let existed = state.subscriptions.remove(filter).is_some();
+        let existed = state.forget_subscription(filter);
         if existed && matches!(filter.sharing(), Sharing::Group(_)) {
             state.leave(filter.clone());
         }

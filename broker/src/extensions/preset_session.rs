@@ -29,7 +29,7 @@ impl Exchange {
             will: None,
         });
         for (filter, options) in &preset.subscriptions {
-            let known = attached.link.lock().subscriptions.contains_key(filter);
+            let known = attached.link.lock().subscriptions.contains(filter);
             let is_taken = !known
                 && self
                     .subscribe(&attached.link, filter.clone(), *options, None)

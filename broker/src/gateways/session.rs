@@ -68,7 +68,7 @@ impl GatewaySession {
 
     fn subscribe(&self, requests: &[SubscriptionRequest]) {
         let wanted: BTreeSet<&TopicFilter> = requests.iter().map(|it| &it.filter).collect();
-        let known: Vec<TopicFilter> = self.link.lock().subscriptions.keys().cloned().collect();
+        let known: Vec<TopicFilter> = self.link.lock().subscriptions.iter().cloned().collect();
         for filter in known.iter().filter(|filter| !wanted.contains(filter)) {
             self.exchange.unsubscribe(&self.link, filter);
         }

@@ -63,6 +63,7 @@ impl Replays {
         if let Some(due) = self.due.remove(filter) {
             self.turns.remove(&due.turn);
         }
+        self.free();
     }
 
     /// True if nothing is due.
@@ -104,12 +105,19 @@ impl Replays {
         // Where there is nothing, there is nothing again.
         if due.again == 0 || due.after.is_none() {
             self.due.remove(&place.filter);
-            return;
+            return self.free();
         }
         due.again -= 1;
         due.after = None;
         due.turn = self.next_turn;
         self.take_turn(place.filter);
+    }
+
+    /// Gives memory back that most sessions need only once: a map that was emptied keeps some.
+    fn free(&mut self) {
+        if self.due.is_empty() {
+            (self.due, self.turns) = Default::default();
+        }
     }
 
     fn take_turn(&mut self, filter: TopicFilter) {

@@ -1,10 +1,9 @@
 //! What the lock of a link protects.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::task::Waker;
 use std::time::Duration;
 
-use mqtt::packet::SubscriptionOptions;
 use mqtt::session::Session;
 use mqtt::{QoS, ReasonCode, Timestamp, TopicFilter};
 use persistence::{Position, Store};
@@ -14,6 +13,8 @@ use crate::registry::Will;
 
 /// Groups that a session remembers to have left.
 const LEFT_GROUPS_MAX: usize = 32;
+/// A set that uses only this part of itself becomes smaller.
+const SHRINK_PARTS: usize = 4;
 
 /// Names one connection of a session, so that an old one cannot act for a newer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +25,8 @@ pub(crate) struct Owner(pub(crate) u64);
 pub(crate) struct LinkState {
     /// Queues, window and identifiers.
     pub(crate) session: Session,
-    /// The subscriptions, as the routing table has them too.
-    pub(crate) subscriptions: BTreeMap<TopicFilter, SubscriptionOptions>,
+    /// What the routing table has subscriptions of this session to. The texts are the same.
+    pub(crate) subscriptions: HashSet<TopicFilter>,
     /// The Shared Subscriptions that were ended last. Their groups get what they had given to this
     /// session if it ends without an acknowledgement.
     pub(crate) left_groups: VecDeque<TopicFilter>,
@@ -58,7 +59,7 @@ impl LinkState {
     pub(super) fn new(session: Session, expiry: Duration) -> Self {
         Self {
             session,
-            subscriptions: BTreeMap::new(),
+            subscriptions: HashSet::new(),
             left_groups: VecDeque::new(),
             replays: Replays::default(),
             unstored: VecDeque::new(),
@@ -111,6 +112,15 @@ impl LinkState {
             self.unstored.pop_front();
         }
         self.unstored.front().copied()
+    }
+
+    /// Notes that a subscription was ended; false if there was none.
+    pub(crate) fn forget_subscription(&mut self, filter: &TopicFilter) -> bool {
+        let existed = self.subscriptions.remove(filter);
+        if self.subscriptions.len() <= self.subscriptions.capacity() / SHRINK_PARTS {
+            self.subscriptions.shrink_to(2 * self.subscriptions.len());
+        }
+        existed
     }
 
     /// Notes that a Shared Subscription was ended.

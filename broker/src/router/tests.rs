@@ -1,0 +1,116 @@
+//! The table against a list of subscriptions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use mqtt::packet::SubscriptionOptions;
+use mqtt::{Sharing, TopicFilter};
+use persistence::Store;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::{Match, Router, Subscription};
+use crate::exchange::tests::{attach, exchange};
+use crate::link::Link;
+
+/// What the router says of a topic: the numbers of the sessions, and the filters of the groups
+/// with their members.
+type Found = (Vec<usize>, BTreeMap<String, BTreeSet<usize>>);
+
+fn found(router: &Router, links: &[Arc<Link>], topic: &str) -> Found {
+    let mut matches = Vec::new();
+    router.matches(topic, &mut matches);
+    let number = |link: &Arc<Link>| links.iter().position(|it| Arc::ptr_eq(it, link)).unwrap();
+    let (mut each, mut groups) = (Vec::new(), BTreeMap::new());
+    for it in matches {
+        match it {
+            Match::Each(subscription) => each.push(number(&subscription.link)),
+            Match::Group(group) => {
+                let is_member = |link: &&Arc<Link>| group.any(|it| Arc::ptr_eq(&it.link, link));
+                let members = links.iter().filter(is_member).map(number).collect();
+                groups.insert(group.filter.to_string(), members);
+            }
+        }
+    }
+    each.sort_unstable();
+    (each, groups)
+}
+
+fn expected(model: &BTreeSet<(&str, usize)>, topic: &str) -> Found {
+    let (mut each, mut groups) = (Vec::new(), BTreeMap::<_, BTreeSet<_>>::new());
+    for (text, session) in model {
+        let filter = TopicFilter::new(text).unwrap();
+        if !filter.matches(topic) {
+            continue;
+        }
+        if filter.sharing() == Sharing::Each {
+            each.push(*session);
+        } else {
+            groups
+                .entry(filter.to_string())
+                .or_default()
+                .insert(*session);
+        }
+    }
+    each.sort_unstable();
+    (each, groups)
+}
+
+const SESSIONS: usize = 12;
+const FILTERS: [&str; 12] = [
+    "a",
+    "a/b",
+    "a/+",
+    "a/#",
+    "+/b",
+    "$share/g/a/b",
+    "$share/h/a/b",
+    "$share/g/a/+",
+    "$exclusive/a/b",
+    "$exclusive/a/+",
+    "$exclusive/c",
+    "c",
+];
+
+proptest! {
+    #[test]
+    fn router_agrees_with_a_list_of_subscriptions(
+        steps in prop::collection::vec((select(&FILTERS[..]), 0..SESSIONS, 0..3), 0..300),
+    ) {
+        let exchange = exchange(Store::disabled());
+        let links: Vec<_> = (0..SESSIONS)
+            .map(|it| attach(&exchange, &it.to_string(), true, 0).link)
+            .collect();
+        let router = Router::new();
+        let mut model = BTreeSet::new();
+        for (text, session, step) in steps {
+            let filter = TopicFilter::new(text).unwrap();
+            if step == 0 {
+                router.unsubscribe(&filter, &links[session]);
+                model.remove(&(text, session));
+                continue;
+            }
+            let is_other = |it: &&(&str, usize)| it.0 == text && it.1 != session;
+            let is_free = filter.sharing() != Sharing::Exclusive || !model.iter().any(|it| is_other(&it));
+            let subscription = Subscription {
+                link: Arc::clone(&links[session]),
+                options: SubscriptionOptions::default(),
+                identifier: None,
+            };
+            prop_assert_eq!(router.subscribe(&filter, subscription), is_free);
+            if is_free {
+                model.insert((text, session));
+            }
+        }
+        for topic in ["a", "a/b", "a/c", "b/b", "c", "d"] {
+            prop_assert_eq!(found(&router, &links, topic), expected(&model, topic));
+        }
+        for (text, session) in model {
+            router.unsubscribe(&TopicFilter::new(text).unwrap(), &links[session]);
+        }
+        prop_assert!(router.exact.iter().all(|it| it.read().is_empty()));
+        prop_assert!(router.wildcard.read().is_empty());
+        // Neither the table nor a group has a link any more; its session has one.
+        prop_assert!(links.iter().all(|it| Arc::strong_count(it) == 2));
+    }
+}
