@@ -68,6 +68,28 @@ impl<V> Below<V> {
         self.multi_level.is_none() && self.single_level.is_none() && self.exact.len() == 0
     }
 
+    /// The child that goes on like a name; the other one, if wildcards count, joins the branches.
+    fn branch<'t, 'n>(
+        &'t self,
+        name: &'n str,
+        wildcards: bool,
+        hasher: &RandomState,
+        branches: &mut Vec<Branch<'t, 'n, V>>,
+    ) -> Option<Branch<'t, 'n, V>> {
+        let (level, behind) = split_level(name);
+        let single_level = self.single_level.as_ref().filter(|_| wildcards);
+        branches.extend(single_level.map(|node| Branch {
+            node,
+            first: 1,
+            behind,
+        }));
+        Some(Branch {
+            node: self.exact.get(level, hasher)?,
+            first: level.len(),
+            behind,
+        })
+    }
+
     /// Removes the only thing there is, if it is a child.
     fn take_only_child(&mut self) -> Option<Node<V>> {
         match (&self.multi_level, &self.single_level, self.exact.len()) {
@@ -286,35 +308,63 @@ impl<V> FilterTree<V> {
 
     /// Visits the value of every filter that matches `name`, in no particular order.
     pub fn visit_matches<'t>(&'t self, name: &str, mut visit: impl FnMut(&'t V)) {
-        let Some(below) = &self.root.below else {
-            return;
-        };
+        // The branches that are still to be walked.
         let mut branches = Vec::new();
-        // `$` topics are not matched by a wildcard in the first level [MQTT-4.7.2-1].
-        if !name.starts_with('$') {
-            below.multi_level.iter().for_each(&mut visit);
-            branches.extend(below.single_level.as_ref().map(|child| (child, name)));
-        }
-        let mut next = below.exact.get(split_level(name).0, &self.hasher);
-        let mut rest = name;
-        while let Some((node, name)) = next.take().map(|it| (it, rest)).or_else(|| branches.pop()) {
-            let Some(behind) = match_levels(&node.levels, name) else {
-                continue;
-            };
-            let below = node.below.as_ref();
+        let mut next = None;
+        if let Some(below) = &self.root.below {
+            // `$` topics are not matched by a wildcard in the first level [MQTT-4.7.2-1].
+            let wildcards = !name.starts_with('$');
             below
+                .multi_level
                 .iter()
-                .for_each(|it| it.multi_level.iter().for_each(&mut visit));
-            let Some(name) = behind else {
-                node.value.iter().for_each(&mut visit);
-                continue;
-            };
-            let Some(below) = below else {
-                continue;
-            };
-            branches.extend(below.single_level.as_ref().map(|child| (child, name)));
-            (next, rest) = (below.exact.get(split_level(name).0, &self.hasher), name);
+                .filter(|_| wildcards)
+                .for_each(&mut visit);
+            next = below.branch(name, wildcards, &self.hasher, &mut branches);
         }
+        while let Some(branch) = next.take().or_else(|| branches.pop()) {
+            let Some(behind) = branch.rest() else {
+                continue;
+            };
+            let Node { value, below, .. } = branch.node;
+            if let Some(below) = below {
+                below.multi_level.iter().for_each(&mut visit);
+                next =
+                    behind.and_then(|name| below.branch(name, true, &self.hasher, &mut branches));
+            }
+            value
+                .iter()
+                .filter(|_| behind.is_none())
+                .for_each(&mut visit);
+        }
+    }
+}
+
+/// A node whose first level matches a name's.
+struct Branch<'t, 'n, V> {
+    node: &'t Node<V>,
+    /// Bytes of this level in the node.
+    first: usize,
+    /// What of the name follows behind it.
+    behind: Option<&'n str>,
+}
+
+impl<'n, V> Branch<'_, 'n, V> {
+    /// What of the name follows behind all levels of the node, or None if they do not match.
+    #[expect(
+        clippy::option_option,
+        reason = "nothing may follow, or an empty level"
+    )]
+    fn rest(&self) -> Option<Option<&'n str>> {
+        let mut rest = self.behind;
+        let more = self.node.levels.get(self.first + 1..);
+        for level in more.into_iter().flat_map(|levels| levels.split('/')) {
+            let (head, tail) = split_level(rest?);
+            if level != "+" && level != head {
+                return None;
+            }
+            rest = tail;
+        }
+        Some(rest)
     }
 }
 
@@ -329,6 +379,12 @@ fn split_multi_level(filter: &str) -> (Option<&str>, bool) {
 
 fn first_level(levels: &str) -> &str {
     split_level(levels).0
+}
+
+/// True if this is the first level, without looking for where it ends.
+fn begins_with(levels: &str, level: &str) -> bool {
+    let behind = levels.as_bytes().strip_prefix(level.as_bytes());
+    behind.is_some_and(|it| matches!(it, [] | [b'/', ..]))
 }
 
 /// Bytes of the levels that both begin with, without the separator behind the last of them. The
@@ -348,23 +404,6 @@ fn strip_levels<'l>(levels: &'l str, first: &str) -> Option<Option<&'l str>> {
         "" => Some(None),
         rest => rest.strip_prefix('/').map(Some),
     }
-}
-
-/// What of a name follows behind the levels that these match, or None if they do not match.
-#[expect(
-    clippy::option_option,
-    reason = "nothing may follow, or an empty level"
-)]
-fn match_levels<'n>(levels: &str, name: &'n str) -> Option<Option<&'n str>> {
-    let mut rest = Some(name);
-    for level in levels.split('/') {
-        let (head, tail) = split_level(rest?);
-        if level != "+" && level != head {
-            return None;
-        }
-        rest = tail;
-    }
-    Some(rest)
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
-//! The children of a node by their first levels: few of them are a sorted list, many a table.
+//! The children of a node by their first levels: few of them are a list, many a table.
 
 use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
 
-use super::{Node, first_level};
+use super::{Node, begins_with, first_level};
 
 /// Children that are a list. In a longer one, finding them would cost more than in a table.
-const FEW_MAX: usize = 16;
+const FEW_MAX: usize = 8;
 /// A table that has no more becomes a list again, and one that uses only this part of itself
 /// becomes smaller.
 const SHRINK_PARTS: usize = 4;
@@ -45,17 +45,14 @@ impl<V> Children<V> {
 
     pub(super) fn get(&self, level: &str, hasher: &RandomState) -> Option<&Node<V>> {
         match self {
-            Self::Few(few) => few.get(place(few, level).ok()?),
+            Self::Few(few) => few.iter().find(|node| begins_with(&node.levels, level)),
             Self::Many(many) => many.find(hasher.hash_one(level), is(level)),
         }
     }
 
     pub(super) fn get_mut(&mut self, level: &str, hasher: &RandomState) -> Option<&mut Node<V>> {
         match self {
-            Self::Few(few) => {
-                let place = place(few, level).ok()?;
-                few.get_mut(place)
-            }
+            Self::Few(few) => few.iter_mut().find(|node| begins_with(&node.levels, level)),
             Self::Many(many) => many.find_mut(hasher.hash_one(level), is(level)),
         }
     }
@@ -66,11 +63,11 @@ impl<V> Children<V> {
         self.grow(level, hasher);
         match self {
             Self::Few(few) => {
-                let place = place(few, level).unwrap_or_else(|place| {
+                let place = place(few, level).unwrap_or_else(|| {
                     // One more and not twice as many: most nodes have one child.
                     few.reserve_exact(1);
-                    few.insert(place, Node::new(levels));
-                    place
+                    few.push(Node::new(levels));
+                    few.len() - 1
                 });
                 &mut few[place]
             }
@@ -90,8 +87,8 @@ impl<V> Children<V> {
     pub(super) fn remove(&mut self, level: &str, hasher: &RandomState) {
         match self {
             Self::Few(few) => {
-                if let Ok(place) = place(few, level) {
-                    few.remove(place);
+                if let Some(place) = place(few, level) {
+                    few.swap_remove(place);
                 }
                 few.shrink_to(FEW_MAX.min(few.len() * SHRINK_PARTS));
             }
@@ -117,7 +114,7 @@ impl<V> Children<V> {
         let Self::Few(few) = self else {
             return;
         };
-        if few.len() < FEW_MAX || place(few, level).is_ok() {
+        if few.len() < FEW_MAX || place(few, level).is_some() {
             return;
         }
         let mut many = HashTable::with_capacity(2 * FEW_MAX);
@@ -132,22 +129,20 @@ impl<V> Children<V> {
             return;
         };
         if many.len() <= FEW_MAX / SHRINK_PARTS {
-            let mut few: Vec<_> = many.drain().collect();
-            few.sort_unstable_by(|a, b| first_level(&a.levels).cmp(first_level(&b.levels)));
-            *self = Self::Few(few);
+            *self = Self::Few(many.drain().collect());
         } else if many.len() < many.capacity() / SHRINK_PARTS {
             many.shrink_to(2 * many.len(), hash_of(hasher));
         }
     }
 }
 
-/// Where the child with this first level is in a list, or belongs.
-fn place<V>(few: &[Node<V>], level: &str) -> Result<usize, usize> {
-    few.binary_search_by(|node| first_level(&node.levels).cmp(level))
+/// Where the child with this first level is in a list.
+fn place<V>(few: &[Node<V>], level: &str) -> Option<usize> {
+    few.iter().position(|node| begins_with(&node.levels, level))
 }
 
 fn is<V>(level: &str) -> impl Fn(&Node<V>) -> bool {
-    move |node| first_level(&node.levels) == level
+    move |node| begins_with(&node.levels, level)
 }
 
 fn hash_of<V>(hasher: &RandomState) -> impl Fn(&Node<V>) -> u64 {
