@@ -16,6 +16,7 @@ mod downlink;
 mod durability;
 mod extensions;
 mod failing_disk;
+mod floods;
 mod full_disk;
 mod keep_alive;
 mod life;
@@ -28,6 +29,7 @@ mod power_cut;
 mod retained;
 #[path = "../../persistence/tests/faults/shim.rs"]
 pub mod shim;
+mod slow_consumers;
 mod space;
 mod store;
 mod store_command;

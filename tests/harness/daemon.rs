@@ -47,6 +47,30 @@ impl Daemon {
         Self::start_in(folder, more)
     }
 
+    /// The same, but it may have no more than so many open files. It has as many as others when it
+    /// is started again.
+    ///
+    /// # Panics
+    /// It does not accept connections in time.
+    #[must_use]
+    #[track_caller]
+    pub fn start_with_files(files: u32, more: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let port = reservation::port();
+        configure(folder.path(), port, more);
+        let conf = folder.path().join("tidegate.conf");
+        let mut command = program(Path::new("sh"), ["-c", "ulimit -n \"$0\" && exec \"$@\""]);
+        command.arg(files.to_string()).arg(binary());
+        command.args([OsStr::new("start"), OsStr::new("--conf"), conf.as_os_str()]);
+        let mut process = Process::start(&mut command, folder.path(), "tidegate");
+        wait_ready(&mut process, port);
+        Self {
+            process,
+            port,
+            folder,
+        }
+    }
+
     #[track_caller]
     fn start_in(folder: TempDir, more: &str) -> Self {
         let port = reservation::port();

@@ -19,6 +19,7 @@ pub mod contender;
 pub mod daemon;
 pub mod dialogue;
 mod expect;
+pub mod figure;
 pub mod hub;
 pub mod message;
 pub mod peer;

@@ -118,6 +118,54 @@ impl Process {
         self.child.wait().expect("our own child");
     }
 
+    /// Bytes of memory that it has now.
+    ///
+    /// # Panics
+    /// It has ended.
+    #[must_use]
+    #[track_caller]
+    pub fn memory(&self) -> u64 {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most bytes of memory that it ever had.
+    ///
+    /// # Panics
+    /// It has ended.
+    #[must_use]
+    #[track_caller]
+    pub fn memory_peak(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    /// Clock ticks, of 10 ms, for which it has run.
+    ///
+    /// # Panics
+    /// It has ended.
+    #[must_use]
+    #[track_caller]
+    pub fn ticks(&self) -> u64 {
+        let stat = self.system_file("stat");
+        // Behind the name, which may have spaces: user and system time are the 12th and 13th.
+        let (_, fields) = stat.rsplit_once(')').expect("a name");
+        let times = fields.split_whitespace().skip(11).take(2);
+        times.map(|it| it.parse::<u64>().expect("a number")).sum()
+    }
+
+    #[track_caller]
+    fn status_bytes(&self, name: &str) -> u64 {
+        let status = self.system_file("status");
+        let value = status.lines().find_map(|line| line.strip_prefix(name));
+        let kibibytes = value.and_then(|it| it.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kibibytes.expect("a size") << 10
+    }
+
+    #[track_caller]
+    fn system_file(&self, name: &str) -> String {
+        let text = fs::read_to_string(format!("/proc/{}/{name}", self.id()));
+        text.expect("a process")
+    }
+
     /// What it has printed so far.
     ///
     /// # Panics
