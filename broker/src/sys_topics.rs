@@ -10,7 +10,7 @@ use mqtt::{Sharing, TopicName};
 
 use crate::exchange::Exchange;
 use crate::gateways::{GATEWAY_PREFIX, Hosted};
-use crate::metrics::{Counters, DropCause, read};
+use crate::metrics::{DropCause, read};
 
 /// Spans of the averages, with the last level of their topics.
 const SPANS: [(&str, f64); 3] = [("1min", 60.0), ("5min", 300.0), ("15min", 900.0)];
