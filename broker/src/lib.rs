@@ -10,6 +10,7 @@
 mod allocator;
 #[doc(hidden)]
 pub mod bench_support;
+mod bench;
 mod cli;
 mod config;
 mod connection;

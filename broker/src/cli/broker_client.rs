@@ -173,7 +173,7 @@ fn explain(error: &ConnectionError) -> String {
 }
 
 /// A reason code in words: `NotAuthorized` is "not authorized".
-pub(super) fn words(code: &impl Debug) -> String {
+pub(crate) fn words(code: &impl Debug) -> String {
     let mut words = String::new();
     for character in format!("{code:?}").replace("QoS", "Qos").chars() {
         if character.is_uppercase() && !words.is_empty() {

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod broker_client;
 mod check;
 mod hints;
@@ -13,6 +14,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+
+pub(crate) use self::broker_client::words;
 
 use crate::config::ENVIRONMENT_PREFIX;
 use crate::{crashlab, demo};
@@ -40,6 +43,8 @@ enum Command {
     Pub(publish::Publish),
     /// Subscribe and print what comes.
     Sub(subscribe::Subscribe),
+    /// Measure a broker, this one or another: connections, messages, and how long they take.
+    Bench(bench::Bench),
     /// Show the main job: a simulated plant, this broker, a hub, and an uplink that is cut.
     Demo(demo::Demo),
     /// Kill a broker again and again on your disk, and count what it has lost.
@@ -66,6 +71,7 @@ pub fn run() -> ExitCode {
         Command::Store(it) => store::run(&it),
         Command::Pub(it) => publish::run(&it),
         Command::Sub(it) => subscribe::run(&it),
+        Command::Bench(it) => bench::run(&it),
         Command::Demo(it) => demo::run(&it),
         Command::Crashlab(it) => crashlab::run(&it),
     }
