@@ -5,6 +5,7 @@
     reason = "these are tests, also outside their functions"
 )]
 
+mod bench;
 mod bounds;
 mod command_line;
 mod configuration;

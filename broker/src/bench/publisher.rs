@@ -154,6 +154,7 @@ impl Publisher {
         tally.extend_span(now);
         if ack.reason.is_error() {
             tally.counts.refused += 1;
+            tally.refusal = Some(ack.reason);
         } else {
             tally.counts.acknowledged += 1;
             tally.acknowledgement.record(now.saturating_sub(at));

@@ -7,6 +7,7 @@ use super::course::{Attendance, Course};
 use super::histogram::Histogram;
 use super::plan::Load;
 use super::tally::Tally;
+use crate::cli::words;
 
 /// The shares of 1,000 values that are told, by their names.
 const SHARES: [(&str, u64); 4] = [("p50", 500), ("p90", 900), ("p99", 990), ("p99.9", 999)];
@@ -61,15 +62,24 @@ impl Report {
         }
     }
 
-    /// Whether every client did what it should, or why not.
+    /// Whether everybody could do what they should, or why not.
     pub(super) fn outcome(&self) -> Result<(), String> {
         let it = &self.attendance;
-        let broken = it.failed + it.lost;
-        let Some((explanation, _)) = it.faults.iter().max_by_key(|(_, count)| **count) else {
-            return Ok(());
-        };
-        let clients = self.clients;
-        Err(format!("{broken} of {clients} clients: {explanation}"))
+        if let Some((explanation, _)) = it.faults.iter().max_by_key(|(_, count)| **count) {
+            let (broken, clients) = (it.failed + it.lost, self.clients);
+            return Err(match it.connected {
+                0 => explanation.clone(),
+                _ => format!("{broken} of {clients} clients: {explanation}"),
+            });
+        }
+        if let Some(reason) = &self.tally.refusal {
+            let refused = self.tally.counts.refused;
+            return Err(format!(
+                "{refused} messages were refused: {}",
+                words(reason)
+            ));
+        }
+        Ok(())
     }
 
     pub(super) fn to_json(&self) -> Value {

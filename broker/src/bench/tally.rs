@@ -1,5 +1,7 @@
 //! What the clients of one worker have counted.
 
+use mqtt::ReasonCode;
+
 use super::histogram::Histogram;
 
 /// Counts and times. A worker has one for all its clients, who take it once for each batch.
@@ -12,6 +14,8 @@ pub(super) struct Tally {
     pub(super) acknowledgement: Histogram,
     /// From a PUBLISH, or when it was due, to its delivery.
     pub(super) delivery: Histogram,
+    /// Why the last message was refused.
+    pub(super) refusal: Option<ReasonCode>,
     /// When the first and the last message moved, in the clock's nanoseconds.
     pub(super) span: Option<(u64, u64)>,
 }
@@ -41,6 +45,7 @@ impl Tally {
         self.connect.merge(&other.connect);
         self.acknowledgement.merge(&other.acknowledgement);
         self.delivery.merge(&other.delivery);
+        self.refusal = self.refusal.or(other.refusal);
         self.span = match (self.span, other.span) {
             (Some(own), Some(others)) => Some((own.0.min(others.0), own.1.max(others.1))),
             (own, others) => own.or(others),

@@ -29,7 +29,8 @@ one the first 16 bytes of a payload say when it was published; `bench sub` reads
 wrote, also in another process, if the clocks of both agree. With a rate or an interval, time
 counts from when a message was due, so a broker that is slow for a while does not look fast.
 
-Ctrl-C ends it in order, with the report. The exit code is 0 if no client failed.";
+Ctrl-C ends it in order, with the report. The exit code is 0 if no client failed and
+no message was refused.";
 
 /// Measure a broker: this one or another.
 #[derive(Debug, Args)]
