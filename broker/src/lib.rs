@@ -1,4 +1,5 @@
-//! The Tidegate daemon: actors, listeners, configuration, command line, demonstration.
+//! The Tidegate daemon: actors, listeners, configuration, command line, demonstration, load
+//! generator.
 //!
 //! `ARCHITECTURE.md` at the root of the repository has the map. In short: everything that comes
 //! in, from a connection or a gateway, goes through the exchange, which routes it to links; each

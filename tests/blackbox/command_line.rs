@@ -167,7 +167,7 @@ fn a_resumed_subscriber_can_subscribe_to_more() {
 
 #[test]
 fn arguments_of_other_brokers_are_answered_with_a_tip() {
-    let table: [(&[&str], &str); 8] = [
+    let table: [(&[&str], &str); 10] = [
         (&["-c", "mosquitto.conf"], "`tidegate start --conf FILE`"),
         (&["start", "-p", "1884"], "`listeners.tcp.default.bind`"),
         (&["start", "-d"], "it stays in the foreground"),
@@ -182,6 +182,11 @@ fn arguments_of_other_brokers_are_answered_with_a_tip() {
             &["sub", "-t", "a", "-W", "1"],
             "`timeout SECONDS tidegate sub ...`",
         ),
+        (
+            &["bench", "sub", "-t", "a", "--payload-hdrs", "ts"],
+            "payloads of 16 bytes and more",
+        ),
+        (&["bench", "conn", "-S"], "there is no TLS"),
     ];
     for (arguments, expected) in table {
         let output = tidegate(arguments).output().unwrap();

@@ -137,15 +137,14 @@ impl Client {
         })
     }
 
-    /// Publishes what may leave now, and sends; true if there may be more.
+    /// Publishes what may leave now, and sends; true if something was sent, so there may be more.
     fn poll_write(&mut self, context: &mut Context<'_>) -> Result<bool, Fault> {
         let stage = self.course.stage();
         let out = self.connection.output();
         let mut publisher = self.dialogue.publisher().filter(|_| self.takes_part);
-        let mut produced = 0;
         if let Some(publisher) = publisher.as_mut().filter(|_| out.is_empty()) {
             let mut tally = self.course.tally(self.worker);
-            produced = publisher.produce(&self.course, stage, &mut tally, out);
+            publisher.produce(&self.course, stage, &mut tally, out);
         }
         if let Some(ping_after) = self.ping_after {
             let now = self.course.clock.now();
@@ -156,13 +155,14 @@ impl Client {
                 Packet::Pingreq.encode(self.course.plan.version, out);
             }
         }
+        let has_output = !out.is_empty();
         if self.connection.poll_flush(context)?.is_pending() {
             return Ok(false);
         }
         if publisher.is_some_and(|it| it.finish(stage)) {
             self.course.note_finished();
         }
-        Ok(produced > 0)
+        Ok(has_output)
     }
 
     /// Ends the connection in order, if the broker is not too slow for that.

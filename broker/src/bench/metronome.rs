@@ -15,14 +15,15 @@ use tokio::net::unix::pipe;
 use super::course::{Course, Stage};
 use super::schedule::Turns;
 
-/// The least nanoseconds between two beats.
-const BEAT_MIN: u64 = 10_000;
+/// The least time between two beats.
+const BEAT_MIN: Duration = Duration::from_micros(10);
 
 /// Wakes these clients in turn from the beginning of the load to its end.
 pub(super) async fn beat(course: &Course, turns: Turns, publishers: &[usize]) -> io::Result<()> {
     course.reached(Stage::Load).await;
-    let mut timer = timer(turns.distance())?;
     let mut finished = pin!(course.reached(Stage::Finish));
+    let turns = turns.all();
+    let mut timer = timer()?;
     let mut turn = 0;
     loop {
         let elapsed = course.clock.now().saturating_sub(course.load_began_at());
@@ -32,33 +33,36 @@ pub(super) async fn beat(course: &Course, turns: Turns, publishers: &[usize]) ->
         let places = (first..due).filter_map(|it| usize::try_from(it).ok());
         course.wake(places.map(|it| publishers[it % publishers.len()]));
         turn = due;
+        let pause = Duration::from_nanos(turns.at(due).saturating_sub(elapsed));
+        set(&timer, pause.max(BEAT_MIN))?;
+        // A read that does not fill its buffer tells the runtime that there is no more.
+        let mut beaten = [0; 16];
         tokio::select! {
             () = &mut finished => return Ok(()),
-            beaten = beaten(&mut timer) => beaten?,
-        }
+            beaten = timer.read(&mut beaten) => beaten?,
+        };
     }
 }
 
-/// A timer that beats at this distance: bytes can be read when it has.
-fn timer(distance: f64) -> io::Result<pipe::Receiver> {
+/// A timer of the system: there is something to read when its time is over.
+fn timer() -> io::Result<pipe::Receiver> {
     let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
     let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-    let distance = Duration::from_secs_f64(distance / 1e9).max(Duration::from_nanos(BEAT_MIN));
-    let interval = Timespec {
-        tv_sec: i64::try_from(distance.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: distance.subsec_nanos().into(),
-    };
-    let beats = Itimerspec {
-        it_interval: interval,
-        it_value: interval,
-    };
-    timerfd_settime(&timer, TimerfdTimerFlags::empty(), &beats)?;
-    // The runtime has no safe way to wait for a timer's file; it is read in the way of a pipe's.
+    // The runtime has no safe way to wait for it, but reads it in the way of a pipe.
     pipe::Receiver::from_owned_fd_unchecked(timer)
 }
 
-async fn beaten(timer: &mut pipe::Receiver) -> io::Result<()> {
-    // How often it has beaten follows from the time. A read that does not fill its buffer tells
-    // the runtime that there is no more, so it does not try.
-    timer.read(&mut [0; 16]).await.map(drop)
+fn set(timer: &pipe::Receiver, pause: Duration) -> io::Result<()> {
+    let once = Itimerspec {
+        it_interval: Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        },
+        it_value: Timespec {
+            tv_sec: i64::try_from(pause.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: pause.subsec_nanos().into(),
+        },
+    };
+    timerfd_settime(timer, TimerfdTimerFlags::empty(), &once)?;
+    Ok(())
 }

@@ -85,20 +85,20 @@ impl Publisher {
         }
     }
 
-    /// Appends the messages that may leave now; returns how many.
+    /// Appends the messages that may leave now.
     pub(super) fn produce(
         &mut self,
         course: &Course,
         stage: Stage,
         tally: &mut Tally,
         out: &mut Vec<u8>,
-    ) -> u64 {
+    ) {
         let now = course.clock.now();
         if let Some(trips) = &mut self.round_trips {
             trips.update(course.returned(self.member.index), self.sent, now);
         }
         if stage != Stage::Load {
-            return 0;
+            return;
         }
         let began_at = course.load_began_at();
         let count = self.room(now.saturating_sub(began_at)).min(self.batch);
@@ -121,7 +121,6 @@ impl Publisher {
             tally.counts.published += count;
             tally.extend_span(now);
         }
-        count
     }
 
     /// The messages that may leave so many nanoseconds after the load began.

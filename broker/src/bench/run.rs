@@ -35,9 +35,11 @@ pub(super) fn run(course: &Arc<Course>, mut progress: Progress) -> Result<(), St
                 begin,
             };
             let outcome = runtime.block_on(worker.run());
-            // The others cannot go on without it.
-            course.enter(Stage::Stop);
-            course.changed.notify_one();
+            if outcome.is_err() {
+                // The others would wait for its clients.
+                course.enter(Stage::Stop);
+                course.changed.notify_one();
+            }
             outcome
         }));
     }

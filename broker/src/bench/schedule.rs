@@ -1,11 +1,11 @@
 //! When messages are due if they are published at a rate, whatever the broker does.
 
-/// The messages of one publisher.
+/// Moments at equal distances.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
-    /// Nanoseconds from the beginning to the first message.
+    /// Nanoseconds from the beginning to the first one.
     first: f64,
-    /// Nanoseconds between two messages.
+    /// Nanoseconds between two of them.
     interval: f64,
 }
 
@@ -22,48 +22,39 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    /// Nanoseconds between two turns.
-    pub(super) fn distance(self) -> f64 {
-        self.interval / f64::from(self.publishers)
-    }
-
-    /// Nanoseconds from the beginning to the first turn.
-    pub(super) fn first(self) -> f64 {
-        self.distance() * self.offset
-    }
-
-    /// The messages of the publisher at this place.
-    pub(super) fn schedule(self, place: u32) -> Schedule {
+    /// When it is anybody's turn.
+    pub(super) fn all(self) -> Schedule {
+        let interval = self.interval / f64::from(self.publishers);
         Schedule {
-            first: self.first() + f64::from(place) * self.distance(),
-            interval: self.interval,
+            first: interval * self.offset,
+            interval,
         }
     }
 
-    /// How many turns have been after this time in nanoseconds.
-    pub(super) fn due(self, elapsed: u64) -> u64 {
-        due(elapsed, self.first(), self.distance())
+    /// When the messages of the publisher at this place are due.
+    pub(super) fn of(self, place: u32) -> Schedule {
+        let all = self.all();
+        Schedule {
+            first: all.first + f64::from(place) * all.interval,
+            interval: self.interval,
+        }
     }
 }
 
 impl Schedule {
-    /// How many messages are due after this time in nanoseconds.
+    /// How many of its moments are over after this time in nanoseconds.
     pub(super) fn due(self, elapsed: u64) -> u64 {
-        due(elapsed, self.first, self.interval)
+        let since = to_float(elapsed) - self.first;
+        if since < 0.0 {
+            0
+        } else {
+            to_nanos(since / self.interval) + 1
+        }
     }
 
-    /// When the message with this number, counted from 0, is due, in nanoseconds.
+    /// The moment with this number, counted from 0, in nanoseconds.
     pub(super) fn at(self, number: u64) -> u64 {
         to_nanos(self.first + to_float(number) * self.interval)
-    }
-}
-
-fn due(elapsed: u64, first: f64, interval: f64) -> u64 {
-    let since = to_float(elapsed) - first;
-    if since < 0.0 {
-        0
-    } else {
-        to_nanos(since / interval) + 1
     }
 }
 
@@ -91,11 +82,11 @@ mod tests {
             offset: 0.5,
         };
         assert_eq!(
-            (turns.due(0), turns.due(MILLI), turns.due(3 * MILLI)),
-            (0, 1, 2)
+            [0, MILLI, 3 * MILLI].map(|it| turns.all().due(it)),
+            [0, 1, 2]
         );
         for place in 0..4 {
-            let schedule = turns.schedule(place);
+            let schedule = turns.of(place);
             let first = MILLI + u64::from(place) * 2 * MILLI;
             assert_eq!(schedule.at(0), first);
             assert_eq!(schedule.at(3), first + 24 * MILLI);
@@ -114,8 +105,8 @@ mod tests {
             offset: 0.0,
         };
         let day = 86_400_000_000_000;
-        let all: u64 = (0..7).map(|place| turns.schedule(place).due(day)).sum();
+        let all: u64 = (0..7).map(|place| turns.of(place).due(day)).sum();
         assert!(all.abs_diff(86_400 * 30_000) <= 7, "{all}");
-        assert!(turns.due(day).abs_diff(all) <= 7);
+        assert!(turns.all().due(day).abs_diff(all) <= 7);
     }
 }

@@ -14,8 +14,9 @@ use super::metronome;
 use super::plan::{Member, Role};
 use super::schedule::Turns;
 
-/// Connections of one worker that are not answered yet; further ones wait.
-const CONNECTING_MAX: usize = 128;
+/// Connections of all workers that are not answered yet; further ones wait. A broker's system may
+/// drop more of them, so that they are tried again only after a second.
+const CONNECTING_MAX: u32 = 100;
 
 /// The clients of one thread.
 pub(super) struct Worker {
@@ -34,9 +35,10 @@ impl Worker {
         let publishers = members.iter().filter(|it| it.role == Role::Publisher);
         let publishers: Vec<_> = publishers.map(|it| it.index).collect();
         let turns = self.turns(publishers.len());
+        let connecting = (CONNECTING_MAX / course.plan.workers).max(1);
         let mut clients = JoinSet::new();
         let all = async {
-            let permits = Arc::new(Semaphore::new(CONNECTING_MAX));
+            let permits = Arc::new(Semaphore::new(connecting as usize));
             let mut place = 0;
             for member in members {
                 let Some(permit) = self.turn_to_connect(member, &permits).await else {
@@ -44,14 +46,15 @@ impl Worker {
                 };
                 let mut schedule = None;
                 if member.role == Role::Publisher {
-                    schedule = turns.map(|it| it.schedule(place));
+                    schedule = turns.map(|it| it.of(place));
                     place += 1;
                 }
                 let (course, index) = (Arc::clone(course), self.index as usize);
                 clients.spawn(client::live(course, index, member, schedule, permit));
             }
-            // A panic of one has been told on standard error.
-            while clients.join_next().await.is_some() {}
+            while let Some(ended) = clients.join_next().await {
+                ended?;
+            }
             Ok(())
         };
         let beats = async {

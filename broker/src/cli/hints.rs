@@ -1,10 +1,11 @@
-//! Arguments that people know from Mosquitto's and NanoMQ's programs: what stands for them here.
+//! Arguments that people know from the programs of Mosquitto, NanoMQ and EMQ: what stands for them
+//! here.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// Commands, arguments that they do not have, and what to do instead. The empty command is the
 /// program itself.
-const HINTS: [(&[&str], &[&str], &str); 11] = [
+const HINTS: [(&[&str], &[&str], &str); 15] = [
     (
         &[""],
         &["-c", "--conf", "--config"],
@@ -66,6 +67,42 @@ const HINTS: [(&[&str], &[&str], &str); 11] = [
         &["sub"],
         &["-W"],
         "limit the time with `timeout SECONDS tidegate sub ...`",
+    ),
+    (
+        &["bench"],
+        &[
+            "-S",
+            "--ssl",
+            "--ssl-version",
+            "--cacertfile",
+            "--certfile",
+            "--keyfile",
+            "--ws",
+            "--quic",
+        ],
+        "there is no TLS, WebSocket or QUIC here",
+    ),
+    (
+        &["bench"],
+        &["--payload-hdrs"],
+        "payloads of 16 bytes and more always say when they were published",
+    ),
+    (
+        &["bench"],
+        &["-m", "--message"],
+        "payloads are made up; give their size with -s BYTES",
+    ),
+    (
+        &["bench"],
+        &[
+            "-Q",
+            "--qoe",
+            "--qoelog",
+            "--prometheus",
+            "--restapi",
+            "--log_to",
+        ],
+        "the times are in the report; --json makes it readable for programs",
     ),
 ];
 
