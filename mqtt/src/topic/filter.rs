@@ -165,8 +165,14 @@ fn split_prefix(text: &str) -> (Sharing<'_>, &str) {
 
 /// The first level of a topic string, and what follows its separator if there is one.
 pub(super) fn split_level(text: &str) -> (&str, Option<&str>) {
-    text.split_once('/')
-        .map_or((text, None), |(head, tail)| (head, Some(tail)))
+    // Levels are short: looking at one byte after the other is faster than a search.
+    match text.bytes().position(|byte| byte == b'/') {
+        Some(end) => {
+            let (head, rest) = text.split_at(end);
+            (head, rest.get(1..))
+        }
+        None => (text, None),
+    }
 }
 
 impl fmt::Debug for TopicFilter {

@@ -355,14 +355,15 @@ impl<'n, V> Branch<'_, 'n, V> {
         reason = "nothing may follow, or an empty level"
     )]
     fn rest(&self) -> Option<Option<&'n str>> {
+        let mut more = self.node.levels.get(self.first + 1..);
         let mut rest = self.behind;
-        let more = self.node.levels.get(self.first + 1..);
-        for level in more.into_iter().flat_map(|levels| levels.split('/')) {
+        while let Some(levels) = more {
+            let (level, behind) = split_level(levels);
             let (head, tail) = split_level(rest?);
             if level != "+" && level != head {
                 return None;
             }
-            rest = tail;
+            (more, rest) = (behind, tail);
         }
         Some(rest)
     }
