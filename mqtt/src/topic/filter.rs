@@ -122,33 +122,41 @@ impl TopicFilter {
     /// A wildcard at the first level does not match a name that begins with `$` [MQTT-4.7.2-1].
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
-        self.captures(name).is_some()
+        self.walk(name, |_| {})
     }
 
     /// What the wildcards stand for when `name` matches: one piece for each `+`, and for `#` the
     /// rest of the name (empty when it matches the parent level).
     #[must_use]
     pub fn captures<'n>(&self, name: &'n str) -> Option<Vec<&'n str>> {
+        let mut captures = Vec::new();
+        self.walk(name, |piece| captures.push(piece))
+            .then_some(captures)
+    }
+
+    /// Whether a name matches; `capture` is given what the wildcards stand for.
+    fn walk<'n>(&self, name: &'n str, mut capture: impl FnMut(&'n str)) -> bool {
         let pattern = self.pattern();
         if name.starts_with('$') && pattern.starts_with(['+', '#']) {
-            return None;
+            return false;
         }
-        let mut captures = Vec::new();
-        let mut rest = Some(name);
-        for level in pattern.split('/') {
+        let (mut levels, mut rest) = (Some(pattern), Some(name));
+        while let Some((level, more)) = levels.map(split_level) {
             if level == "#" {
-                captures.push(rest.unwrap_or(""));
-                return Some(captures);
+                capture(rest.unwrap_or(""));
+                return true;
             }
-            let (head, tail) = split_level(rest?);
+            let Some((head, tail)) = rest.map(split_level) else {
+                return false;
+            };
             if level == "+" {
-                captures.push(head);
+                capture(head);
             } else if level != head {
-                return None;
+                return false;
             }
-            rest = tail;
+            (levels, rest) = (more, tail);
         }
-        rest.is_none().then_some(captures)
+        rest.is_none()
     }
 }
 
