@@ -9,9 +9,9 @@
 //! only listeners and the supervisor start tasks.
 
 mod allocator;
+mod bench;
 #[doc(hidden)]
 pub mod bench_support;
-mod bench;
 mod cli;
 mod config;
 mod connection;
