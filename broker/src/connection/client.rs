@@ -16,7 +16,7 @@ use super::routes::Routes;
 use super::{Accepted, End};
 use crate::exchange::Exchange;
 use crate::extensions::{Presence, Who};
-use crate::link::{Link, Owner};
+use crate::link::{Link, LinkState, Owner};
 use crate::metrics::{DropCause, Traffic};
 use crate::registry::{Attached, Will};
 
@@ -124,6 +124,7 @@ impl Client {
             }
         };
         // Also what came before a violation.
+        self.take_answers(&mut batch);
         self.flush(&mut batch);
         // Whole packets, and not a byte now and then, are a sign of life [MQTT-3.1.2-22].
         if used > 0 {
@@ -148,9 +149,11 @@ impl Client {
         }
         let version = self.protocol.version();
         if let Some(kind) = AckKind::of(frame.packet_type()) {
-            self.on_ack(Ack::decode(kind, frame, version)?, batch);
+            let ack = Ack::decode(kind, frame, version)?;
+            batch.answers.push((&ack).into());
             return Ok(());
         }
+        self.take_answers(batch);
         self.flush(batch);
         let packet = Packet::decode(frame, version)?;
         let before = self.outbox.bytes().len();
@@ -175,27 +178,29 @@ impl Client {
         Ok(())
     }
 
-    fn on_ack(&mut self, ack: Ack<'_>, batch: &mut Batch<'_>) {
-        // An answer to what was delivered has nothing to do with what is published.
-        if ack.kind == AckKind::Pubrel {
-            self.flush(batch);
+    /// Handles the acknowledgements that have come, all under one lock. They have nothing to do
+    /// with messages that came between them.
+    pub(super) fn take_answers(&mut self, batch: &mut Batch<'_>) {
+        if batch.answers.is_empty() {
+            return;
         }
-        let mut state = self.link.lock();
-        let action = self.protocol.handle_ack(ack, &mut state.session);
-        drop(state);
-        match action {
-            AckAction::None => {}
-            AckAction::Answer(ack) => self.answer(Position(0), ack),
-            AckAction::Released(ack) => {
-                let release = |session| Operation::Release(session, ack.packet_id());
-                self.answer(self.remember(release), ack);
-            }
-            AckAction::Received(sequence, ack) => {
-                let pubrec = |session| Operation::Pubrec(session, sequence);
-                self.answer(self.remember(pubrec), ack);
-            }
-            AckAction::Delivered(sequence) => {
-                self.link.forget(sequence, &self.exchange.store);
+        let link = Arc::clone(&self.link);
+        let mut state = link.lock();
+        for ack in batch.answers.drain(..) {
+            match self.protocol.handle_ack(ack, &mut state.session) {
+                AckAction::None => {}
+                AckAction::Answer(ack) => self.answer(Position(0), ack),
+                AckAction::Released(ack) => {
+                    let release = |session| Operation::Release(session, ack.packet_id());
+                    self.answer(self.remember_in(&state, release), ack);
+                }
+                AckAction::Received(sequence, ack) => {
+                    let pubrec = |session| Operation::Pubrec(session, sequence);
+                    self.answer(self.remember_in(&state, pubrec), ack);
+                }
+                AckAction::Delivered(sequence) => {
+                    link.forget(sequence, &self.exchange.store);
+                }
             }
         }
     }
@@ -225,8 +230,15 @@ impl Client {
         if self.link.durable().is_none() {
             return Position(0);
         }
-        // Under the lock: a session that ends is taken out of the store after this.
-        let state = self.link.lock();
+        self.remember_in(&self.link.lock(), operation)
+    }
+
+    /// The same under the lock: a session that ends is taken out of the store after this.
+    fn remember_in(
+        &self,
+        state: &LinkState,
+        operation: impl FnOnce(SessionId) -> Operation,
+    ) -> Position {
         let session = self.link.durable().filter(|_| !state.ended);
         session.map_or(Position(0), |it| {
             let store = &self.exchange.store;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqtt::connection::{IncomingPublish, PendingAck};
+use mqtt::connection::{IncomingPublish, PendingAck, ReceivedAck};
 use mqtt::packet::{Frame, Publish, Successor};
 use mqtt::{Message, ProtocolViolation, QoS, ReasonCode, TopicName};
 use persistence::{Durability, Operation, Position};
@@ -27,6 +27,8 @@ pub(super) struct Batch<'p> {
     qos: QoS,
     messages: Vec<RunMessage<'p>>,
     acks: Vec<PendingAck>,
+    /// Acknowledgements that came, until they are handled.
+    pub(super) answers: Vec<ReceivedAck>,
 }
 
 impl<'p> Batch<'p> {
@@ -128,6 +130,8 @@ impl Client {
     /// Notes the Packet Identifier of a QoS 2 message; false if the message is not to be routed,
     /// which is answered.
     fn is_new(&mut self, packet_id: u16, batch: &mut Batch<'_>) -> Result<bool, ProtocolViolation> {
+        // One of them may release the identifier.
+        self.take_answers(batch);
         let mut state = self.link.lock();
         let session = &mut state.session;
         let answer = self.protocol.receive(packet_id, session, &self.limits)?;

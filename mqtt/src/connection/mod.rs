@@ -20,7 +20,7 @@ pub use will::WillMessage;
 
 use std::time::Duration;
 
-use crate::packet::{AckKind, Publish, PublishProperties, Subscribe, Unsubscribe};
+use crate::packet::{Ack, AckKind, Publish, PublishProperties, Subscribe, Unsubscribe};
 use crate::topic::TopicNameError;
 use crate::{ReasonCode, TopicName};
 
@@ -46,6 +46,25 @@ pub enum Action<'p> {
         /// A new Session Expiry Interval, if the client gave one.
         session_expiry: Option<Duration>,
     },
+}
+
+/// What matters of an acknowledgement that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceivedAck {
+    kind: AckKind,
+    packet_id: u16,
+    /// Its Reason Code is an error.
+    is_refusal: bool,
+}
+
+impl From<&Ack<'_>> for ReceivedAck {
+    fn from(ack: &Ack<'_>) -> Self {
+        Self {
+            kind: ack.kind,
+            packet_id: ack.packet_id,
+            is_refusal: ack.reason.is_error(),
+        }
+    }
 }
 
 /// What an acknowledgement asks of the broker.

@@ -6,7 +6,7 @@ use super::handshake::{
     Asked, check_user_properties, check_user_property_count, encode_server_reference,
     granted_expiry,
 };
-use super::{AckAction, Action, Authentication, IncomingPublish, Limits, PendingAck};
+use super::{AckAction, Action, Authentication, IncomingPublish, Limits, PendingAck, ReceivedAck};
 use crate::packet::{
     Ack, AckKind, Connect, Disconnect, Packet, Properties, Property, Publish, PublishHeader,
     PublishProperties, encode_publish,
@@ -100,7 +100,7 @@ impl ServerConnection {
     ) -> Result<Action<'p>, ProtocolViolation> {
         match packet {
             Packet::Publish(publish) => self.on_publish(publish, session, limits),
-            Packet::Ack(ack) => Ok(Action::Ack(self.handle_ack(ack, session))),
+            Packet::Ack(ack) => Ok(Action::Ack(self.handle_ack((&ack).into(), session))),
             Packet::Subscribe(subscribe) => {
                 check_user_properties(subscribe.properties, limits)?;
                 self.check_answer(subscribe.filters().count())?;
@@ -242,12 +242,16 @@ impl ServerConnection {
     }
 
     /// Handles an acknowledgement; [`ServerConnection::handle`] does the same with it.
-    pub fn handle_ack(&mut self, ack: Ack<'_>, session: &mut Session) -> AckAction {
-        let packet_id = ack.packet_id;
+    pub fn handle_ack(&mut self, ack: ReceivedAck, session: &mut Session) -> AckAction {
+        let ReceivedAck {
+            kind,
+            packet_id,
+            is_refusal,
+        } = ack;
         let inflight = session.inflight_mut();
-        let outcome = match ack.kind {
+        let outcome = match kind {
             AckKind::Puback => inflight.puback(packet_id),
-            AckKind::Pubrec => inflight.pubrec(packet_id, ack.reason.is_error()),
+            AckKind::Pubrec => inflight.pubrec(packet_id, is_refusal),
             AckKind::Pubcomp => inflight.pubcomp(packet_id),
             AckKind::Pubrel => {
                 let reason = if session.inbound.release(packet_id) {
@@ -264,7 +268,7 @@ impl ServerConnection {
                 AckAction::Received(sequence, PendingAck::pubrel(packet_id))
             }
             // The receiver must get rid of its identifier all the same (§4.3.3).
-            Acknowledged::Unknown if ack.kind == AckKind::Pubrec && !ack.reason.is_error() => {
+            Acknowledged::Unknown if kind == AckKind::Pubrec && !is_refusal => {
                 let reason = ReasonCode::PacketIdentifierNotFound;
                 AckAction::Answer(PendingAck::pubrel(packet_id).with_reason(reason))
             }

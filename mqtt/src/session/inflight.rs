@@ -39,7 +39,7 @@ struct Entry {
 #[derive(Clone, Debug)]
 enum State {
     /// PUBACK or PUBREC is awaited.
-    Published(Delivery),
+    Published(Box<Delivery>),
     /// PUBACK or PUBREC is awaited of what was encoded when it was put in, with this QoS. It is
     /// never sent again.
     Encoded(QoS),
@@ -183,7 +183,7 @@ impl Inflight {
         let entry = Entry {
             packet_id,
             sequence,
-            state: State::Published(delivery),
+            state: State::Published(Box::new(delivery)),
             sent: false,
             recovered: false,
         };
@@ -209,7 +209,7 @@ impl Inflight {
         };
         Some(match &entry.state {
             State::Published(delivery) => Outgoing::Publish {
-                delivery: delivery.clone(),
+                delivery: (**delivery).clone(),
                 packet_id: entry.packet_id,
                 dup: entry.sent,
             },
@@ -261,7 +261,7 @@ impl Inflight {
         self.resend_from = 0;
         let entries = self.entries.drain(..);
         let deliveries = entries.filter_map(|entry| match entry.state {
-            State::Published(delivery) => Some(delivery),
+            State::Published(delivery) => Some(*delivery),
             State::Encoded(_) | State::Released => None,
         });
         deliveries.collect()
