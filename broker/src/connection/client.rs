@@ -38,6 +38,8 @@ pub(super) struct Client {
     resumed: Position,
     /// The store wakes the task at this position, for the first delivery that waits for it.
     awaited: Position,
+    /// More waits than what came a moment ago: a queue, or retained messages.
+    pub(super) has_backlog: bool,
     pub(super) session_expiry: Option<Duration>,
     pub(super) disconnected: bool,
     /// A message was neither taken nor answered, so no later one is: they keep their order.
@@ -83,6 +85,7 @@ impl Client {
             outbox: Outbox::default(),
             routes: Routes::default(),
             will,
+            has_backlog: false,
             session_expiry: None,
             disconnected: false,
             unanswered: false,
@@ -327,6 +330,7 @@ impl Client {
                 refused.extend(abandon(&mut state.session, &outgoing));
             }
         }
+        self.has_backlog = !state.session.has_no_deliveries() || !state.replays.is_empty();
         drop(state);
         self.exchange.forget_expired(&self.link, &expired);
         for sequence in refused {

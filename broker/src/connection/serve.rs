@@ -126,7 +126,7 @@ impl Connection {
     /// client: once, and only where there was something a moment ago too. A client that gets a
     /// message now and then gets it at once.
     fn defers(&mut self, context: &mut Context<'_>) -> bool {
-        if self.client.outbox.is_written() {
+        if self.client.outbox.is_written() || self.client.has_backlog {
             return false;
         }
         let now = Instant::now();

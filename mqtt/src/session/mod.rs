@@ -259,7 +259,13 @@ impl Session {
     /// True if nothing waits to be sent in memory.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.direct.is_empty() && self.live.is_empty() && self.queue.is_drained()
+        self.direct.is_empty() && self.has_no_deliveries()
+    }
+
+    /// True if nothing waits in memory that is not encoded yet.
+    #[must_use]
+    pub fn has_no_deliveries(&self) -> bool {
+        self.live.is_empty() && self.queue.is_drained()
     }
 }
 
