@@ -12,10 +12,15 @@ const TIME: Duration = Duration::from_secs(1);
 /// Likewise with `--quick`.
 const TIME_QUICK: Duration = Duration::from_millis(300);
 
+const SETTLE: Duration = Duration::from_secs(8);
+const SETTLE_QUICK: Duration = Duration::from_secs(1);
+
 pub(crate) struct Arguments {
     pub(crate) rounds: u64,
     pub(crate) time: Duration,
-    pub(crate) is_quick: bool,
+    /// How long a broker gets until its memory is looked at; longer than Tidegate's connections
+    /// take until they are passive.
+    pub(crate) settle: Duration,
     pub(crate) write: bool,
     only: Vec<String>,
     beside: Vec<Contender>,
@@ -31,7 +36,7 @@ impl Arguments {
         let mut arguments = Self {
             rounds: ROUNDS,
             time: TIME,
-            is_quick: false,
+            settle: SETTLE,
             write: false,
             only: Vec::new(),
             beside: Vec::new(),
@@ -59,7 +64,7 @@ impl Arguments {
                 "--quick" => {
                     arguments.rounds = 1;
                     arguments.time = TIME_QUICK;
-                    arguments.is_quick = true;
+                    arguments.settle = SETTLE_QUICK;
                 }
                 _ => panic!("unknown: {word}"),
             }

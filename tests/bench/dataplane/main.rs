@@ -22,35 +22,43 @@
 )]
 
 mod arguments;
+mod churn;
+mod figure;
 mod frame;
+mod idle;
+#[path = "../load.rs"]
+mod load;
+mod offline;
 mod peer;
 mod poller;
 mod relay;
+mod retained;
 mod scenario;
+mod subscription;
+mod throughput;
 mod traffic;
 
 use std::env;
 use std::io;
-use std::time::{Duration, Instant};
 
 use arguments::Arguments;
+use figure::Figure;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use scenario::Scenario;
-use tests::contender::{Broker, Contender};
+use tests::contender::Contender;
 use tests::report::{Comparison, Report, machine, write_section};
-use traffic::Traffic;
+use throughput::{CPU, PACED_CPU};
 
-const CPU: &str = "CPU of the broker, µs for each delivered message";
-const RATE: &str = "Delivered messages a second";
-const MEMORY: &str = "Resident memory of the broker behind it, MiB";
-const PACED_CPU: &str = "At a fixed rate: CPU of the broker, µs for each delivered message";
-const LATENCY: &str = "At a fixed rate: latency, µs, of 50 / 99 / 99.9 % of the messages";
-/// Share of the time that a load lasts before it is measured.
-const WARM_UP: f64 = 0.25;
-/// How many times longer a load of a fixed rate is, because it has few messages.
-const PACED_TIMES: f64 = 2.0;
 /// Open files of this program and of each broker, at most.
 const FILES_MAX: u64 = 20_000;
+/// The table of all that is not traffic.
+const OTHERS: &str = "Connections, subscriptions, retained and queued messages";
+const IDLE_CONNECTIONS: u64 = 10_000;
+/// What each of them subscribes to, if anything.
+const IDLE_SUBSCRIPTIONS: u64 = 5;
+const SUBSCRIPTIONS: [u64; 2] = [200_000, 1_000_000];
+const RETAINED: u64 = 100_000;
+const QUEUED: u64 = 100_000;
 
 fn main() -> io::Result<()> {
     allow_files()?;
@@ -71,6 +79,7 @@ fn main() -> io::Result<()> {
             round,
         };
         run.traffic();
+        run.others();
     }
     let text = page_text(&arguments, &report.markdown())?;
     println!("\n{text}");
@@ -107,107 +116,81 @@ struct Run<'a> {
     round: u64,
 }
 
-/// What a measurement brought: the title of a table, and the values of a cell.
-type Figures = Vec<(&'static str, Vec<f64>)>;
-
 impl Run<'_> {
     fn traffic(&mut self) {
         let time = self.arguments.time;
         for scenario in scenario::saturated() {
-            let name = scenario.name();
-            self.row(CPU, &name, scenario.is_for_relay(), |contender| {
-                measure_saturated(contender, scenario, time)
+            self.row(CPU, &scenario.name(), Some(scenario), |contender| {
+                throughput::saturated(contender, scenario, time)
             });
         }
         for scenario in scenario::paced() {
-            let name = scenario.name();
-            self.row(PACED_CPU, &name, scenario.is_for_relay(), |contender| {
-                measure_paced(contender, scenario, time)
+            self.row(PACED_CPU, &scenario.name(), Some(scenario), |contender| {
+                throughput::paced(contender, scenario, time)
             });
         }
     }
 
-    /// Measures one row with each broker in turn. A failure is recorded, below the first title.
+    fn others(&mut self) {
+        let Arguments { time, settle, .. } = *self.arguments;
+        self.row(OTHERS, "idle daemon", None, idle::daemon);
+        for each in [0, IDLE_SUBSCRIPTIONS] {
+            let name = format!("{IDLE_CONNECTIONS} idle connections with {each} subscriptions");
+            self.row(OTHERS, &name, None, |contender| {
+                idle::connections(contender, IDLE_CONNECTIONS, each, settle)
+            });
+        }
+        for count in SUBSCRIPTIONS {
+            let name = format!("{count} subscriptions");
+            self.row(OTHERS, &name, None, |contender| {
+                subscription::table(contender, count, settle, time)
+            });
+        }
+        self.row(OTHERS, &format!("{RETAINED} retained"), None, |contender| {
+            retained::measure(contender, RETAINED, settle)
+        });
+        self.row(OTHERS, "churn", None, |contender| {
+            churn::measure(contender, time)
+        });
+        self.row(
+            OTHERS,
+            &format!("{QUEUED} queued offline"),
+            None,
+            |contender| offline::measure(contender, QUEUED),
+        );
+    }
+
+    /// Measures something with each broker in turn. A failure is recorded below `table`.
     fn row(
         &mut self,
-        title: &str,
+        table: &str,
         name: &str,
-        is_for_relay: bool,
-        measure: impl Fn(&Contender) -> io::Result<Figures>,
+        scenario: Option<Scenario>,
+        measure: impl Fn(&Contender) -> io::Result<Vec<Figure>>,
     ) {
         if !self.arguments.wants(name) {
             return;
         }
-        let round = self.round;
-        println!("round {round}: {name}");
+        println!("round {}: {name}", self.round);
         for (place, contender) in self.contenders.iter().enumerate() {
             let is_relay = place + 1 == self.contenders.len();
-            if is_relay && !is_for_relay {
+            if is_relay && !scenario.is_some_and(|it| it.is_for_relay()) {
                 continue;
             }
+            let mut line = format!("{:>14}", contender.name);
             match measure(contender) {
                 Ok(figures) => {
-                    let mut line = format!("  {:>12}", contender.name);
-                    for (title, values) in figures {
+                    for Figure { table, row, values } in figures {
                         line += &format!("  {values:.2?}");
-                        self.report.record(title, name, place, &values);
+                        self.report.record(table, &row, place, &values);
                     }
-                    println!("{line}");
                 }
                 Err(error) => {
-                    println!("  {:>12} failed: {error}", contender.name);
-                    self.report.fail(title, name, place, &error.to_string());
+                    line += &format!("  failed: {error}");
+                    self.report.fail(table, name, place, &error.to_string());
                 }
             }
+            println!("{line}");
         }
     }
-}
-
-fn measure_saturated(
-    contender: &Contender,
-    scenario: Scenario,
-    time: Duration,
-) -> io::Result<Figures> {
-    let (broker, _) = contender.start(scenario.setup())?;
-    let mut traffic = Traffic::connect(broker.port(), scenario)?;
-    traffic.run(time.mul_f64(WARM_UP))?;
-    let (cpu, rate) = measure(&broker, &mut traffic, time)?;
-    let memory = broker.usage()?.memory as f64 / f64::from(1 << 20);
-    Ok(vec![
-        (CPU, vec![cpu]),
-        (RATE, vec![rate]),
-        (MEMORY, vec![memory]),
-    ])
-}
-
-fn measure_paced(contender: &Contender, scenario: Scenario, time: Duration) -> io::Result<Figures> {
-    let (broker, _) = contender.start(scenario.setup())?;
-    let mut traffic = Traffic::connect(broker.port(), scenario)?;
-    traffic.run(time.mul_f64(WARM_UP))?;
-    traffic.note_latencies();
-    let (cpu, _) = measure(&broker, &mut traffic, time.mul_f64(PACED_TIMES))?;
-    let latencies = traffic.latencies();
-    let quantile = |share: f64| {
-        let place = (latencies.len() as f64 * share) as usize;
-        latencies.get(place).map_or(0.0, |it| f64::from(*it) / 1e3)
-    };
-    Ok(vec![
-        (PACED_CPU, vec![cpu]),
-        (LATENCY, [0.5, 0.99, 0.999].map(quantile).to_vec()),
-    ])
-}
-
-/// Publishes for so long; returns the microseconds of the broker's CPU for each delivered message,
-/// and the delivered messages a second. All have arrived then.
-fn measure(broker: &Broker, traffic: &mut Traffic, time: Duration) -> io::Result<(f64, f64)> {
-    let (start, delivered, cpu) = (Instant::now(), traffic.delivered(), broker.cpu()?);
-    traffic.run(time)?;
-    let cpu = broker.cpu()?.saturating_sub(cpu);
-    let delivered = (traffic.delivered() - delivered) as f64;
-    let time = start.elapsed();
-    traffic.finish()?;
-    Ok((
-        cpu.as_secs_f64() * 1e6 / delivered,
-        delivered / time.as_secs_f64(),
-    ))
 }

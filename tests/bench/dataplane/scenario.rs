@@ -6,6 +6,11 @@ use tests::wire::{Version, packet};
 /// Tidegate's default of `mqtt.max_mqueue_len`.
 const QUEUED_MAX: u64 = 1000;
 
+/// Bytes to one subscriber that are under way at most: half of what Tidegate keeps of QoS 0.
+pub(crate) const UNDER_WAY_BYTES_MAX: usize = 512 << 10;
+/// About what a packet has before its payload.
+const HEAD_BYTES: usize = 32;
+
 /// How clients are connected by topics.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shape {
@@ -131,7 +136,7 @@ impl Scenario {
         // More may be under way than a session has room for.
         let under_way = self.window().saturating_mul(self.shape.publishers as u64);
         let is_paced = matches!(self.writes, Writes::Paced(_));
-        let needs_room = !is_paced && under_way > QUEUED_MAX;
+        let needs_room = self.qos > 0 && !is_paced && under_way > QUEUED_MAX;
         Setup {
             tidegate: if needs_room {
                 "mqtt.max_mqueue_len = 10000"
@@ -147,9 +152,18 @@ impl Scenario {
         self.qos == 0 && self.version == Version::V311
     }
 
+    /// Messages of one publisher that are under way at most.
     pub(crate) fn window(&self) -> u64 {
+        let Self {
+            shape,
+            payload_bytes,
+            ..
+        } = self;
+        let to_one = if shape.is_paired { 1 } else { shape.publishers };
+        let message_bytes = payload_bytes + HEAD_BYTES;
+        let room = (UNDER_WAY_BYTES_MAX / (to_one * message_bytes)) as u64;
         match self.writes {
-            Writes::Batched | Writes::Single => self.shape.window,
+            Writes::Batched | Writes::Single => shape.window.min(room),
             Writes::OneByOne => 1,
             Writes::Paced(_) => u64::MAX,
         }
@@ -233,7 +247,7 @@ pub(crate) fn paced() -> Vec<Scenario> {
 }
 
 /// A string as MQTT has it.
-fn text(text: &str) -> Vec<u8> {
+pub(crate) fn text(text: &str) -> Vec<u8> {
     let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
     [&length.to_be_bytes(), text.as_bytes()].concat()
 }

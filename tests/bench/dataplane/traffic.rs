@@ -31,6 +31,9 @@ pub(crate) struct Traffic {
 
 /// What has arrived.
 struct Tally {
+    /// The next number of each publisher, for one subscriber after the other.
+    next: Vec<u32>,
+    publishers: usize,
     /// Deliveries of each publisher's messages.
     of: Vec<u64>,
     total: u64,
@@ -52,8 +55,7 @@ struct Publisher {
 
 struct Subscriber {
     peer: Peer,
-    /// The next number of each publisher.
-    next: Vec<u32>,
+    number: usize,
 }
 
 impl Traffic {
@@ -69,7 +71,7 @@ impl Traffic {
             let key = shape.publishers + number;
             subscribers.push(Subscriber {
                 peer: Peer::new(client.handle()?, key, &poller)?,
-                next: vec![0; shape.publishers],
+                number,
             });
         }
         let mut publishers = Vec::new();
@@ -85,6 +87,8 @@ impl Traffic {
             poller,
             buffer: Buffer::new(),
             tally: Tally {
+                next: vec![0; shape.publishers * shape.subscribers],
+                publishers: shape.publishers,
                 of: vec![0; shape.publishers],
                 total: 0,
                 start: Instant::now(),
@@ -151,27 +155,33 @@ impl Traffic {
 
     /// Publishes no more, and waits until all has arrived.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
-        let targets = self.scenario.shape.targets();
-        loop {
-            let publishers = self.publishers.iter().zip(&self.tally.of);
-            let open = publishers.filter(|(publisher, delivered)| {
-                publisher.outstanding(**delivered, targets, self.scenario.qos) > 0
-            });
-            if open.count() == 0 {
-                return Ok(());
-            }
+        let Scenario { shape, qos, .. } = self.scenario;
+        let is_open = |(publisher, delivered): (&Publisher, &u64)| {
+            *delivered < publisher.sent * shape.targets()
+                || qos > 0 && publisher.acknowledged < publisher.sent
+        };
+        while self.publishers.iter().zip(&self.tally.of).any(is_open) {
             self.turn(SILENCE)?;
         }
+        Ok(())
     }
 
     /// Publishes what the windows have room for.
     fn fill(&mut self) -> io::Result<()> {
+        let Scenario { shape, qos, .. } = self.scenario;
         let window = self.scenario.window();
-        let targets = self.scenario.shape.targets();
         for (number, publisher) in self.publishers.iter_mut().enumerate() {
-            let delivered = self.tally.of[number];
-            let outstanding = publisher.outstanding(delivered, targets, self.scenario.qos);
-            if outstanding > window / 2 || publisher.peer.is_blocked() {
+            // What has arrived on the average is found sooner than what has everywhere.
+            let average = self.tally.of[number] / shape.targets();
+            if publisher.sent - average > window / 2 || publisher.peer.is_blocked() {
+                continue;
+            }
+            let mut over = self.tally.arrived(number, shape.is_paired);
+            if qos > 0 {
+                over = over.min(publisher.acknowledged);
+            }
+            let outstanding = publisher.sent - over;
+            if outstanding > window / 2 {
                 continue;
             }
             for _ in outstanding..window {
@@ -247,17 +257,6 @@ impl Publisher {
         }
     }
 
-    /// Messages that have not arrived everywhere, or were not acknowledged.
-    fn outstanding(&self, delivered: u64, targets: u64, qos: u8) -> u64 {
-        let arrived = delivered / targets;
-        let over = if qos == 0 {
-            arrived
-        } else {
-            arrived.min(self.acknowledged)
-        };
-        self.sent - over
-    }
-
     /// Puts the next message into the output.
     fn encode(&mut self, number: usize, now: Duration) {
         let start = self.peer.output.len();
@@ -297,18 +296,18 @@ impl Subscriber {
         payload_bytes: usize,
         tally: &mut Tally,
     ) -> io::Result<()> {
-        let next = &mut self.next;
+        let number = self.number;
         self.peer.read(buffer, |bytes, output| {
             let now = tally.start.elapsed();
             take(bytes, |frame| match frame.head {
-                0x30 => tally.take(frame, payload_bytes, next, now),
+                0x30 => tally.take(frame, payload_bytes, number, now),
                 0x32 | 0x34 => {
                     let [high, low] = frame
                         .publish_identifier()
                         .ok_or_else(|| unexpected(frame))?;
                     let answer = if frame.head == 0x32 { 0x40 } else { 0x50 };
                     output.extend([answer, 2, high, low]);
-                    tally.take(frame, payload_bytes, next, now)
+                    tally.take(frame, payload_bytes, number, now)
                 }
                 0x62 => {
                     let [high, low] = frame.acknowledged().ok_or_else(|| unexpected(frame))?;
@@ -322,12 +321,21 @@ impl Subscriber {
 }
 
 impl Tally {
+    /// Messages of a publisher that all its subscribers have.
+    fn arrived(&self, publisher: usize, is_paired: bool) -> u64 {
+        let subscribers = self.next.chunks_exact(self.publishers);
+        let place = if is_paired { publisher } else { 0 };
+        let count = if is_paired { 1 } else { usize::MAX };
+        let next = subscribers.skip(place).take(count).map(|it| it[publisher]);
+        next.min().unwrap_or(0).into()
+    }
+
     /// Counts a message, which must be its publisher's next one.
     fn take(
         &mut self,
         frame: Frame<'_>,
         payload_bytes: usize,
-        next: &mut [u32],
+        subscriber: usize,
         now: Duration,
     ) -> io::Result<()> {
         let at = frame.body.len().checked_sub(payload_bytes);
@@ -335,7 +343,10 @@ impl Tally {
         let mark = u128::from_be_bytes(*mark.ok_or_else(|| unexpected(frame))?);
         let publisher = usize::try_from(mark >> 96).unwrap_or(usize::MAX);
         let number = u32::try_from(mark >> 64 & 0xffff_ffff).unwrap_or(0);
-        let next = next.get_mut(publisher).ok_or_else(|| unexpected(frame))?;
+        if publisher >= self.publishers {
+            return Err(unexpected(frame));
+        }
+        let next = &mut self.next[subscriber * self.publishers + publisher];
         if *next != number {
             return Err(io::Error::other(format!(
                 "message {number} of publisher {publisher} came in place of {next}"
