@@ -49,6 +49,7 @@ pub(super) fn run(start: &Start) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(settings.workers())
         .thread_name("worker")
+        .on_thread_park(allocator::flush_if_much_is_freed)
         .enable_all()
         .build();
     let outcome = match runtime {

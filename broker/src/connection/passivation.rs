@@ -13,6 +13,7 @@ use super::actor::{self, Outcome};
 use super::outbox::Outbox;
 use super::routes::Routes;
 use super::serve::Connection;
+use crate::allocator;
 
 /// Serves a connection to its end.
 pub(super) async fn live(mut connection: Box<Connection>) {
@@ -20,7 +21,9 @@ pub(super) async fn live(mut connection: Box<Connection>) {
         connection.passivate();
         poll_fn(|context| connection.poll_active(context)).await;
         // Boxed, so that a passive connection does not keep the room for it.
-        let Some((stopped, outcome)) = Box::pin(actor::run(connection)).await else {
+        let ran = Box::pin(actor::run(connection)).await;
+        allocator::note_freed();
+        let Some((stopped, outcome)) = ran else {
             return;
         };
         match outcome {
