@@ -198,16 +198,20 @@ impl Connection {
         client.flush_traffic();
         let (client_id, reason) = (client.link.client_id.clone(), end.describe());
         let mut last = client.outbox.unwritten().to_vec();
-        match end {
+        let is_heard = match end {
             End::Violation(violation) => {
                 let limits = &client.limits;
                 client
                     .protocol
                     .encode_disconnect(&violation, limits, &mut last);
+                true
             }
-            End::Ordered(reason) => client.encode_farewell(reason, &mut last),
-            End::Disconnected | End::Lost => last.clear(),
-        }
+            End::Ordered(reason) => {
+                client.encode_farewell(reason, &mut last);
+                true
+            }
+            End::Disconnected | End::Lost => false,
+        };
         if matches!(end, End::Violation(_)) {
             tracing::warn!(%client_id, reason, "a client broke the protocol");
         }
@@ -223,6 +227,10 @@ impl Connection {
                 .announce_offline(&client_id, &client.presence, end.reason());
         }
         tracing::info!(%client_id, reason, "client disconnected");
+        // Nothing is said to a client that has gone; its socket is closed as it is.
+        if !is_heard {
+            return;
+        }
         let farewell = async {
             stream.write_all(&last).await?;
             stream.shutdown().await
