@@ -5,10 +5,15 @@
 //! nothing to do for a while, which the timekeeper finds (`Exchange::sweep`), and made anew for
 //! the first byte, delivery or order. The task and its waker stay the same, so whatever comes in
 //! between, at any moment, wakes it: nothing is looked for twice and nothing is lost.
+//!
+//! The first turn comes before all actors. When thousands of clients come at once and subscribe,
+//! or come, say one thing and go, that takes neither the time nor the memory for as many actors.
 
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll};
 
+use super::End;
 use super::actor::{self, Outcome};
 use super::outbox::Outbox;
 use super::routes::Routes;
@@ -17,6 +22,10 @@ use crate::allocator;
 
 /// Serves a connection to its end.
 pub(super) async fn live(mut connection: Box<Connection>) {
+    poll_fn(|context| connection.poll_active(context)).await;
+    if let Some(end) = poll_fn(|context| Poll::Ready(connection.turn(context))).await {
+        return Box::pin(connection.finish(end)).await;
+    }
     loop {
         connection.passivate();
         poll_fn(|context| connection.poll_active(context)).await;
@@ -43,6 +52,17 @@ impl Connection {
                 .link
                 .lock()
                 .register_idle(client.owner, context.waker())
+    }
+
+    /// Serves the connection once without an actor; returns its end if it is over.
+    fn turn(&mut self, context: &mut Context<'_>) -> Option<End> {
+        // A panic ends this connection, in order, as that of an actor does.
+        let polled = catch_unwind(AssertUnwindSafe(|| self.poll_serve(context)));
+        match polled {
+            Ok(Poll::Pending) => None,
+            Ok(Poll::Ready(end)) => Some(end),
+            Err(_) => Some(End::Lost),
+        }
     }
 
     /// Gives up what an idle connection needs no more.

@@ -35,7 +35,7 @@ pub(super) struct Connection {
     /// Packets that came together with the CONNECT are still to be handled.
     first: bool,
     /// When something was written last.
-    written_at: Instant,
+    written_at: Option<Instant>,
     /// What is to be written has waited once.
     has_deferred: bool,
 }
@@ -79,7 +79,7 @@ impl Connection {
             inbox: Inbox::new(input),
             client,
             first: true,
-            written_at: Instant::now(),
+            written_at: None,
             has_deferred: false,
         }
     }
@@ -130,14 +130,15 @@ impl Connection {
             return false;
         }
         let now = Instant::now();
-        if !self.has_deferred && now - self.written_at < BUSY {
+        let is_busy = self.written_at.is_some_and(|at| now - at < BUSY);
+        if !self.has_deferred && is_busy {
             self.has_deferred = true;
             // The runtime wakes this task when nothing else is ready. The future is not needed
             // for that, and is pending at first.
             return pin!(tokio::task::yield_now()).poll(context).is_pending();
         }
         self.has_deferred = false;
-        self.written_at = now;
+        self.written_at = Some(now);
         false
     }
 

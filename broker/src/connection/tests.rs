@@ -23,15 +23,18 @@ impl Mechanism for Password {
         match data {
             b"" => Step::Continue(b"?".to_vec()),
             b"pass" => Step::Success(b"!".to_vec()),
+            b"boom" => panic!("a mechanism has a defect"),
             _ => Step::Failure,
         }
     }
 }
 
 /// CONNECT with Authentication Method "P", and what follows it.
-const CONNECT: &[u8] = b"\x10\x12\0\x04MQTT\x05\x02\0\0\x04\x15\0\x01P\0\x01c";
+pub(super) const CONNECT: &[u8] = b"\x10\x12\0\x04MQTT\x05\x02\0\0\x04\x15\0\x01P\0\x01c";
 const QUESTION: &[u8] = b"\xf0\x0a\x18\x08\x15\0\x01P\x16\0\x01?";
-const ANSWER: &[u8] = b"\xf0\x0d\x18\x0b\x15\0\x01P\x16\0\x04pass";
+pub(super) const ANSWER: &[u8] = b"\xf0\x0d\x18\x0b\x15\0\x01P\x16\0\x04pass";
+/// AUTH with Re-authenticate, at which the mechanism panics.
+pub(super) const DEFECT: &[u8] = b"\xf0\x0d\x19\x0b\x15\0\x01P\x16\0\x04boom";
 const WRONG: &[u8] = b"\xf0\x0d\x18\x0b\x15\0\x01P\x16\0\x04nope";
 
 /// Serves one connection while `client` is on its other end.

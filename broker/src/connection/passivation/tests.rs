@@ -9,11 +9,11 @@ use gateway::Template;
 use mqtt::connection::Limits;
 use mqtt::{QoS, ReasonCode};
 use persistence::Store;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::connection::serve::Connection;
-use crate::connection::tests::{PLAIN, expect, packet, serve};
+use crate::connection::tests::{ANSWER, CONNECT, DEFECT, PLAIN, expect, packet, serve};
 use crate::connection::{Accepted, Access, accept, handshake};
 use crate::exchange::tests::{attach, exchange, message, publish, qos, received, subscribe};
 use crate::exchange::{self, Exchange};
@@ -33,8 +33,10 @@ fn link(exchange: &Exchange) -> Arc<Link> {
 async fn begin(exchange: &Exchange, stream: &mut TcpStream) -> Arc<Link> {
     stream.write_all(PLAIN).await.unwrap();
     assert_eq!(packet(stream).await.0, 0x20);
-    ping(stream).await;
     let link = link(exchange);
+    ping(stream).await;
+    assert!(link.activity.is_passive(), "the first turn needs no actor");
+    ping(stream).await;
     assert!(!link.activity.is_passive());
     link
 }
@@ -264,6 +266,31 @@ async fn an_actor_stays_while_a_packet_is_incomplete() {
         passivate(&exchange, &link).await;
     })
     .await;
+}
+
+/// A client that makes the server panic, at once or when it has an actor, is gone, and its session
+/// too.
+#[tokio::test]
+async fn a_panic_ends_one_connection_in_order() {
+    for pings in [0, 2] {
+        let exchange = Arc::new(exchange(Store::disabled()));
+        serve(Arc::clone(&exchange), async |mut stream| {
+            stream.write_all(CONNECT).await.unwrap();
+            assert_eq!(packet(&mut stream).await.0, 0xf0);
+            stream.write_all(ANSWER).await.unwrap();
+            assert_eq!(packet(&mut stream).await.0, 0x20);
+            for _ in 0..pings {
+                ping(&mut stream).await;
+            }
+            assert_eq!(exchange.registry.online(), 1);
+            stream.write_all(DEFECT).await.unwrap();
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).await.unwrap();
+            assert!(rest.is_empty());
+        })
+        .await;
+        assert_eq!(exchange.registry.online(), 0);
+    }
 }
 
 /// Counts how often a task would have been woken.
