@@ -154,17 +154,19 @@ impl Exchange {
     /// Routes a message to every matching session, and keeps it if it is to be retained.
     pub(crate) fn route(&self, message: Arc<Message>, publisher: Option<&Link>) -> Published {
         add(&self.counters.published, 1);
-        let route = self.resolve(&message.topic, publisher);
         let mut storing = self.storing(&message);
         // Its place in every queue is in one commit, so that it is in all of them or in none.
-        let is_stored_twice = message.retain || route.is_stored_twice();
-        let together =
-            (message.qos.is_acknowledged() && is_stored_twice).then(|| self.store.hold());
+        let is_acknowledged = message.qos.is_acknowledged();
+        let together = (is_acknowledged && message.retain).then(|| self.store.hold());
         let retained = if message.retain {
             self.retain(&message, &storing)
         } else {
             Position(0)
         };
+        // Behind that: a subscription that is made meanwhile finds it retained or is found.
+        let route = self.resolve(&message.topic, publisher);
+        let is_stored_twice = is_acknowledged && route.is_stored_twice();
+        let together = together.or_else(|| is_stored_twice.then(|| self.store.hold()));
         let publisher = publisher.map_or("", |it| &it.client_id);
         let mut published = self.deliver(&route, &message, publisher, &mut storing);
         drop(together);
@@ -241,6 +243,8 @@ impl Published {
 
 #[cfg(test)]
 mod away_tests;
+#[cfg(test)]
+mod replay_tests;
 #[cfg(test)]
 mod share_tests;
 #[cfg(test)]

@@ -13,6 +13,18 @@ struct Messages {
     bytes: usize,
 }
 
+/// Names that are looked at for one piece of an answer. Nobody retains a message meanwhile.
+const LOOKS_MAX: usize = 1_024;
+
+/// A part of the messages that a filter matches.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    /// In the order of their topics.
+    pub(crate) messages: Vec<Arc<Message>>,
+    /// The topic behind which there may be more; none if this was the last piece.
+    pub(crate) reached: Option<TopicName>,
+}
+
 /// How much there may be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RetainedLimits {
@@ -114,17 +126,40 @@ impl Retained {
     }
 
     /// Gives `visit` up to `count` messages whose topics `filter` matches, in the order of
-    /// topics, after the given one. None of them is replaced before it returns.
+    /// topics, after the given one; none of them is replaced before it returns. There may be none,
+    /// and more behind them all the same.
     pub(crate) fn visit<R>(
         &self,
         filter: &TopicFilter,
         after: Option<&TopicName>,
         count: usize,
-        visit: impl FnOnce(Vec<Arc<Message>>) -> R,
+        visit: impl FnOnce(Piece) -> R,
     ) -> R {
-        let messages = read(self.of(filter.pattern()));
-        let found = messages.tree.matches(filter, after).take(count);
-        visit(found.map(|(_, message)| Arc::clone(message)).collect())
+        let retained = read(self.of(filter.pattern()));
+        let mut messages = Vec::new();
+        let mut looks = 0;
+        let mut reached = None;
+        for (topic, message) in retained.tree.search(filter, after) {
+            messages.extend(message.cloned());
+            looks += 1;
+            if looks == LOOKS_MAX || messages.len() == count {
+                reached = Some(topic.clone());
+                break;
+            }
+        }
+        visit(Piece { messages, reached })
+    }
+
+    /// False if no message is there for a filter at this moment. For one with wildcards, what may
+    /// be there is not looked for.
+    pub(crate) fn may_match(&self, filter: &TopicFilter) -> bool {
+        let tree = &read(self.of(filter.pattern())).tree;
+        if filter.has_wildcard() {
+            !tree.is_empty()
+        } else {
+            tree.search(filter, None)
+                .any(|(_, message)| message.is_some())
+        }
     }
 
     /// Removes what has expired; `submit` tells the store.

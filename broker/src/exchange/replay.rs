@@ -2,16 +2,19 @@
 //! subscriptions, and the part of its queue that only the store has.
 
 use std::sync::Arc;
+use std::task::Waker;
 
-use mqtt::Message;
 use mqtt::session::Delivery;
 use persistence::Operation;
 
 use super::Exchange;
 use crate::link::{Link, Place, Terms};
+use crate::retained::Piece;
 
 /// Retained messages that are put into a session's queue at a time.
 const REPLAY_BATCH: usize = 64;
+/// Pieces of the retained messages that are looked through in vain before others have their turn.
+const EMPTY_PIECES_MAX: usize = 16;
 
 impl Exchange {
     /// Fills a session's queue from where more is waiting: retained messages for new
@@ -20,14 +23,17 @@ impl Exchange {
     pub(crate) fn refill(&self, link: &Arc<Link>) {
         self.load_page(link);
         let mut state = link.lock();
-        while state.session.is_drained() {
+        for _ in 0..EMPTY_PIECES_MAX {
+            if !state.session.is_drained() {
+                return;
+            }
             let Some(place) = state.replays.next() else {
                 return;
             };
             drop(state);
             let (filter, after) = (place.filter.clone(), place.after.clone());
             // Until they are put in nobody replaces them: none comes behind its successor.
-            let put = |messages| self.replay(link, place, messages);
+            let put = |piece| self.replay(link, place, piece);
             let has_room = self
                 .retained
                 .visit(&filter, after.as_ref(), REPLAY_BATCH, put);
@@ -36,6 +42,11 @@ impl Exchange {
             }
             state = link.lock();
         }
+        // The owner goes on when others had their turn.
+        let is_due = state.session.is_drained() && !state.replays.is_empty();
+        let waker = is_due.then(|| state.notify()).flatten();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
     }
 
     /// Fetches the next part of a session's queue from the store, if its turn has come.
@@ -57,7 +68,7 @@ impl Exchange {
             state.session.page_loaded(page, complete);
             let waker = state.notify();
             drop(state);
-            waker.into_iter().for_each(std::task::Waker::wake);
+            waker.into_iter().for_each(Waker::wake);
         });
         self.store
             .submit(Operation::LoadPage(session, request, reply));
@@ -66,7 +77,7 @@ impl Exchange {
     /// Puts the retained messages that come at a place into a session's queue. False if there is
     /// no room for the rest, which then comes when the queue is drained again: none of them is
     /// dropped.
-    fn replay(&self, link: &Arc<Link>, mut place: Place, messages: Vec<Arc<Message>>) -> bool {
+    fn replay(&self, link: &Arc<Link>, mut place: Place, piece: Piece) -> bool {
         let now = self.now();
         let mut state = link.lock();
         let Some(Terms {
@@ -77,8 +88,7 @@ impl Exchange {
             // The subscription has ended meanwhile, or another connection was faster.
             return true;
         };
-        let is_last = messages.len() < REPLAY_BATCH;
-        for message in messages {
+        for message in piece.messages {
             let topic = message.topic.clone();
             let mut storing = self.storing(&message);
             let delivery = Delivery {
@@ -96,10 +106,11 @@ impl Exchange {
                 }
                 link.put(&mut state, delivery, &mut storing);
             }
-            state.replays.advance(&mut place, topic);
+            state.replays.advance(&mut place, topic, true);
         }
-        if is_last {
-            state.replays.finish(place);
+        match piece.reached {
+            Some(topic) => state.replays.advance(&mut place, topic, false),
+            None => state.replays.finish(place),
         }
         true
     }

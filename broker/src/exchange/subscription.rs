@@ -30,6 +30,8 @@ impl Exchange {
         if !self.router.subscribe(&filter, entry) {
             return None;
         }
+        // What is retained from here on is routed to the subscription, which is there already.
+        let may_match = self.retained.may_match(&filter);
         let mut state = link.lock();
         if state.ended {
             drop(state);
@@ -41,8 +43,8 @@ impl Exchange {
         let is_due = match options.retain_handling {
             // A Shared Subscription gets none, whoever comes to it (§4.8.2).
             _ if matches!(filter.sharing(), Sharing::Group(_)) => false,
-            RetainHandling::Send => true,
-            RetainHandling::SendIfNew => is_new,
+            RetainHandling::Send => may_match,
+            RetainHandling::SendIfNew => may_match && is_new,
             RetainHandling::DoNotSend => false,
         };
         let terms = Terms {

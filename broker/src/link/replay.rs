@@ -19,8 +19,10 @@ pub(crate) struct Replays {
 struct Due {
     terms: Terms,
     turn: u64,
-    /// The topic of the last message that was sent in this turn.
+    /// The topic that was reached in this turn.
     after: Option<TopicName>,
+    /// A message was sent in this turn.
+    is_sent: bool,
     /// How often all of it is due again.
     again: u32,
 }
@@ -51,6 +53,7 @@ impl Replays {
                 terms,
                 turn: self.next_turn,
                 after: None,
+                is_sent: false,
                 again: 0,
             };
             self.due.insert(filter.clone(), due);
@@ -88,11 +91,12 @@ impl Replays {
         is_there.then_some(due.terms)
     }
 
-    /// What comes at a place was sent, to this topic.
-    pub(crate) fn advance(&mut self, place: &mut Place, topic: TopicName) {
+    /// This topic was reached from a place, and its message sent or not.
+    pub(crate) fn advance(&mut self, place: &mut Place, topic: TopicName, is_sent: bool) {
         place.after = Some(topic);
         if let Some(due) = self.due.get_mut(&place.filter) {
             due.after.clone_from(&place.after);
+            due.is_sent |= is_sent;
         }
     }
 
@@ -103,12 +107,12 @@ impl Replays {
             return;
         };
         // Where there is nothing, there is nothing again.
-        if due.again == 0 || due.after.is_none() {
+        if due.again == 0 || !due.is_sent {
             self.due.remove(&place.filter);
             return self.free();
         }
         due.again -= 1;
-        due.after = None;
+        (due.after, due.is_sent) = (None, false);
         due.turn = self.next_turn;
         self.take_turn(place.filter);
     }
@@ -146,7 +150,7 @@ mod tests {
     fn send(replays: &mut Replays) -> (String, u32) {
         let mut place = replays.next().unwrap();
         let terms = replays.terms(&place).unwrap();
-        replays.advance(&mut place, TopicName::new("t").unwrap());
+        replays.advance(&mut place, TopicName::new("t").unwrap(), true);
         (place.filter.to_string(), terms.identifier.unwrap())
     }
 
@@ -208,6 +212,9 @@ mod tests {
         for _ in 0..1_000 {
             replays.subscribed(&filter("a"), terms(1), true);
         }
+        let mut place = replays.next().unwrap();
+        replays.advance(&mut place, TopicName::new("t").unwrap(), false);
+        assert_eq!(replays.next().as_ref(), Some(&place), "it goes on there");
         finish(&mut replays);
         assert_eq!(replays.next(), None);
         assert!(replays.due.is_empty() && replays.turns.is_empty());
