@@ -93,34 +93,37 @@ impl<'a> Frame<'a> {
         bytes: &'a [u8],
         packet_bytes_max: usize,
     ) -> Result<Option<(Self, usize)>, ProtocolViolation> {
-        let Some((&first, rest)) = bytes.split_first() else {
+        let Some((packet_type, header_len, packet_len)) = begin(bytes, packet_bytes_max)? else {
             return Ok(None);
         };
-        let unknown = ProtocolViolation::malformed("the packet type is unknown");
-        let packet_type = PacketType::from_u8(first >> 4).ok_or(unknown)?;
-        let Some((length, header_len)) = remaining_length(rest)? else {
-            return Ok(None);
-        };
-        let is_padded = header_len > 1 && rest.get(header_len - 1) == Some(&0);
-        let packet_len = 1 + header_len + length;
-        if packet_len > packet_bytes_max {
-            let detail = "the packet is larger than this server accepts";
-            return Err(ProtocolViolation::new(ReasonCode::PacketTooLarge, detail));
-        }
         let Some(packet) = bytes.get(..packet_len) else {
             return Ok(None);
         };
-        let body = &packet[1 + header_len..];
+        let is_padded = header_len > 2 && bytes.get(header_len - 1) == Some(&0);
+        let body = &packet[header_len..];
         Ok(Some((
             Self {
                 packet_type,
-                flags: first & 0x0F,
+                flags: packet[0] & 0x0F,
                 is_padded,
                 packet,
                 body,
             },
             packet_len,
         )))
+    }
+
+    /// The bytes that the packet at the front takes, complete or not; none while its header is
+    /// incomplete.
+    ///
+    /// # Errors
+    /// Those of [`Frame::split`].
+    pub fn length(
+        bytes: &[u8],
+        packet_bytes_max: usize,
+    ) -> Result<Option<usize>, ProtocolViolation> {
+        let begun = begin(bytes, packet_bytes_max)?;
+        Ok(begun.map(|(_, _, packet_len)| packet_len))
     }
 
     /// The type of the packet.
@@ -178,6 +181,28 @@ impl<'a> Frame<'a> {
             "a packet without a body has one",
         ))
     }
+}
+
+/// The type of the packet at the front, the bytes of its header, and its own.
+fn begin(
+    bytes: &[u8],
+    packet_bytes_max: usize,
+) -> Result<Option<(PacketType, usize, usize)>, ProtocolViolation> {
+    let Some((&first, rest)) = bytes.split_first() else {
+        return Ok(None);
+    };
+    let unknown = ProtocolViolation::malformed("the packet type is unknown");
+    let packet_type = PacketType::from_u8(first >> 4).ok_or(unknown)?;
+    let Some((length, length_len)) = remaining_length(rest)? else {
+        return Ok(None);
+    };
+    let header_len = 1 + length_len;
+    let packet_len = header_len + length;
+    if packet_len > packet_bytes_max {
+        let detail = "the packet is larger than this server accepts";
+        return Err(ProtocolViolation::new(ReasonCode::PacketTooLarge, detail));
+    }
+    Ok(Some((packet_type, header_len, packet_len)))
 }
 
 /// The Remaining Length and the bytes it takes; none if more are needed.

@@ -138,9 +138,9 @@ impl Session {
     }
 
     /// Bytes that may be encoded in advance.
-    const fn encoded_room(&self) -> usize {
-        let limits = self.queue.limits();
-        limits.live_bytes_max.saturating_sub(self.direct.len())
+    fn encoded_room(&self) -> usize {
+        let bytes_max = self.queue.live_bytes_max();
+        bytes_max.saturating_sub(self.direct.len())
     }
 
     /// Takes in what the window has room for, of the first `fitting` packets; returns how many.

@@ -8,12 +8,14 @@ use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
 use super::{Delivery, Outgoing, number_of};
-use crate::QoS;
+use crate::{Message, QoS};
 
 /// Deliveries that were sent, in the order in which they were sent first.
 #[derive(Clone, Debug)]
 pub struct Inflight {
     entries: VecDeque<Entry>,
+    /// Bytes of the messages among them.
+    bytes: usize,
     /// Entries from here on are to be sent again.
     resend_from: usize,
     window: usize,
@@ -63,6 +65,7 @@ impl Default for Inflight {
     fn default() -> Self {
         Self {
             entries: VecDeque::new(),
+            bytes: 0,
             resend_from: 0,
             window: usize::from(u16::MAX),
             sent: 0,
@@ -152,6 +155,17 @@ impl Inflight {
         number.min(*self.numbers.start())..=number.max(*self.numbers.end())
     }
 
+    /// Bytes of what may have to be sent again.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// True if a message can be kept until its acknowledgement in so many bytes; the first always
+    /// can.
+    pub(super) fn has_room_for(&self, message: &Message, bytes_max: usize) -> bool {
+        self.bytes == 0 || self.bytes + message.memory_bytes() <= bytes_max
+    }
+
     /// Notes that a packet was encoded whose session ends with its connection; returns its Packet
     /// Identifier.
     pub(super) fn begin_encoded(&mut self, sequence: u64, qos: QoS) -> u16 {
@@ -180,6 +194,7 @@ impl Inflight {
         };
         self.sent = self.sent.max(number);
         self.numbers = self.widened(sequence);
+        self.bytes += delivery.message.memory_bytes();
         let entry = Entry {
             packet_id,
             sequence,
@@ -238,6 +253,7 @@ impl Inflight {
         let index = self.position(packet_id, |state| !state.awaits(QoS::AtLeastOnce));
         match index.and_then(|it| self.entries.get_mut(it)) {
             Some(entry) => {
+                self.bytes -= entry.state.bytes();
                 entry.state = State::Released;
                 Acknowledged::Release(entry.sequence)
             }
@@ -258,6 +274,7 @@ impl Inflight {
 
     /// Forgets everything; returns what was not acknowledged.
     pub(super) fn take(&mut self) -> Vec<Delivery> {
+        self.bytes = 0;
         self.resend_from = 0;
         let entries = self.entries.drain(..);
         let deliveries = entries.filter_map(|entry| match entry.state {
@@ -287,13 +304,24 @@ impl Inflight {
             self.resend_from -= 1;
         }
         match self.entries.remove(index) {
-            Some(entry) => Acknowledged::Done(entry.sequence),
+            Some(entry) => {
+                self.bytes -= entry.state.bytes();
+                Acknowledged::Done(entry.sequence)
+            }
             None => Acknowledged::Unknown,
         }
     }
 }
 
 impl State {
+    /// Bytes of the message, if it is kept.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Published(delivery) => delivery.message.memory_bytes(),
+            Self::Encoded(_) | Self::Released => 0,
+        }
+    }
+
     /// True if the first answer to a PUBLISH of this QoS is awaited.
     fn awaits(&self, qos: QoS) -> bool {
         match self {

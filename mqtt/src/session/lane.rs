@@ -95,7 +95,7 @@ impl Lane {
         }
     }
 
-    fn in_memory(&self) -> Amount {
+    pub(super) fn in_memory(&self) -> Amount {
         Amount {
             messages: self.entries.len() as u64,
             bytes: self.bytes,

@@ -100,7 +100,27 @@ impl Session {
     pub fn has_live_room(&self, bytes: usize) -> bool {
         let waiting = self.direct.len() + self.live_bytes;
         let is_first = self.live.is_empty() && self.direct.is_empty();
-        is_first || waiting + bytes <= self.queue.limits().live_bytes_max
+        is_first || waiting + bytes <= self.queue.live_bytes_max()
+    }
+
+    /// From now on, each of QoS 0, QoS 1 and 2, and what is in flight may have so many bytes in
+    /// memory, if that is less than the limits. One larger delivery is still kept of each, and what
+    /// is there stays.
+    pub const fn bound_memory(&mut self, bytes: usize) {
+        self.queue.memory_max = bytes;
+    }
+
+    /// True if memory is bounded further than by the limits of QoS 0.
+    #[must_use]
+    pub const fn is_squeezed(&self) -> bool {
+        self.queue.is_squeezed()
+    }
+
+    /// Bytes of all deliveries in memory, about. Those that several sessions share count for each.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let live = self.direct.len() + self.live_bytes;
+        live + self.queue.memory_bytes() + self.inflight.bytes()
     }
 
     /// What made way since the last call. The caller forgets it in the store, behind what it made
@@ -132,7 +152,10 @@ impl Session {
             if delivery.is_expired(now) && self.may_go(sequence, delivery.qos) {
                 expired.push(sequence);
                 self.queue.pop();
-            } else if number_of(sequence) < self.held_from && self.inflight.has_room(sequence) {
+            } else if number_of(sequence) < self.held_from
+                && self.inflight.has_room(sequence)
+                && self.inflight.has_room_for(&delivery.message, self.queue.bytes_max())
+            {
                 let delivery = self.queue.pop()?;
                 return Some(self.inflight.begin(delivery));
             } else {
@@ -240,7 +263,7 @@ impl Session {
     #[must_use]
     pub fn keeps_up(&self) -> bool {
         self.queue.waiting().messages <= self.inflight.window() as u64
-            && self.direct.len() + self.live_bytes <= self.queue.limits().live_bytes_max / 2
+            && self.direct.len() + self.live_bytes <= self.queue.live_bytes_max() / 2
     }
 
     /// Takes out the QoS 1 deliveries that are in memory and not acknowledged, in their order,

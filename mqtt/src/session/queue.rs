@@ -76,6 +76,9 @@ pub(super) struct Queue {
     /// From the highest to the lowest; each is made for its first delivery.
     lanes: Vec<Lane>,
     limits: QueueLimits,
+    /// Bytes of memory for each of QoS 0, QoS 1 and 2, and what is in flight, if that is less than
+    /// the limits.
+    pub(super) memory_max: usize,
     /// What waits encoded, in front of all lanes.
     pub(super) held: Amount,
     stored: bool,
@@ -197,6 +200,7 @@ impl Queue {
         Self {
             lanes: Vec::new(),
             limits,
+            memory_max: usize::MAX,
             held: Amount::ZERO,
             stored,
             is_left_to_store: false,
@@ -220,8 +224,26 @@ impl Queue {
         }
     }
 
-    pub(super) const fn limits(&self) -> &QueueLimits {
-        &self.limits
+    /// Bytes of QoS 1 and 2 deliveries that may be in memory.
+    pub(super) fn bytes_max(&self) -> usize {
+        self.limits.bytes_max.min(self.memory_max)
+    }
+
+    /// Bytes of QoS 0 deliveries that may wait.
+    pub(super) fn live_bytes_max(&self) -> usize {
+        self.limits.live_bytes_max.min(self.memory_max)
+    }
+
+    /// True if less memory is left than the limits allow.
+    pub(super) const fn is_squeezed(&self) -> bool {
+        self.memory_max < self.limits.live_bytes_max
+    }
+
+    /// Bytes in memory, about.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let lanes = self.lanes.iter();
+        let all = lanes.fold(self.held, |sum, lane| sum.plus(lane.in_memory()));
+        usize::try_from(all.memory_bytes()).unwrap_or(usize::MAX)
     }
 
     /// What waits, without what is being removed.
@@ -241,7 +263,7 @@ impl Queue {
         self.limits.holds_encoded
             && self.limits.when_full == WhenFull::RejectNew
             && held.messages <= self.limits.messages_max as u64
-            && held.memory_bytes() <= self.limits.bytes_max as u64
+            && held.memory_bytes() <= self.bytes_max() as u64
             && self.fits(self.waiting(), more)
     }
 
@@ -270,7 +292,7 @@ impl Queue {
         // What no store keeps is in memory.
         let fits_memory = || {
             waiting.messages < limits.messages_max as u64
-                && (waiting.messages == 0 || waiting.memory_bytes() < limits.bytes_max as u64)
+                && (waiting.messages == 0 || waiting.memory_bytes() < self.bytes_max() as u64)
         };
         self.excess(waiting.plus(more)) == Amount::ZERO && (self.stored || fits_memory())
     }
@@ -334,7 +356,7 @@ impl Queue {
         let messages = self.limits.messages_max.saturating_sub(messages_held);
         Share {
             messages: (messages / parts).max(1),
-            bytes: self.limits.bytes_max.saturating_sub(bytes_held) / parts,
+            bytes: self.bytes_max().saturating_sub(bytes_held) / parts,
         }
     }
 
