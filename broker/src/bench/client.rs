@@ -30,8 +30,6 @@ pub(super) struct Client {
     worker: usize,
     connection: Connection,
     dialogue: Dialogue,
-    /// Nanoseconds of silence after which it sends a PINGREQ; none without Keep Alive.
-    ping_after: Option<u64>,
     /// When it sent something last.
     sent_at: u64,
     /// It counts as connected, so it may publish.
@@ -84,17 +82,14 @@ impl Client {
         member: Member,
         schedule: Option<Schedule>,
     ) -> Result<Self, Fault> {
-        let plan = &course.plan;
         let mut connection = Connection::open(&course.addresses).await?;
         dialogue::put_connect(&course.plan, member, connection.output())?;
-        let half = u64::from(plan.keep_alive) * 500_000_000;
         let mut client = Self {
             course: Arc::clone(course),
             worker,
             connection,
             dialogue: Dialogue::new(member, schedule),
             takes_part: false,
-            ping_after: (half > 0).then_some(half),
             sent_at: course.clock.now(),
         };
         poll_fn(|context| client.poll(context, |_, dialogue| dialogue.is_ready())).await?;
@@ -146,11 +141,11 @@ impl Client {
             let mut tally = self.course.tally(self.worker);
             publisher.produce(&self.course, stage, &mut tally, out);
         }
-        if let Some(ping_after) = self.ping_after {
+        if let Some(ping_after) = self.course.ping_after() {
             let now = self.course.clock.now();
             if !out.is_empty() {
                 self.sent_at = now;
-            } else if now.saturating_sub(self.sent_at) >= ping_after {
+            } else if Duration::from_nanos(now.saturating_sub(self.sent_at)) >= ping_after {
                 self.sent_at = now;
                 Packet::Pingreq.encode(self.course.plan.version, out);
             }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
@@ -51,6 +52,8 @@ pub(super) struct Course {
     cues: Vec<Cue>,
     /// One for each worker.
     tallies: Vec<Mutex<Tally>>,
+    /// Seconds of the Keep Alive, which a broker may shorten; 0 for none.
+    keep_alive: AtomicU16,
     /// Messages to all subscribers, if there is a limit of them.
     received: AtomicU64,
 }
@@ -101,6 +104,7 @@ impl Course {
             changed: Notify::new(),
             cues,
             tallies,
+            keep_alive: AtomicU16::new(plan.keep_alive),
             received: AtomicU64::new(0),
             plan,
         }
@@ -165,6 +169,21 @@ impl Course {
 
     pub(super) fn tally(&self, worker: usize) -> MutexGuard<'_, Tally> {
         lock(&self.tallies[worker])
+    }
+
+    /// A client that has sent nothing for this time sends a PINGREQ; none without Keep Alive.
+    pub(super) fn ping_after(&self) -> Option<Duration> {
+        let seconds = self.keep_alive.load(Ordering::Relaxed);
+        (seconds > 0).then(|| Duration::from_secs(seconds.into()) / 2)
+    }
+
+    /// The broker states a Keep Alive of its own [MQTT-3.1.2-21].
+    pub(super) fn limit_keep_alive(&self, seconds: u16) {
+        let shorten = |it| Some(if it == 0 { seconds } else { seconds.min(it) });
+        let shortened = self
+            .keep_alive
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, shorten);
+        debug_assert!(shortened.is_ok(), "there is always a value");
     }
 
     /// Messages have come to a subscriber.

@@ -147,22 +147,19 @@ impl Dialogue {
             }
             (Role::Subscriber | Role::Publisher | Role::Idle, _) => Phase::Ready,
         };
+        let mut receive_maximum = u16::MAX;
+        for property in connack.properties.iter() {
+            if let Property::ReceiveMaximum(value) = property {
+                receive_maximum = value;
+            } else if let Property::ServerKeepAlive(seconds) = property {
+                course.limit_keep_alive(seconds);
+            }
+        }
         let publishing = plan.publishing();
         if let Some(publishing) = publishing.filter(|_| self.member.role == Role::Publisher) {
-            let receive_maximum = connack.properties.iter().find_map(|property| {
-                if let Property::ReceiveMaximum(value) = property {
-                    Some(value)
-                } else {
-                    None
-                }
-            });
-            self.publisher = Some(Publisher::new(
-                course,
-                self.member,
-                publishing,
-                self.schedule,
-                receive_maximum.unwrap_or(u16::MAX),
-            ));
+            let (member, schedule) = (self.member, self.schedule);
+            let publisher = Publisher::new(course, member, publishing, schedule, receive_maximum);
+            self.publisher = Some(publisher);
         }
         Ok(())
     }

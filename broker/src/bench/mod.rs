@@ -72,8 +72,8 @@ fn measure(plan: Plan, is_json: bool) -> Result<(), String> {
     run::run(&course, Progress::new(!is_json))?;
     let report = Report::new(&course);
     if course.attendance().connected > 0 {
-        Terminal.progress("");
         if is_json {
+            Terminal.progress("");
             Terminal.line(format_args!("{:#}", report.to_json()));
         } else {
             report.to_lines().all(|line| Terminal.line(line));

@@ -166,7 +166,7 @@ impl Publisher {
         let is_over = stage >= Stage::Finish || self.sent == self.limit;
         let trips = self.round_trips.as_ref();
         let is_finished = is_over
-            && self.window.as_ref().is_none_or(Window::is_empty)
+            && self.window.as_ref().is_none_or(|it| it.awaited() == 0)
             && trips.is_none_or(|it| it.under_way(self.sent) == 0);
         let is_first = is_finished && !self.is_finished;
         self.is_finished |= is_finished;

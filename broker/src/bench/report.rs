@@ -187,8 +187,12 @@ fn times(histogram: &Histogram) -> Value {
         return Value::Null;
     }
     let micros = |nanos: u64| nanos as f64 / MICRO;
-    let shares =
-        SHARES.map(|(name, share)| (name.to_owned(), micros(histogram.permille(share)).into()));
+    let shares = SHARES.map(|(name, share)| {
+        (
+            name.replace('.', ""),
+            micros(histogram.permille(share)).into(),
+        )
+    });
     let mut times: Map<String, Value> = shares.into_iter().collect();
     times.insert("max".to_owned(), micros(histogram.max()).into());
     times.insert("mean".to_owned(), micros(histogram.mean()).into());

@@ -1,39 +1,45 @@
 //! The Packet Identifiers of one publisher, and when their messages were published.
 
-/// Messages of QoS 1 or 2 that are not acknowledged.
+/// Messages of QoS 1 or 2 that are not acknowledged. It has memory for as many as there ever were.
 #[derive(Debug)]
 pub(super) struct Window {
-    /// Identifiers that are free; the last one is taken first.
+    /// Messages that there may be.
+    size: u16,
+    /// Identifiers that were used and are free; the last one is taken first.
     free: Vec<u16>,
-    /// For each identifier when its message was published; none if it is free.
+    /// For each identifier that was used when its message was published; none if it is free.
     published_at: Vec<Option<u64>>,
 }
 
 impl Window {
     /// A window of this many messages.
-    pub(super) fn new(messages: u16) -> Self {
+    pub(super) const fn new(size: u16) -> Self {
         Self {
-            free: (1..=messages).rev().collect(),
-            published_at: vec![None; usize::from(messages)],
+            size,
+            free: Vec::new(),
+            published_at: Vec::new(),
         }
     }
 
     /// How many messages have room.
     pub(super) fn room(&self) -> usize {
-        self.free.len()
+        usize::from(self.size) - self.awaited()
     }
 
-    /// Whether nothing awaits an acknowledgement.
-    pub(super) fn is_empty(&self) -> bool {
-        self.free.len() == self.published_at.len()
+    /// How many messages await an acknowledgement.
+    pub(super) const fn awaited(&self) -> usize {
+        self.published_at.len() - self.free.len()
     }
 
     /// An identifier for a message; none if there is no room.
     pub(super) fn take(&mut self, at: u64) -> Option<u16> {
-        let packet_id = self.free.pop()?;
-        if let Some(published_at) = self.slot(packet_id) {
-            *published_at = Some(at);
+        if let Some(packet_id) = self.free.pop() {
+            *self.slot(packet_id)? = Some(at);
+            return Some(packet_id);
         }
+        let used = u16::try_from(self.published_at.len()).ok();
+        let packet_id = used.filter(|&it| it < self.size)? + 1;
+        self.published_at.push(Some(at));
         Some(packet_id)
     }
 
@@ -64,13 +70,13 @@ mod tests {
         let mut window = Window::new(2);
         assert_eq!((window.take(10), window.take(20)), (Some(1), Some(2)));
         assert_eq!((window.take(30), window.room()), (None, 0));
-        assert!(window.holds(1) && !window.is_empty());
+        assert!(window.holds(1) && window.awaited() == 2);
         assert_eq!(window.release(1), Some(10));
         assert_eq!(window.release(1), None);
         assert_eq!(window.take(30), Some(1));
         assert_eq!(window.release(2), Some(20));
         assert_eq!(window.release(1), Some(30));
-        assert!(window.is_empty());
+        assert_eq!((window.awaited(), window.room()), (0, 2));
     }
 
     #[test]

@@ -17,6 +17,8 @@ use super::schedule::Turns;
 /// Connections of all workers that are not answered yet; further ones wait. A broker's system may
 /// drop more of them, so that they are tried again only after a second.
 const CONNECTING_MAX: u32 = 100;
+/// The time between two looks whether clients have to be woken: half of the shortest Keep Alive.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The clients of one thread.
 pub(super) struct Worker {
@@ -109,16 +111,16 @@ impl Worker {
     /// Wakes its clients once in a while, so that they see that it is time for a PINGREQ, or that
     /// something is lost.
     async fn sweep(&self) {
-        let plan = &self.course.plan;
-        let pause = match plan.keep_alive {
-            _ if plan.has_round_trips() => Duration::from_secs(1),
-            0 => return std::future::pending().await,
-            keep_alive => Duration::from_millis(u64::from(keep_alive) * 500),
-        };
-        let mut pauses = interval(pause);
+        let course = &self.course;
+        let mut pauses = interval(SWEEP_INTERVAL);
+        let mut woken_at = Instant::now();
         loop {
-            pauses.tick().await;
-            self.course.wake(self.members().map(|it| it.index));
+            let now = pauses.tick().await;
+            let is_due = |pause| now.duration_since(woken_at) >= pause;
+            if course.plan.has_round_trips() || course.ping_after().is_some_and(is_due) {
+                woken_at = now;
+                course.wake(self.members().map(|it| it.index));
+            }
         }
     }
 }
