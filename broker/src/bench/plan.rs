@@ -235,6 +235,30 @@ impl Plan {
 mod tests {
     use super::*;
 
+    impl Plan {
+        /// One client with nothing but a load.
+        pub(in crate::bench) fn for_tests(load: Load) -> Self {
+            Self {
+                load,
+                host: String::new(),
+                port: 1883,
+                version: ProtocolVersion::V5,
+                clients: 1,
+                start_number: 0,
+                connect_interval: Duration::ZERO,
+                user_name: None,
+                password: None,
+                keep_alive: 0,
+                clean_start: true,
+                session_expiry: 0,
+                prefix: String::new(),
+                duration: None,
+                waits: true,
+                workers: 1,
+            }
+        }
+    }
+
     fn plan(clients: u32, subscribers: u32, topic: &str, limit: Option<u64>) -> Plan {
         let publishing = Publishing {
             topic: TopicTemplate::parse(topic).unwrap(),
@@ -246,25 +270,13 @@ mod tests {
             window: 1,
         };
         Plan {
-            load: Load::RoundTrips {
+            start_number: 10,
+            prefix: "x-".to_owned(),
+            clients,
+            ..Plan::for_tests(Load::RoundTrips {
                 publishing,
                 subscribers,
-            },
-            host: String::new(),
-            port: 1883,
-            version: ProtocolVersion::V5,
-            clients,
-            start_number: 10,
-            connect_interval: Duration::ZERO,
-            user_name: None,
-            password: None,
-            keep_alive: 0,
-            clean_start: true,
-            session_expiry: 0,
-            prefix: "x-".to_owned(),
-            duration: None,
-            waits: true,
-            workers: 1,
+            })
         }
     }
 

@@ -121,3 +121,54 @@ fn next(stage: Stage, plan: &Plan, attendance: &Attendance, is_enough: bool) -> 
         Stage::Load | Stage::Finish | Stage::Stop => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mqtt::QoS;
+
+    use super::super::plan::{Load, Subscribing};
+    use super::super::topic::TopicTemplate;
+    use super::*;
+
+    /// Who has tried, is connected, has failed, is lost.
+    fn attendance(counts: [u32; 4]) -> Attendance {
+        let [tried, connected, failed, lost] = counts;
+        Attendance {
+            tried,
+            connected,
+            failed,
+            lost,
+            ..Attendance::default()
+        }
+    }
+
+    #[test]
+    fn a_run_without_publishers_goes_on_until_nobody_is_there() {
+        let subscribing = Subscribing {
+            topic: TopicTemplate::parse("a").unwrap(),
+            qos: QoS::AtMostOnce,
+            limit: Some(1),
+        };
+        let plan = Plan {
+            clients: 3,
+            ..Plan::for_tests(Load::Subscribe(subscribing))
+        };
+        use Stage::{Connect, Finish, Load as Loaded, Stop};
+        let table = [
+            (Connect, [0, 0, 0, 0], false, None),
+            (Connect, [1, 0, 1, 0], false, Some(Stop)),
+            (Connect, [2, 1, 1, 0], false, None),
+            (Connect, [3, 2, 1, 0], false, Some(Loaded)),
+            (Loaded, [3, 2, 1, 1], false, None),
+            (Loaded, [3, 2, 1, 1], true, Some(Finish)),
+            (Loaded, [3, 2, 1, 2], false, Some(Stop)),
+            (Loaded, [2, 1, 1, 1], false, None),
+            (Finish, [3, 3, 0, 0], true, Some(Stop)),
+            (Stop, [3, 3, 0, 3], true, None),
+        ];
+        for (stage, counts, is_enough, expected) in table {
+            let found = next(stage, &plan, &attendance(counts), is_enough);
+            assert_eq!(found, expected, "{stage:?} {counts:?}");
+        }
+    }
+}

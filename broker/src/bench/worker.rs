@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until};
 
@@ -95,7 +95,7 @@ impl Worker {
         &self,
         member: Member,
         permits: &Arc<Semaphore>,
-    ) -> Option<tokio::sync::OwnedSemaphorePermit> {
+    ) -> Option<OwnedSemaphorePermit> {
         let plan = &self.course.plan;
         let place = u32::try_from(member.index).unwrap_or(u32::MAX);
         let wait = async {
