@@ -1,7 +1,10 @@
 //! `tidegate bench`: each load against the daemon and against mosquitto, and what is said when it
 //! cannot be done.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::{Command, Output};
+use std::thread;
 
 use serde_json::Value;
 use tests::daemon::{Daemon, tidegate};
@@ -280,6 +283,29 @@ fn a_broker_that_goes_away_fails_the_run() {
     assert_eq!(subscribers.wait().code(), Some(1));
     let log = subscribers.log();
     assert!(log.contains(": 3 of 3 clients: "), "{log}");
+}
+
+/// A broker that answers a CONNECT of MQTT 5 and takes nothing more, until its client goes.
+fn deaf_broker() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        client.read_exact(&mut [0; 8]).unwrap();
+        client.write_all(&[0x20, 3, 0, 0, 0]).unwrap();
+        until("the client ends the connection", || {
+            client.write_all(&[0xd0, 0]).is_err()
+        });
+    });
+    port
+}
+
+#[test]
+fn a_broker_that_takes_nothing_is_not_fast() {
+    let load = ["-c", "1", "-I", "0", "-d", "1"];
+    let report = report(deaf_broker(), "pub", &load);
+    assert!(report["published"].as_u64().unwrap() > 0, "{report:#}");
+    assert!(report["seconds"].as_f64().unwrap() >= 1.0, "{report:#}");
 }
 
 #[test]

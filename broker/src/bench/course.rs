@@ -45,6 +45,8 @@ pub(super) struct Course {
     pub(super) began_at: u64,
     /// When the load began.
     load_began_at: AtomicU64,
+    /// When it was ended from outside; 0 if it was not.
+    finish_began_at: AtomicU64,
     attendance: Mutex<Attendance>,
     /// Somebody has to look at the attendance.
     pub(super) changed: Notify,
@@ -100,6 +102,7 @@ impl Course {
             stage: watch::Sender::new(stage),
             began_at: clock.now(),
             load_began_at: AtomicU64::new(clock.now()),
+            finish_began_at: AtomicU64::new(0),
             attendance: Mutex::default(),
             changed: Notify::new(),
             cues,
@@ -119,8 +122,11 @@ impl Course {
         if stage <= self.stage() {
             return;
         }
-        if stage == Stage::Load {
-            self.load_began_at.store(self.clock.now(), Ordering::SeqCst);
+        let now = self.clock.now();
+        match stage {
+            Stage::Load => self.load_began_at.store(now, Ordering::SeqCst),
+            Stage::Finish => self.finish_began_at.store(now, Ordering::SeqCst),
+            Stage::Connect | Stage::Stop => {}
         }
         self.stage.send_replace(stage);
         self.wake(0..self.cues.len());
@@ -136,6 +142,12 @@ impl Course {
     /// When the load began, in the clock's nanoseconds.
     pub(super) fn load_began_at(&self) -> u64 {
         self.load_began_at.load(Ordering::SeqCst)
+    }
+
+    /// When the load was ended by a signal or a limit of the time or of what is received, in the
+    /// clock's nanoseconds; 0 if it came to its end by itself.
+    pub(super) fn finish_began_at(&self) -> u64 {
+        self.finish_began_at.load(Ordering::SeqCst)
     }
 
     /// Wakes these clients.

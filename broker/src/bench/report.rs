@@ -19,7 +19,8 @@ pub(super) struct Report {
     clients: u32,
     attendance: Attendance,
     tally: Tally,
-    /// Seconds from the first to the last message.
+    /// Seconds from the first to the last message; publishers could have gone on to the end of the
+    /// load.
     seconds: f64,
     /// Seconds until the last client was connected.
     connecting: f64,
@@ -45,7 +46,11 @@ impl Report {
             Load::Subscribe(_) => "sub",
             Load::RoundTrips { .. } => "rtt",
         };
-        let (first, last) = tally.span.unwrap_or_default();
+        let (first, mut last) = tally.span.unwrap_or_default();
+        if plan.publishing().is_some() {
+            // A broker that takes nothing any more is not fast.
+            last = last.max(course.finish_began_at());
+        }
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         Self {
             command,
