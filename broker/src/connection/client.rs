@@ -118,6 +118,7 @@ impl Client {
             match Frame::split(&bytes[used..], packet_bytes_max) {
                 Ok(Some((frame, length))) => {
                     used += length;
+                    batch.bytes_left = bytes.len() - used;
                     if let Err(violation) = self.handle(frame, &mut batch) {
                         break Err(violation);
                     }
@@ -187,6 +188,7 @@ impl Client {
         if batch.answers.is_empty() {
             return;
         }
+        self.outbox.make_room(batch.answers.len());
         let link = Arc::clone(&self.link);
         let mut state = link.lock();
         for ack in batch.answers.drain(..) {

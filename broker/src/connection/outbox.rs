@@ -16,6 +16,9 @@ const FILL_BYTES: usize = 64 << 10;
 /// Unsent bytes above which the connection is not read: its client does not read either.
 const STALL_BYTES: usize = 256 << 10;
 
+/// An answer without a reason.
+const ANSWER_BYTES: usize = 4;
+
 /// What is to be written, and the answers that wait for the store.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -56,6 +59,11 @@ impl Outbox {
     /// The buffer to encode into.
     pub(super) const fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
+    }
+
+    /// Makes room for so many short answers.
+    pub(super) fn make_room(&mut self, answers: usize) {
+        self.bytes.reserve(answers * ANSWER_BYTES);
     }
 
     /// True while there is room for more deliveries.

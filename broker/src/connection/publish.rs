@@ -17,6 +17,8 @@ use crate::exchange::{Outcome, Published, Route, RunMessage};
 const SHARED_BYTES: usize = 2 << 10;
 /// Messages that are routed together at most.
 const BATCH_MESSAGES_MAX: usize = 256;
+/// So many of them have room without a second allocation.
+const BATCH_ROOM: usize = 64;
 
 /// Messages that came in a row to one topic in one QoS, until they are routed.
 #[derive(Debug, Default)]
@@ -29,6 +31,8 @@ pub(super) struct Batch<'p> {
     acks: Vec<PendingAck>,
     /// Acknowledgements that came, until they are handled.
     pub(super) answers: Vec<ReceivedAck>,
+    /// Bytes of the packets that are still to be handled.
+    pub(super) bytes_left: usize,
 }
 
 impl<'p> Batch<'p> {
@@ -48,6 +52,12 @@ impl<'p> Batch<'p> {
     }
 
     fn push(&mut self, incoming: &IncomingPublish<'p>) {
+        // Most likely what is still to be handled is more of the same.
+        let count = (self.bytes_left / incoming.publish.payload.len().max(1)).min(BATCH_ROOM);
+        self.messages.reserve(count + 1);
+        if incoming.ack.is_some() {
+            self.acks.reserve(count + 1);
+        }
         self.messages.push(RunMessage {
             payload: incoming.publish.payload,
             properties: incoming.properties.forwarded.unwrap_or_default(),
@@ -202,6 +212,7 @@ impl Client {
             &mut outcomes,
         );
         batch.messages.clear();
+        self.outbox.make_room(batch.acks.len());
         for (ack, outcome) in batch.acks.drain(..).zip(outcomes) {
             if outcome.is_rejected(subscribers) {
                 self.refuse(Some(ack), ReasonCode::QuotaExceeded);

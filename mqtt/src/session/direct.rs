@@ -9,6 +9,9 @@ use super::{Amount, Session};
 use crate::packet::{EncodedPacket, EncodedRun};
 use crate::{ProtocolVersion, QoS};
 
+/// Bytes that a buffer has room for when it is made.
+const ROOM_BYTES: usize = 1 << 10;
+
 /// What the client of the present connection takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DirectTerms {
@@ -41,7 +44,9 @@ pub(super) struct Direct {
 
 #[derive(Clone, Debug, Default)]
 struct Held {
-    bytes: VecDeque<u8>,
+    bytes: Vec<u8>,
+    /// Bytes at the front that are not held any more.
+    released: usize,
     packets: VecDeque<HeldPacket>,
 }
 
@@ -54,7 +59,28 @@ struct HeldPacket {
     qos: QoS,
 }
 
+impl Held {
+    /// The first of the bytes that are held.
+    fn take(&mut self, count: usize) -> &[u8] {
+        // What stays moves up once for as many bytes as it has.
+        if self.released > self.bytes.len() / 2 {
+            self.bytes.drain(..self.released);
+            self.released = 0;
+        }
+        let start = self.released;
+        self.released += count;
+        &self.bytes[start..self.released]
+    }
+}
+
 impl Direct {
+    /// Makes room for more bytes: at first for several packets, because they come in numbers.
+    fn make_room(&mut self, more: usize) {
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(more.max(ROOM_BYTES));
+        }
+    }
+
     /// Bytes that may be sent at once.
     pub(super) const fn len(&self) -> usize {
         self.bytes.len()
@@ -114,7 +140,9 @@ impl Session {
             let begun = self.begin_encoded(run, fitting);
             return begun + self.hold(run, begun, accepted);
         }
-        self.direct.bytes.extend_from_slice(run.slice(0, fitting));
+        let bytes = run.slice(0, fitting);
+        self.direct.make_room(bytes.len());
+        self.direct.bytes.extend_from_slice(bytes);
         self.direct.count(&packets[..fitting]);
         fitting
     }
@@ -149,7 +177,9 @@ impl Session {
             return 0;
         }
         let base = self.direct.len();
-        self.direct.bytes.extend_from_slice(run.slice(0, fitting));
+        let bytes = run.slice(0, fitting);
+        self.direct.make_room(bytes.len());
+        self.direct.bytes.extend_from_slice(bytes);
         let mut begun = 0;
         for packet in &run.packets()[..fitting] {
             let sequence = self.queue.next_sequence();
@@ -182,7 +212,7 @@ impl Session {
             self.queue.held = self.queue.held.plus(amount);
             let packet = run.packets()[index];
             let holder = self.direct.held.get_or_insert_default();
-            holder.bytes.extend(run.slice(index, index + 1));
+            holder.bytes.extend_from_slice(run.slice(index, index + 1));
             holder.packets.push_back(HeldPacket {
                 length: packet.end - run.start(index),
                 packet_id_at: packet.packet_id_at - run.start(index),
@@ -211,7 +241,10 @@ impl Session {
             self.queue.pass(sequence);
             let packet_id = self.inflight.begin_encoded(sequence, packet.qos);
             let base = self.direct.len();
-            self.direct.bytes.extend(held.bytes.drain(..packet.length));
+            self.direct.make_room(packet.length);
+            self.direct
+                .bytes
+                .extend_from_slice(held.take(packet.length));
             self.direct
                 .set_packet_id(base + packet.packet_id_at, packet_id);
             self.direct.encoded.packets += 1;

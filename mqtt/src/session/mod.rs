@@ -154,7 +154,9 @@ impl Session {
                 self.queue.pop();
             } else if number_of(sequence) < self.held_from
                 && self.inflight.has_room(sequence)
-                && self.inflight.has_room_for(&delivery.message, self.queue.bytes_max())
+                && self
+                    .inflight
+                    .has_room_for(&delivery.message, self.queue.bytes_max())
             {
                 let delivery = self.queue.pop()?;
                 return Some(self.inflight.begin(delivery));
