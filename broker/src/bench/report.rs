@@ -19,8 +19,7 @@ pub(super) struct Report {
     clients: u32,
     attendance: Attendance,
     tally: Tally,
-    /// Seconds from the first to the last message; publishers could have gone on to the end of the
-    /// load.
+    /// Seconds from the first to the last message; where there are publishers, of the load.
     seconds: f64,
     /// Seconds until the last client was connected.
     connecting: f64,
@@ -46,16 +45,17 @@ impl Report {
             Load::Subscribe(_) => "sub",
             Load::RoundTrips { .. } => "rtt",
         };
-        let (first, mut last) = tally.span.unwrap_or_default();
+        let (mut first, mut last) = tally.span.unwrap_or_default();
         if plan.publishing().is_some() {
-            // A broker that takes nothing any more is not fast.
+            // A broker that takes nothing for a while is not fast.
+            first = course.load_began_at();
             last = last.max(course.finish_began_at());
         }
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         Self {
             command,
             clients: plan.total(),
-            seconds: seconds(last - first),
+            seconds: seconds(last.saturating_sub(first)),
             connecting: seconds(attendance.connected_at.saturating_sub(course.began_at)),
             cpu: cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9,
             missing,
