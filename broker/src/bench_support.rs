@@ -34,7 +34,8 @@ impl Default for Daemon {
                 stored_bytes_max: u64::MAX,
                 when_full: WhenFull::RejectNew,
                 holds_encoded: true,
-            },
+            }
+            .into(),
             queue_rules: QueueRules::default(),
             sessions_max: usize::MAX,
             passive_after: Duration::ZERO,

@@ -40,7 +40,7 @@ use crate::share::ShareStrategy;
 #[derive(Clone, Debug)]
 pub(crate) struct ExchangeLimits {
     /// Of each session's queues.
-    pub(crate) queue: QueueLimits,
+    pub(crate) queue: Arc<QueueLimits>,
     /// Sessions altogether, online and offline; further clients are refused.
     pub(crate) sessions_max: usize,
     /// Of the retained messages.

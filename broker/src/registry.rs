@@ -179,7 +179,7 @@ impl Exchange {
             self.registry.online.fetch_add(1, Ordering::Relaxed);
         }
         link.touch(self.now());
-        delayed_will.iter().for_each(|(_, it)| self.forget_will(it));
+        delayed_will.iter().for_each(|it| self.forget_will(&it.1));
         let resumed = self.put_session(&link, expiry, None);
         let will = claim.will.map(|it| self.keep_will(&link, it.clone()));
         links.insert(Arc::clone(&link.client_id), Arc::clone(&link));
@@ -197,7 +197,7 @@ impl Exchange {
             .store
             .is_enabled()
             .then(|| self.store.next_session_id());
-        let session = Session::new(self.bounds.queue, stored.is_some());
+        let session = Session::new(Arc::clone(&self.bounds.queue), stored.is_some());
         Arc::new(Link::new(
             client_id.into(),
             stored,
@@ -257,7 +257,7 @@ impl Exchange {
             state.expires_at = Some(expires_at);
             // [MQTT-3.1.3-9]
             let delayed = due.take_if(|will| !will.delay().is_zero());
-            state.delayed_will = delayed.map(|will| self.delay_will(will));
+            state.delayed_will = delayed.map(|will| Box::new(self.delay_will(will)));
         }
         drop(state);
         if !expiry.is_zero() {
@@ -297,8 +297,8 @@ impl Exchange {
             self.router.unsubscribe(filter, link);
         }
         // The end of the session ends the delay [MQTT-3.1.3-9].
-        if let Some((_, will)) = will {
-            self.publish_will(Some(link), &will);
+        if let Some(delayed) = will {
+            self.publish_will(Some(link), &delayed.1);
         }
         let is_shared = |filter: &TopicFilter| matches!(filter.sharing(), Sharing::Group(_));
         let shares = subscriptions.into_iter().filter(is_shared);
@@ -345,7 +345,7 @@ impl Exchange {
             sent: recovered.sent_sequence,
             released: recovered.released,
         };
-        let mut session = Session::recovered(self.bounds.queue, &stored);
+        let mut session = Session::recovered(Arc::clone(&self.bounds.queue), &stored);
         session.inbound = Inbound::recovered(recovered.received);
         let expiry = Duration::from_secs(recovered.expiry_seconds);
         let link = Link::new(
@@ -394,7 +394,7 @@ impl Exchange {
         for link in links.values() {
             let mut state = link.lock();
             if state.owner.is_none() {
-                let will = state.delayed_will.as_ref().map(|(at, _)| *at);
+                let will = state.delayed_will.as_ref().map(|it| it.0);
                 let first = will.into_iter().chain(state.expires_at).min();
                 let first = first.filter(|at| *at <= now);
                 due.extend(first.map(|at| (at, Arc::clone(link))));
@@ -430,11 +430,11 @@ impl Exchange {
     /// [MQTT-4.1.0-2].
     fn settle(&self, link: &Arc<Link>, now: Timestamp) {
         let mut state = link.lock();
-        let will = state.delayed_will.take_if(|(at, _)| *at <= now);
+        let will = state.delayed_will.take_if(|it| it.0 <= now);
         let expired = state.expires_at.is_some_and(|at| at <= now);
         drop(state);
-        if let Some((_, will)) = will {
-            self.publish_will(Some(link), &will);
+        if let Some(delayed) = will {
+            self.publish_will(Some(link), &delayed.1);
         }
         if expired {
             self.expire(link, now);

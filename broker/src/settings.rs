@@ -222,7 +222,8 @@ impl Settings {
                 stored_bytes_max: store.max_bytes.bytes(),
                 when_full: store.when_full.into(),
                 holds_encoded: queue_rules.is_plain(),
-            },
+            }
+            .into(),
             queue_rules,
             sessions_max: to_usize(mqtt.max_sessions),
             durability: store.durability_rules(),

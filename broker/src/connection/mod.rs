@@ -11,6 +11,8 @@ mod publish;
 mod refuse;
 mod routes;
 mod serve;
+#[cfg(test)]
+mod sizes;
 mod subscribe;
 
 pub(crate) use access::{Accepted, Access};

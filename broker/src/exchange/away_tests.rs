@@ -1,5 +1,7 @@
 //! What comes for clients that are away.
 
+use std::sync::Arc;
+
 use std::time::{Duration, Instant};
 
 use mqtt::QoS;
@@ -30,7 +32,7 @@ fn most_of_what_the_store_has_does_not_wait_in_memory_too() {
     let (store, _) = Store::open(directory.path(), Options::default()).unwrap();
     for (durability, in_memory) in [(Durability::Normal, 10), (Durability::Memory, 40)] {
         let mut exchange = exchange(store.clone());
-        exchange.bounds.queue.messages_max = 80;
+        Arc::make_mut(&mut exchange.bounds.queue).messages_max = 80;
         exchange.bounds.durability = DurabilityRules::new(Vec::new(), durability);
         let publisher = attach(&exchange, "p", true, 0).link;
         let client = attach(&exchange, "c", true, 60);

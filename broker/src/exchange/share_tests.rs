@@ -101,7 +101,7 @@ fn what_a_member_leaves_behind_goes_to_the_others() {
     let directory = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(directory.path(), persistence::Options::default()).unwrap();
     let mut exchange = exchange(store.clone());
-    exchange.bounds.queue.messages_max = 10;
+    Arc::make_mut(&mut exchange.bounds.queue).messages_max = 10;
     let publisher = attach(&exchange, "p", true, 0).link;
     for expiry in [0, 60] {
         let leaver = attach(&exchange, "leaver", true, expiry);

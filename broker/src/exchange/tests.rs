@@ -29,7 +29,7 @@ const QUEUE: QueueLimits = QueueLimits {
 pub(crate) fn exchange(store: Store) -> Exchange {
     let bounds = ExchangeLimits {
         durability: crate::exchange::DurabilityRules::default(),
-        queue: QUEUE,
+        queue: QUEUE.into(),
         queue_rules: QueueRules::default(),
         sessions_max: 100,
         share_strategy: ShareStrategy::RoundRobin,
@@ -298,8 +298,8 @@ fn retained_messages_wait_for_room_in_the_session() {
     for level in [QoS::AtMostOnce, QoS::AtLeastOnce] {
         let mut exchange = exchange(Store::disabled());
         exchange.bounds.retained = RetainedLimits::NONE;
-        exchange.bounds.queue.messages_max = 10;
-        exchange.bounds.queue.live_bytes_max = 3_000;
+        Arc::make_mut(&mut exchange.bounds.queue).messages_max = 10;
+        Arc::make_mut(&mut exchange.bounds.queue).live_bytes_max = 3_000;
         let publisher = attach(&exchange, "p", true, 0).link;
         for number in 0..200 {
             let topic = format!("r/{number}");
@@ -404,7 +404,7 @@ fn a_full_session_spills_to_the_store_and_gets_it_back_in_order() {
     let (store, _) = Store::open(directory.path(), persistence::Options::default()).unwrap();
     for expiry in [0, 60] {
         let mut exchange = exchange(store.clone());
-        exchange.bounds.queue.messages_max = 10;
+        Arc::make_mut(&mut exchange.bounds.queue).messages_max = 10;
         let publisher = attach(&exchange, "p", true, 0).link;
         let client = attach(&exchange, &format!("c{expiry}"), true, expiry).link;
         subscribe(&exchange, &client, "t/#", qos(QoS::AtLeastOnce));

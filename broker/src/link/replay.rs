@@ -8,11 +8,18 @@ use mqtt::{TopicFilter, TopicName};
 /// What is due to each filter. One that a client subscribes to again before all is sent comes to
 /// its end first and is sent once more then, in its turn: so who subscribes over and over gets
 /// all of it, keeps nothing from the other filters, and costs no memory.
+///
+/// Most sessions need it for a moment only, so it takes little while nothing is due.
 #[derive(Debug, Default)]
 pub(crate) struct Replays {
+    pending: Option<Box<Pending>>,
+    next_turn: u64,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
     due: BTreeMap<TopicFilter, Due>,
     turns: BTreeMap<u64, TopicFilter>,
-    next_turn: u64,
 }
 
 #[derive(Debug)]
@@ -45,48 +52,54 @@ pub(crate) struct Place {
 impl Replays {
     /// Notes that a subscription is made or replaced, and whether retained messages are due.
     pub(crate) fn subscribed(&mut self, filter: &TopicFilter, terms: Terms, is_due: bool) {
-        if let Some(due) = self.due.get_mut(filter) {
+        let known = self.pending.as_mut().and_then(|it| it.due.get_mut(filter));
+        if let Some(due) = known {
             due.terms = terms;
             due.again = due.again.saturating_add(is_due.into());
         } else if is_due {
+            let turn = self.take_turn();
             let due = Due {
                 terms,
-                turn: self.next_turn,
+                turn,
                 after: None,
                 is_sent: false,
                 again: 0,
             };
-            self.due.insert(filter.clone(), due);
-            self.take_turn(filter.clone());
+            let pending = self.pending.get_or_insert_default();
+            pending.due.insert(filter.clone(), due);
+            pending.turns.insert(turn, filter.clone());
         }
     }
 
     /// Notes that a subscription is ended.
     pub(crate) fn unsubscribed(&mut self, filter: &TopicFilter) {
-        if let Some(due) = self.due.remove(filter) {
-            self.turns.remove(&due.turn);
+        if let Some(pending) = &mut self.pending
+            && let Some(due) = pending.due.remove(filter)
+        {
+            pending.turns.remove(&due.turn);
+            self.free();
         }
-        self.free();
     }
 
     /// True if nothing is due.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.turns.is_empty()
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.pending.is_none()
     }
 
     /// Where sending goes on, if anything is due.
     pub(crate) fn next(&self) -> Option<Place> {
-        let (turn, filter) = self.turns.first_key_value()?;
+        let pending = self.pending.as_ref()?;
+        let (turn, filter) = pending.turns.first_key_value()?;
         Some(Place {
             filter: filter.clone(),
-            after: self.due.get(filter)?.after.clone(),
+            after: pending.due.get(filter)?.after.clone(),
             turn: *turn,
         })
     }
 
     /// How to send what comes at a place; none if it is not due there any more.
     pub(crate) fn terms(&self, place: &Place) -> Option<Terms> {
-        let due = self.due.get(&place.filter)?;
+        let due = self.pending.as_ref()?.due.get(&place.filter)?;
         let is_there = due.turn == place.turn && due.after == place.after;
         is_there.then_some(due.terms)
     }
@@ -94,7 +107,8 @@ impl Replays {
     /// This topic was reached from a place, and its message sent or not.
     pub(crate) fn advance(&mut self, place: &mut Place, topic: TopicName, is_sent: bool) {
         place.after = Some(topic);
-        if let Some(due) = self.due.get_mut(&place.filter) {
+        let pending = self.pending.as_mut();
+        if let Some(due) = pending.and_then(|it| it.due.get_mut(&place.filter)) {
             due.after.clone_from(&place.after);
             due.is_sent |= is_sent;
         }
@@ -102,6 +116,27 @@ impl Replays {
 
     /// Nothing is left behind a place.
     pub(crate) fn finish(&mut self, place: Place) {
+        let turn = self.take_turn();
+        if let Some(pending) = &mut self.pending {
+            pending.finish(place, turn);
+            self.free();
+        }
+    }
+
+    /// Turns are never repeated: a place of an earlier one is known by that.
+    const fn take_turn(&mut self) -> u64 {
+        self.next_turn += 1;
+        self.next_turn
+    }
+
+    fn free(&mut self) {
+        self.pending.take_if(|pending| pending.due.is_empty());
+    }
+}
+
+impl Pending {
+    /// Nothing is left behind a place; what is due again is due in the next turn.
+    fn finish(&mut self, place: Place, next_turn: u64) {
         self.turns.remove(&place.turn);
         let Some(due) = self.due.get_mut(&place.filter) else {
             return;
@@ -109,24 +144,12 @@ impl Replays {
         // Where there is nothing, there is nothing again.
         if due.again == 0 || !due.is_sent {
             self.due.remove(&place.filter);
-            return self.free();
+            return;
         }
         due.again -= 1;
         (due.after, due.is_sent) = (None, false);
-        due.turn = self.next_turn;
-        self.take_turn(place.filter);
-    }
-
-    /// Gives memory back that most sessions need only once: a map that was emptied keeps some.
-    fn free(&mut self) {
-        if self.due.is_empty() {
-            (self.due, self.turns) = Default::default();
-        }
-    }
-
-    fn take_turn(&mut self, filter: TopicFilter) {
-        self.turns.insert(self.next_turn, filter);
-        self.next_turn += 1;
+        due.turn = next_turn;
+        self.turns.insert(next_turn, place.filter);
     }
 }
 
@@ -165,7 +188,8 @@ mod tests {
         for (text, identifier) in [("b", 1), ("a", 2), ("b", 3), ("b", 4)] {
             replays.subscribed(&filter(text), terms(identifier), true);
         }
-        assert_eq!((replays.due.len(), replays.turns.len()), (2, 2));
+        let pending = replays.pending.as_ref().unwrap();
+        assert_eq!((pending.due.len(), pending.turns.len()), (2, 2));
         let mut sent = Vec::new();
         while replays.next().is_some() {
             sent.push(send(&mut replays));
@@ -173,7 +197,7 @@ mod tests {
         }
         let expected = [("b", 4), ("a", 2), ("b", 4), ("b", 4)];
         assert_eq!(sent, expected.map(|(text, it)| (text.to_owned(), it)));
-        assert!(replays.due.is_empty());
+        assert!(replays.is_empty());
     }
 
     #[test]
@@ -217,6 +241,6 @@ mod tests {
         assert_eq!(replays.next().as_ref(), Some(&place), "it goes on there");
         finish(&mut replays);
         assert_eq!(replays.next(), None);
-        assert!(replays.due.is_empty() && replays.turns.is_empty());
+        assert!(replays.is_empty());
     }
 }

@@ -32,10 +32,8 @@ pub(crate) struct LinkState {
     pub(crate) left_groups: VecDeque<TopicFilter>,
     /// Retained messages still to be sent for subscriptions.
     pub(crate) replays: Replays,
-    /// Deliveries of QoS 2 that the store did not have when the last one came.
-    unstored: VecDeque<(u64, Position)>,
-    /// Deliveries that were superseded and that the store may still have.
-    superseded: VecDeque<(u64, Position)>,
+    /// What the store is about to change; few sessions have any of it.
+    storing: Option<Box<Storing>>,
     /// The connection that the session belongs to now.
     pub(crate) owner: Option<Owner>,
     /// How long the session outlives its connection.
@@ -43,7 +41,7 @@ pub(crate) struct LinkState {
     /// When the session ends; only while there is no owner.
     pub(crate) expires_at: Option<Timestamp>,
     /// A will whose delay runs; only while there is no owner.
-    pub(crate) delayed_will: Option<(Timestamp, Will)>,
+    pub(crate) delayed_will: Option<Box<(Timestamp, Will)>>,
     /// Milliseconds without a packet after which the owner is ordered to end.
     pub(crate) keep_alive_millis: Option<u64>,
     /// When the owner's first message came that was neither taken nor answered.
@@ -55,6 +53,15 @@ pub(crate) struct LinkState {
     order: Option<ReasonCode>,
 }
 
+/// Deliveries by their sequences, with the positions at which the store has changed them.
+#[derive(Debug, Default)]
+struct Storing {
+    /// Those of QoS 2 that it did not have when the last one came.
+    unstored: VecDeque<(u64, Position)>,
+    /// Those that were superseded and that it may still have.
+    superseded: VecDeque<(u64, Position)>,
+}
+
 impl LinkState {
     pub(super) fn new(session: Session, expiry: Duration) -> Self {
         Self {
@@ -62,8 +69,7 @@ impl LinkState {
             subscriptions: HashSet::new(),
             left_groups: VecDeque::new(),
             replays: Replays::default(),
-            unstored: VecDeque::new(),
-            superseded: VecDeque::new(),
+            storing: None,
             owner: None,
             expiry,
             expires_at: None,
@@ -80,16 +86,18 @@ impl LinkState {
     /// Notes that a delivery of QoS 2 is in the store at a position.
     pub(super) fn await_store(&mut self, sequence: u64, position: Position, store: &Store) {
         self.first_unstored(store);
-        self.unstored.push_back((sequence, position));
+        let storing = self.storing.get_or_insert_default();
+        storing.unstored.push_back((sequence, position));
     }
 
     /// Notes that a superseded delivery is removed from the store at a position.
     pub(super) fn await_removal(&mut self, sequence: u64, position: Position, store: &Store) {
         let durable = store.durable();
         let is_removed = |(_, at): &mut (u64, Position)| *at <= durable;
-        while self.superseded.pop_front_if(is_removed).is_some() {}
         if position > durable {
-            self.superseded.push_back((sequence, position));
+            let superseded = &mut self.storing.get_or_insert_default().superseded;
+            while superseded.pop_front_if(is_removed).is_some() {}
+            superseded.push_back((sequence, position));
         }
     }
 
@@ -100,18 +108,20 @@ impl LinkState {
     }
 
     fn is_superseded(&self, sequence: u64) -> bool {
-        self.superseded.iter().any(|it| it.0 == sequence)
+        let storing = self.storing.as_ref();
+        storing.is_some_and(|it| it.superseded.iter().any(|it| it.0 == sequence))
     }
 
     /// The first delivery of QoS 2 that the store does not have yet, and the position at which it
     /// has. If it were sent and forgotten by a crash, another message would get its identifier,
     /// and its receiver would take that for a repetition [MQTT-4.3.3-1].
     pub(crate) fn first_unstored(&mut self, store: &Store) -> Option<(u64, Position)> {
+        let unstored = &mut self.storing.as_mut()?.unstored;
         let durable = store.durable();
-        while self.unstored.front().is_some_and(|(_, at)| *at <= durable) {
-            self.unstored.pop_front();
+        while unstored.front().is_some_and(|(_, at)| *at <= durable) {
+            unstored.pop_front();
         }
-        self.unstored.front().copied()
+        unstored.front().copied()
     }
 
     /// Notes that a subscription was ended; false if there was none.

@@ -85,14 +85,14 @@ impl Exchange {
             let link = links.get(&session);
             // The earlier connection was taken over within its delay.
             let earlier = link.and_then(|it| it.lock().delayed_will.take());
-            earlier.iter().for_each(|(_, it)| self.forget_will(it));
+            earlier.iter().for_each(|it| self.forget_will(&it.1));
             match link {
                 Some(link) if !will.delay().is_zero() => {
                     let delayed = match due {
                         Some(due) => (due, will),
                         None => self.delay_will(will),
                     };
-                    link.lock().delayed_will = Some(delayed);
+                    link.lock().delayed_will = Some(Box::new(delayed));
                 }
                 // The end of the session ends the delay [MQTT-3.1.3-9].
                 Some(_) | None => self.publish_will(link.map(|it| &**it), &will),

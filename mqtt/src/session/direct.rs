@@ -37,7 +37,9 @@ pub(super) struct Direct {
     terms: Option<DirectTerms>,
     /// May be sent at once.
     bytes: Vec<u8>,
-    encoded: Encoded,
+    /// So many packets, with so many bytes of payloads.
+    packets: u32,
+    payload_bytes: u64,
     /// Waits for the window.
     held: Option<Box<Held>>,
 }
@@ -98,8 +100,8 @@ impl Direct {
 
     fn count(&mut self, packets: &[EncodedPacket]) {
         let payloads = packets.iter().map(|it| it.payload_bytes as u64);
-        self.encoded.packets += packets.len() as u64;
-        self.encoded.payload_bytes += payloads.sum::<u64>();
+        self.packets += u32::try_from(packets.len()).unwrap_or(u32::MAX);
+        self.payload_bytes += payloads.sum::<u64>();
     }
 
     fn set_packet_id(&mut self, at: usize, packet_id: u16) {
@@ -156,7 +158,10 @@ impl Session {
             out.append(&mut self.direct.bytes);
             self.direct.bytes = Vec::new();
         }
-        std::mem::take(&mut self.direct.encoded)
+        Encoded {
+            packets: std::mem::take(&mut self.direct.packets).into(),
+            payload_bytes: std::mem::take(&mut self.direct.payload_bytes),
+        }
     }
 
     /// The connection is over.
@@ -247,8 +252,8 @@ impl Session {
                 .extend_from_slice(held.take(packet.length));
             self.direct
                 .set_packet_id(base + packet.packet_id_at, packet_id);
-            self.direct.encoded.packets += 1;
-            self.direct.encoded.payload_bytes += packet.payload_bytes as u64;
+            self.direct.packets += 1;
+            self.direct.payload_bytes += packet.payload_bytes as u64;
             self.queue.held = self.queue.held.minus(Amount {
                 messages: 1,
                 bytes: packet.length as u64,

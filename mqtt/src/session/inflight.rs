@@ -5,7 +5,6 @@
 //! a message it has had already.
 
 use std::collections::VecDeque;
-use std::ops::RangeInclusive;
 
 use super::{Delivery, Outgoing, number_of};
 use crate::{Message, QoS};
@@ -18,13 +17,20 @@ pub struct Inflight {
     bytes: usize,
     /// Entries from here on are to be sent again.
     resend_from: usize,
-    window: usize,
+    window: u16,
     /// The greatest number that was sent, as far as it is known.
     sent: u64,
     /// What it was when this began: up to here a delivery may have been sent before.
     sent_before: u64,
     /// The numbers of the entries are among these, as long as there are entries.
-    numbers: RangeInclusive<u64>,
+    numbers: Numbers,
+}
+
+/// From the least to the greatest.
+#[derive(Clone, Copy, Debug, Default)]
+struct Numbers {
+    first: u64,
+    last: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -67,10 +73,10 @@ impl Default for Inflight {
             entries: VecDeque::new(),
             bytes: 0,
             resend_from: 0,
-            window: usize::from(u16::MAX),
+            window: u16::MAX,
             sent: 0,
             sent_before: 0,
-            numbers: 0..=0,
+            numbers: Numbers::default(),
         }
     }
 }
@@ -97,9 +103,12 @@ impl Inflight {
     }
 
     /// The least and the greatest number among the entries.
-    fn span(&self) -> RangeInclusive<u64> {
+    fn span(&self) -> Numbers {
         let numbers = || self.entries.iter().map(|it| number_of(it.sequence));
-        numbers().min().unwrap_or(0)..=numbers().max().unwrap_or(0)
+        Numbers {
+            first: numbers().min().unwrap_or(0),
+            last: numbers().max().unwrap_or(0),
+        }
     }
 
     pub(super) const fn sent(&self) -> u64 {
@@ -120,7 +129,7 @@ impl Inflight {
 
     /// Deliveries that may be unacknowledged.
     pub(super) const fn window(&self) -> usize {
-        self.window
+        self.window as usize
     }
 
     /// True if everything sent is acknowledged.
@@ -131,28 +140,34 @@ impl Inflight {
 
     /// True if the delivery with this sequence may be sent now.
     pub(super) fn has_room(&mut self, sequence: u64) -> bool {
-        if self.entries.len() >= self.window {
+        if self.entries.len() >= self.window() {
             return false;
         }
         // Identifiers come round after 65,535 numbers. One that is still in use holds up the
         // queue until its acknowledgement comes.
-        if self.entries.is_empty() || is_short(&self.widened(sequence)) {
+        if self.entries.is_empty() || self.widened(sequence).is_short() {
             return true;
         }
         // Some at the ends may be acknowledged by now.
         self.numbers = self.span();
         let packet_id = packet_id(sequence);
         let mut entries = self.entries.iter();
-        is_short(&self.widened(sequence)) || entries.all(|entry| entry.packet_id != packet_id)
+        self.widened(sequence).is_short() || entries.all(|entry| entry.packet_id != packet_id)
     }
 
     /// The numbers of the entries with one more.
-    fn widened(&self, sequence: u64) -> RangeInclusive<u64> {
+    fn widened(&self, sequence: u64) -> Numbers {
         let number = number_of(sequence);
         if self.entries.is_empty() {
-            return number..=number;
+            return Numbers {
+                first: number,
+                last: number,
+            };
         }
-        number.min(*self.numbers.start())..=number.max(*self.numbers.end())
+        Numbers {
+            first: number.min(self.numbers.first),
+            last: number.max(self.numbers.last),
+        }
     }
 
     /// Bytes of what may have to be sent again.
@@ -213,7 +228,7 @@ impl Inflight {
     /// The next packet that has to be repeated on this connection.
     pub(super) fn resend(&mut self) -> Option<Outgoing> {
         let entry = loop {
-            if self.resend_from >= self.window {
+            if self.resend_from >= self.window() {
                 return None;
             }
             let entry = self.entries.get(self.resend_from)?;
@@ -233,7 +248,7 @@ impl Inflight {
     }
 
     pub(super) fn resume(&mut self, receive_maximum: u16) {
-        self.window = usize::from(receive_maximum.max(1));
+        self.window = receive_maximum.max(1);
         self.resend_from = 0;
         for entry in &mut self.entries {
             entry.sent = true;
@@ -338,7 +353,9 @@ fn packet_id(sequence: u64) -> u16 {
     u16::try_from(number.saturating_sub(1) % u64::from(u16::MAX)).unwrap_or(0) + 1
 }
 
-/// True if no two of these numbers have the same Packet Identifier.
-const fn is_short(numbers: &RangeInclusive<u64>) -> bool {
-    *numbers.end() - *numbers.start() < u16::MAX as u64
+impl Numbers {
+    /// True if no two of them have the same Packet Identifier.
+    const fn is_short(self) -> bool {
+        self.last - self.first < u16::MAX as u64
+    }
 }

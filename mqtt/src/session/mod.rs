@@ -10,6 +10,7 @@ mod inbound;
 mod inflight;
 mod lane;
 mod latest;
+mod live;
 mod queue;
 mod sequence;
 
@@ -23,9 +24,10 @@ pub use queue::{
 };
 pub use sequence::{DEFAULT_LANE, LANE_MAX, lane_of, number_of, sequence};
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 
 use direct::Direct;
+use live::Live;
 use queue::Queue;
 
 use crate::{QoS, Timestamp};
@@ -33,8 +35,7 @@ use crate::{QoS, Timestamp};
 /// The state of one client's session, apart from its subscriptions.
 #[derive(Clone, Debug)]
 pub struct Session {
-    live: VecDeque<Delivery>,
-    live_bytes: usize,
+    live: Live,
     /// What goes before the rest, encoded already.
     direct: Direct,
     queue: Queue,
@@ -46,14 +47,13 @@ pub struct Session {
 }
 
 impl Session {
-    /// An empty session. `stored` tells whether a store keeps its queue as well.
+    /// An empty session, within limits that sessions may share. `stored` tells whether a store keeps its queue as well.
     #[must_use]
-    pub fn new(limits: QueueLimits, stored: bool) -> Self {
+    pub fn new(limits: impl Into<Arc<QueueLimits>>, stored: bool) -> Self {
         Self {
-            live: VecDeque::new(),
-            live_bytes: 0,
+            live: Live::default(),
             direct: Direct::default(),
-            queue: Queue::new(limits, stored),
+            queue: Queue::new(limits.into(), stored),
             inflight: Inflight::default(),
             held_from: u64::MAX,
             inbound: Inbound::default(),
@@ -62,7 +62,7 @@ impl Session {
 
     /// A session whose queue is in the store.
     #[must_use]
-    pub fn recovered(limits: QueueLimits, stored: &StoredQueue) -> Self {
+    pub fn recovered(limits: impl Into<Arc<QueueLimits>>, stored: &StoredQueue) -> Self {
         let mut session = Self::new(limits, true);
         session.queue.recover(stored);
         session.inflight = Inflight::recovered(stored.sent, &stored.released);
@@ -80,8 +80,7 @@ impl Session {
         if !self.has_room(&delivery) {
             return Enqueue::Dropped;
         }
-        self.live_bytes += delivery.message.memory_bytes();
-        self.live.push_back(delivery);
+        self.live.push(delivery);
         Enqueue::Kept { sequence: 0 }
     }
 
@@ -98,7 +97,7 @@ impl Session {
     /// [`crate::Message::memory_bytes`].
     #[must_use]
     pub fn has_live_room(&self, bytes: usize) -> bool {
-        let waiting = self.direct.len() + self.live_bytes;
+        let waiting = self.direct.len() + self.live.bytes();
         let is_first = self.live.is_empty() && self.direct.is_empty();
         is_first || waiting + bytes <= self.queue.live_bytes_max()
     }
@@ -112,14 +111,14 @@ impl Session {
 
     /// True if memory is bounded further than by the limits of QoS 0.
     #[must_use]
-    pub const fn is_squeezed(&self) -> bool {
+    pub fn is_squeezed(&self) -> bool {
         self.queue.is_squeezed()
     }
 
     /// Bytes of all deliveries in memory, about. Those that several sessions share count for each.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let live = self.direct.len() + self.live_bytes;
+        let live = self.direct.len() + self.live.bytes();
         live + self.queue.memory_bytes() + self.inflight.bytes()
     }
 
@@ -168,8 +167,7 @@ impl Session {
     }
 
     fn next_live(&mut self, now: Timestamp, expired: &mut Vec<u64>) -> Option<Outgoing> {
-        while let Some(delivery) = self.live.pop_front() {
-            self.live_bytes -= delivery.message.memory_bytes();
+        while let Some(delivery) = self.live.pop() {
             if !delivery.is_expired(now) {
                 return Some(Outgoing::Publish {
                     delivery,
@@ -226,8 +224,7 @@ impl Session {
     /// The connection ended: QoS 0 deliveries are not kept.
     pub fn suspend(&mut self) {
         self.forget_direct();
-        self.live = VecDeque::new();
-        self.live_bytes = 0;
+        self.live = Live::default();
     }
 
     /// Whether most deliveries of QoS 1 and 2 that come from here on wait in the store only, if
@@ -265,7 +262,7 @@ impl Session {
     #[must_use]
     pub fn keeps_up(&self) -> bool {
         self.queue.waiting().messages <= self.inflight.window() as u64
-            && self.direct.len() + self.live_bytes <= self.queue.live_bytes_max() / 2
+            && self.direct.len() + self.live.bytes() <= self.queue.live_bytes_max() / 2
     }
 
     /// Takes out the QoS 1 deliveries that are in memory and not acknowledged, in their order,

@@ -4,6 +4,8 @@
 //! order, and so does each topic, because it has one lane. A session has as many lanes as its
 //! deliveries ask for, which is one as a rule.
 
+use std::sync::Arc;
+
 use super::lane::{Lane, Share};
 use super::latest::Latest;
 use super::{DEFAULT_LANE, Delivery, lane_of, number_of, sequence};
@@ -75,7 +77,7 @@ pub struct Amount {
 pub(super) struct Queue {
     /// From the highest to the lowest; each is made for its first delivery.
     lanes: Vec<Lane>,
-    limits: QueueLimits,
+    limits: Arc<QueueLimits>,
     /// Bytes of memory for each of QoS 0, QoS 1 and 2, and what is in flight, if that is less than
     /// the limits.
     pub(super) memory_max: usize,
@@ -196,7 +198,7 @@ pub struct StoredLast {
 }
 
 impl Queue {
-    pub(super) const fn new(limits: QueueLimits, stored: bool) -> Self {
+    pub(super) const fn new(limits: Arc<QueueLimits>, stored: bool) -> Self {
         Self {
             lanes: Vec::new(),
             limits,
@@ -235,7 +237,7 @@ impl Queue {
     }
 
     /// True if less memory is left than the limits allow.
-    pub(super) const fn is_squeezed(&self) -> bool {
+    pub(super) fn is_squeezed(&self) -> bool {
         self.memory_max < self.limits.live_bytes_max
     }
 
@@ -298,7 +300,7 @@ impl Queue {
     }
 
     /// By how much an amount exceeds the quotas.
-    const fn excess(&self, amount: Amount) -> Amount {
+    fn excess(&self, amount: Amount) -> Amount {
         amount.minus(Amount {
             messages: self.limits.stored_messages_max,
             bytes: self.limits.stored_bytes_max,

@@ -1,5 +1,7 @@
 //! The session against a naive model, and the rules of each part.
 
+use std::collections::VecDeque;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
