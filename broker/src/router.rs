@@ -179,6 +179,20 @@ impl Router {
         }
     }
 
+    /// True if anybody subscribes to a filter that matches the topic.
+    pub(crate) fn has_subscriber(&self, topic: &str) -> bool {
+        let hash = self.hash(topic);
+        if self.shard(hash).read().find(hash, is(topic)).is_some() {
+            return true;
+        }
+        let tree = self.wildcard.read();
+        let mut has_any = false;
+        if !tree.is_empty() {
+            tree.visit_matches(topic, |_| has_any = true);
+        }
+        has_any
+    }
+
     /// The group of a Shared Subscription, if it has members.
     pub(crate) fn group(&self, share: &TopicFilter) -> Option<Arc<ShareGroup>> {
         let pattern = share.pattern();

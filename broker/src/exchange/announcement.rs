@@ -23,17 +23,13 @@ impl Exchange {
         self.deliver(&route, &message, "", &mut storing);
     }
 
-    /// Routes what the daemon says of an event, which is made only if anybody listens.
-    pub(crate) fn route_if_wanted(
-        &self,
-        topic: TopicName,
-        describe: impl FnOnce(TopicName) -> Message,
-    ) {
-        let route = self.resolve(&topic, None);
-        if route.targets.is_empty() && route.groups.is_empty() {
-            return;
+    /// Routes what the daemon says of an event, which is made only if anybody listens. Without a
+    /// topic of this name, which a Client Identifier may spoil, nobody can.
+    pub(crate) fn route_if_wanted(&self, topic: &str, describe: impl FnOnce() -> String) {
+        if self.router.has_subscriber(topic)
+            && let Ok(topic) = TopicName::new(topic)
+        {
+            self.route(Arc::new(Message::new(topic, describe())), None);
         }
-        let message = Arc::new(describe(topic));
-        self.route(message, None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use mqtt::{Message, ProtocolVersion, ReasonCode, TopicName};
+use mqtt::{ProtocolVersion, ReasonCode};
 use persistence::Clock;
 use serde_json::{Value, json};
 
@@ -65,11 +65,7 @@ impl Exchange {
             format!("$SYS/brokers/{event}"),
         ];
         for topic in topics {
-            // A Client Identifier may have what a topic may not; the second topic is without it.
-            let Ok(topic) = TopicName::new(&topic) else {
-                continue;
-            };
-            self.route_if_wanted(topic, |topic| Message::new(topic, describe().to_string()));
+            self.route_if_wanted(&topic, || describe().to_string());
         }
     }
 }

@@ -20,6 +20,7 @@ type Found = (Vec<usize>, BTreeMap<String, BTreeSet<usize>>);
 fn found(router: &Router, links: &[Arc<Link>], topic: &str) -> Found {
     let mut matches = Vec::new();
     router.matches(topic, &mut matches);
+    assert_eq!(router.has_subscriber(topic), !matches.is_empty());
     let number = |link: &Arc<Link>| links.iter().position(|it| Arc::ptr_eq(it, link)).unwrap();
     let (mut each, mut groups) = (Vec::new(), BTreeMap::new());
     for it in matches {
