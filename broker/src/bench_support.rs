@@ -39,6 +39,7 @@ impl Default for Daemon {
             queue_rules: QueueRules::default(),
             sessions_max: usize::MAX,
             passive_after: Duration::ZERO,
+            memory_limit: u64::MAX,
             share_strategy: ShareStrategy::default(),
             retained: RetainedLimits::NONE,
         };

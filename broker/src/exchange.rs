@@ -30,6 +30,7 @@ use persistence::{Clock, Durability, Position, Store};
 
 use crate::extensions::{Delayed, Extensions};
 use crate::link::{Link, NotDelivered, Storing};
+use crate::memory::Memory;
 use crate::metrics::{Counters, DropCause, add};
 use crate::registry::Registry;
 use crate::retained::{Retained, RetainedLimits};
@@ -53,6 +54,8 @@ pub(crate) struct ExchangeLimits {
     pub(crate) durability: DurabilityRules,
     /// How long a connection has nothing to do before its actor is passivated.
     pub(crate) passive_after: Duration,
+    /// Bytes of messages under way, over all clients, see [`Memory`].
+    pub(crate) memory_limit: u64,
 }
 
 /// The state that all sessions share.
@@ -69,6 +72,7 @@ pub(crate) struct Exchange {
     pub(crate) counters: Counters,
     pub(crate) delayed: Delayed,
     pub(crate) extensions: Extensions,
+    pub(crate) memory: Arc<Memory>,
 }
 
 /// What became of a published message.
@@ -100,6 +104,7 @@ impl Exchange {
             clock: store.clock(),
             store,
             limits,
+            memory: Arc::new(Memory::new(bounds.memory_limit)),
             bounds,
             counters: Counters::default(),
         }

@@ -25,6 +25,7 @@ mod gateways;
 mod link;
 mod listener;
 mod log_limit;
+mod memory;
 mod metrics;
 mod registry;
 mod retained;

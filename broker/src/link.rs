@@ -25,6 +25,7 @@ use mqtt::session::{Delivery, Enqueue, Session, number_of};
 use mqtt::{QoS, ReasonCode, Timestamp};
 use persistence::{Operation, Position, SessionId, Store};
 
+use crate::memory::Memory;
 use crate::metrics::{DropCause, Drops};
 
 /// The session of one client or gateway.
@@ -81,6 +82,7 @@ impl Link {
         session: Session,
         expiry: Duration,
         drops: Arc<Drops>,
+        memory: Arc<Memory>,
     ) -> Self {
         Self {
             client_id,
@@ -92,7 +94,7 @@ impl Link {
             log_at: AtomicU64::new(1),
             drops,
             activity: Activity::default(),
-            state: Mutex::new(LinkState::new(session, expiry)),
+            state: Mutex::new(LinkState::new(session, expiry, memory)),
         }
     }
 
@@ -173,18 +175,16 @@ impl Link {
         // The store has it in any case, and nobody takes it out of memory now.
         let is_left = self.durable && storing.keeps(qos) && state.owner.is_none();
         state.session.leave_to_store(is_left);
+        state.bound_memory();
         let (sequence, to_store) = match state.session.enqueue(delivery) {
             Enqueue::Kept { sequence } => (sequence, self.durable && storing.keeps(qos)),
             Enqueue::Spilled { sequence } => (sequence, true),
-            Enqueue::Dropped if qos.is_acknowledged() => {
-                self.count_dropped(DropCause::QueueFull, 1);
-                return None;
-            }
             Enqueue::Dropped => {
-                self.count_dropped(DropCause::LiveFull, 1);
+                self.count_dropped(self.cause_of_drop(state, qos), 1);
                 return None;
             }
         };
+        state.settle();
         let Some(session) = self.stored.filter(|_| to_store) else {
             self.forget_evicted(state, storing.store);
             return Some(Position(0));
@@ -210,6 +210,16 @@ impl Link {
         }
         self.forget_evicted(state, storing.store);
         Some(storing.awaited(position))
+    }
+
+    /// Why the session has no room for a delivery.
+    pub(crate) fn cause_of_drop(&self, state: &LinkState, qos: QoS) -> DropCause {
+        let may_store = qos.is_acknowledged() && self.stored.is_some();
+        match qos {
+            _ if state.session.is_squeezed() && !may_store => DropCause::MemoryFull,
+            QoS::AtMostOnce => DropCause::LiveFull,
+            QoS::AtLeastOnce | QoS::ExactlyOnce => DropCause::QueueFull,
+        }
     }
 
     /// The session is done with the queue entry of this sequence; at the position returned the

@@ -39,6 +39,8 @@ pub(crate) enum DropCause {
     Expired,
     /// It was of QoS 0, and its client does not keep up.
     LiveFull,
+    /// There was no more memory for what waits, over all clients.
+    MemoryFull,
     /// Its client does not take packets of its size.
     TooLarge,
     /// Its session ended.
@@ -46,12 +48,13 @@ pub(crate) enum DropCause {
 }
 
 impl DropCause {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::QueueFull,
         Self::DroppedOldest,
         Self::Superseded,
         Self::Expired,
         Self::LiveFull,
+        Self::MemoryFull,
         Self::TooLarge,
         Self::SessionEnded,
     ];
@@ -64,6 +67,7 @@ impl DropCause {
             Self::Superseded => "superseded",
             Self::Expired => "expired",
             Self::LiveFull => "live_full",
+            Self::MemoryFull => "memory_full",
             Self::TooLarge => "too_large",
             Self::SessionEnded => "session_ended",
         }

@@ -205,6 +205,7 @@ impl Exchange {
             session,
             expiry,
             Arc::clone(&self.counters.dropped),
+            Arc::clone(&self.memory),
         ))
     }
 
@@ -355,6 +356,7 @@ impl Exchange {
             session,
             expiry,
             Arc::clone(&self.counters.dropped),
+            Arc::clone(&self.memory),
         );
         let link = Arc::new(link);
         let mut state = link.lock();
@@ -393,6 +395,8 @@ impl Exchange {
         let links = self.registry.lock();
         for link in links.values() {
             let mut state = link.lock();
+            // What was acknowledged or removed meanwhile.
+            state.settle();
             if state.owner.is_none() {
                 let will = state.delayed_will.as_ref().map(|it| it.0);
                 let first = will.into_iter().chain(state.expires_at).min();

@@ -14,6 +14,7 @@ use crate::config::{
 };
 use crate::connection::Access;
 use crate::exchange::ExchangeLimits;
+use crate::memory;
 use crate::retained::RetainedLimits;
 
 /// Up to this many processors one is left to the machine's other programs: a second worker costs
@@ -210,6 +211,7 @@ impl Settings {
             mqtt,
             retain,
             store,
+            runtime,
             ..
         } = &self.config;
         let queue_rules = store.queue_rules();
@@ -228,6 +230,9 @@ impl Settings {
             sessions_max: to_usize(mqtt.max_sessions),
             durability: store.durability_rules(),
             passive_after: PASSIVE_AFTER,
+            memory_limit: runtime
+                .memory_limit
+                .map_or_else(memory::default_limit, |it| it.bytes()),
             share_strategy: mqtt.shared_subscription_strategy.into(),
             retained: RetainedLimits {
                 messages_max: to_usize(retain.max_messages),

@@ -50,6 +50,7 @@ impl SysTopics {
         elapsed: Duration,
     ) {
         self.announce_broker(exchange, uptime);
+        self.announce_memory(exchange);
         self.announce_traffic(exchange);
         self.announce_store(exchange);
         self.announce_loads(exchange, elapsed);
@@ -109,6 +110,22 @@ impl SysTopics {
         ];
         for (name, value) in values {
             self.say(exchange, name, value);
+        }
+    }
+
+    /// The budget of messages under way, and what waits for it.
+    fn announce_memory(&mut self, exchange: &Exchange) {
+        let memory = &exchange.memory;
+        let (held, held_for) = memory.held();
+        let values = [
+            ("limit", memory.limit().to_string()),
+            ("waiting", memory.waiting().to_string()),
+            ("incoming", memory.incoming().to_string()),
+            ("incoming/held", held.to_string()),
+            ("incoming/held_ms", held_for.as_millis().to_string()),
+        ];
+        for (name, value) in values {
+            self.say(exchange, &format!("memory/{name}"), value);
         }
     }
 

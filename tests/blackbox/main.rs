@@ -23,6 +23,7 @@ mod keep_alive;
 mod life;
 mod log;
 mod malformed;
+mod memory_limit;
 mod mosquitto_bridge;
 mod mosquitto_clients;
 mod plant;

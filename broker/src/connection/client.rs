@@ -102,9 +102,10 @@ impl Client {
         None
     }
 
-    /// False while reading has to wait; the task is woken when it can go on.
-    pub(super) fn may_read(&self, context: &mut Context<'_>) -> bool {
-        !self.outbox.is_stalled()
+    /// False while reading has to wait; the task is woken when it can go on. A large packet that
+    /// has begun does not wait for its client to read: others wait for its room.
+    pub(super) fn may_read(&self, has_begun: bool, context: &mut Context<'_>) -> bool {
+        (has_begun || !self.outbox.is_stalled())
             && self.outbox.waiting() <= usize::from(self.limits.receive_maximum)
             && self.exchange.store.poll_room(context).is_ready()
     }
@@ -299,15 +300,17 @@ impl Client {
         }
         let now = self.exchange.now();
         let (mut expired, mut refused) = (Vec::new(), Vec::new());
+        let share = self.exchange.memory.share();
         let mut state = self.link.lock();
         if state.order_for(self.owner).is_some() {
             return false;
         }
+        state.session.bound_memory(share);
         let unstored = state.first_unstored(store).filter(|_| !store.is_failing());
         state
             .session
             .hold_from(unstored.map_or(u64::MAX, |(sequence, _)| sequence));
-        let mut more = !self.outbox.wants_more();
+        let mut more = !self.outbox.wants_more(share);
         if !more {
             let encoded = state.session.take_encoded(self.outbox.bytes());
             self.sent.packets += encoded.packets;
@@ -315,7 +318,7 @@ impl Client {
             self.sent.payload_bytes += encoded.payload_bytes;
             more = encoded.packets > 0;
         }
-        while self.outbox.wants_more() {
+        while self.outbox.wants_more(share) {
             let Some(outgoing) = state.session.next(now, &mut expired) else {
                 break;
             };
@@ -333,6 +336,7 @@ impl Client {
             }
         }
         self.has_backlog = !state.session.has_no_deliveries() || !state.replays.is_empty();
+        state.settle();
         drop(state);
         self.exchange.forget_expired(&self.link, &expired);
         for sequence in refused {

@@ -66,9 +66,10 @@ impl Outbox {
         self.bytes.reserve(answers * ANSWER_BYTES);
     }
 
-    /// True while there is room for more deliveries.
-    pub(super) const fn wants_more(&self) -> bool {
-        self.bytes.len() - self.written < FILL_BYTES
+    /// True while there is room for more deliveries, of which so many bytes may be in memory.
+    pub(super) fn wants_more(&self, share: usize) -> bool {
+        let unwritten = self.unwritten().len();
+        unwritten == 0 || unwritten < FILL_BYTES.min(share)
     }
 
     /// True while the client reads so slowly that its own packets are left waiting.

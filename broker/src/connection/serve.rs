@@ -16,6 +16,7 @@ use super::inbox::Inbox;
 use super::{Accepted, End};
 use crate::exchange::Exchange;
 use crate::link::{Link, Owner};
+use crate::memory::Account;
 use crate::metrics::count;
 use crate::registry::{Attached, Ending, Will};
 
@@ -32,6 +33,8 @@ pub(super) struct Connection {
     pub(super) stream: TcpStream,
     pub(super) inbox: Inbox,
     pub(super) client: Client,
+    /// What waits in the outbox, as it is counted for all.
+    account: Account,
     /// Packets that came together with the CONNECT are still to be handled.
     first: bool,
     /// When something was written last.
@@ -77,6 +80,7 @@ impl Connection {
         Self {
             stream,
             inbox: Inbox::new(input),
+            account: Account::new(Arc::clone(&exchange.memory)),
             client,
             first: true,
             written_at: None,
@@ -115,8 +119,9 @@ impl Connection {
                 Poll::Ready(Err(_)) => return Poll::Ready(End::Lost),
             }
         }
+        self.account.settle(self.client.outbox.unwritten().len());
         self.client.flush_traffic();
-        if paused && self.client.may_read(context) {
+        if paused && self.client.may_read(self.inbox.has_begun(), context) {
             context.waker().wake_by_ref();
         }
         Poll::Pending
@@ -148,19 +153,18 @@ impl Connection {
         if std::mem::take(&mut self.first) {
             let client = &mut self.client;
             self.inbox
-                .take_first(|bytes| client.handle_all(bytes))
+                .take_first(client)
                 .map_err(|violation| self.client.end(violation))?;
         }
         for _ in 0..READS_PER_TURN {
             if self.client.disconnected {
                 return Err(End::Disconnected);
             }
-            if !self.client.may_read(context) {
+            if !self.client.may_read(self.inbox.has_begun(), context) {
                 return Ok(true);
             }
             let client = &mut self.client;
-            let handle_all = |bytes: &[u8]| client.handle_all(bytes);
-            match self.inbox.poll_read(&mut self.stream, context, handle_all) {
+            match self.inbox.poll_read(&mut self.stream, context, client) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Ok(Ok(0)) | Err(_)) => return Err(End::Lost),
                 Poll::Ready(Ok(Ok(bytes))) => self.client.received.bytes += bytes as u64,

@@ -66,6 +66,7 @@ impl Exchange {
         let reply = Box::new(move |page, complete| {
             let mut state = owner.lock();
             state.session.page_loaded(page, complete);
+            state.settle();
             let waker = state.notify();
             drop(state);
             waker.into_iter().for_each(Waker::wake);
@@ -80,6 +81,7 @@ impl Exchange {
     fn replay(&self, link: &Arc<Link>, mut place: Place, piece: Piece) -> bool {
         let now = self.now();
         let mut state = link.lock();
+        state.bound_memory();
         let Some(Terms {
             options,
             identifier,

@@ -44,6 +44,8 @@ struct Run<'r, 'p> {
     version: ProtocolVersion,
     messages: &'r [RunMessage<'p>],
     outcomes: &'r mut [Outcome],
+    /// Bytes that each session may have in memory.
+    share: usize,
     /// How they wait.
     class: QueueClass,
     /// Those that are put in somewhere as deliveries.
@@ -84,6 +86,7 @@ impl Exchange {
             version,
             messages,
             outcomes,
+            share: self.memory.share(),
             class: self.bounds.queue_rules.class_of(&route.topic, qos),
             kept: Vec::new(),
             encodings: ENCODINGS.take().unwrap_or_default(),
@@ -147,6 +150,7 @@ impl<'r> Run<'r, '_> {
         if state.owner.is_none() && !qos.is_acknowledged() {
             return;
         }
+        state.session.bound_memory(self.share);
         let taken = match state.session.encoded_version(qos) {
             Some(version) => {
                 let encoded = self.encoded(version, qos, &target.identifiers);
@@ -155,6 +159,7 @@ impl<'r> Run<'r, '_> {
             None => 0,
         };
         let has_dropped = taken < self.messages.len() && self.put_rest(target, &mut state, taken);
+        state.settle();
         let waker = state.notify();
         drop(state);
         if let Some(waker) = waker {
@@ -173,7 +178,8 @@ impl<'r> Run<'r, '_> {
         for index in from..self.messages.len() {
             // What a client that does not keep up loses costs no more than this.
             if is_live && !state.session.has_live_room(self.memory_bytes(index)) {
-                target.link.count_dropped(DropCause::LiveFull, 1);
+                let cause = target.link.cause_of_drop(state, QoS::AtMostOnce);
+                target.link.count_dropped(cause, 1);
                 self.outcomes[index].note(Err(NotDelivered::NoRoom));
                 has_dropped = true;
                 continue;

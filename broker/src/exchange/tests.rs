@@ -39,6 +39,7 @@ pub(crate) fn exchange(store: Store) -> Exchange {
             bytes_max: 1_000,
         },
         passive_after: Duration::ZERO,
+        memory_limit: 64 << 20,
     };
     Exchange::new(store, Limits::default(), bounds, Extensions::default())
 }

@@ -1,6 +1,7 @@
 //! What the lock of a link protects.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use mqtt::{QoS, ReasonCode, Timestamp, TopicFilter};
 use persistence::{Position, Store};
 
 use super::Replays;
+use crate::memory::{Account, Memory};
 use crate::registry::Will;
 
 /// Groups that a session remembers to have left.
@@ -46,6 +48,8 @@ pub(crate) struct LinkState {
     pub(crate) keep_alive_millis: Option<u64>,
     /// When the owner's first message came that was neither taken nor answered.
     pub(crate) unanswered_since: Option<Timestamp>,
+    /// What the session has in memory, as it is counted for all.
+    account: Account,
     /// The session is over; nothing is put in any more.
     pub(crate) ended: bool,
     waker: Option<Waker>,
@@ -63,7 +67,7 @@ struct Storing {
 }
 
 impl LinkState {
-    pub(super) fn new(session: Session, expiry: Duration) -> Self {
+    pub(super) fn new(session: Session, expiry: Duration, memory: Arc<Memory>) -> Self {
         Self {
             session,
             subscriptions: HashSet::new(),
@@ -76,11 +80,23 @@ impl LinkState {
             delayed_will: None,
             keep_alive_millis: None,
             unanswered_since: None,
+            account: Account::new(memory),
             ended: false,
             waker: None,
             notified: false,
             order: None,
         }
+    }
+
+    /// Bounds what is put in next by what is left for all.
+    pub(crate) fn bound_memory(&mut self) {
+        let share = self.account.memory().share();
+        self.session.bound_memory(share);
+    }
+
+    /// Counts for all what the session has in memory now.
+    pub(crate) fn settle(&mut self) {
+        self.account.settle(self.session.memory_bytes());
     }
 
     /// Notes that a delivery of QoS 2 is in the store at a position.
