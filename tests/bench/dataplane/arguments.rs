@@ -1,6 +1,7 @@
 //! The command line of the benchmark.
 
 use std::env;
+use std::process::Command;
 use std::time::Duration;
 
 use tests::contender::{Contender, Program};
@@ -78,7 +79,11 @@ impl Arguments {
         let relay = format!("'{}' --relay {{port}}", relay.display());
         let mut contenders = vec![contender("Tidegate", tidegate(None))];
         contenders.extend(self.beside.iter().cloned());
-        contenders.push(contender("Mosquitto", Program::Mosquitto));
+        // Its name and version, which it tells with an exit code of its own.
+        match Command::new("mosquitto").arg("-h").output() {
+            Ok(_) => contenders.push(contender("Mosquitto", Program::Mosquitto)),
+            Err(error) => println!("no mosquitto: {error}"),
+        }
         contenders.extend(self.others.iter().cloned());
         contenders.push(contender("relay", Program::CommandLine(relay)));
         contenders

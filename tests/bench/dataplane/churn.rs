@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use tests::contender::{Contender, Setup};
+use tests::wait::DEADLINE;
 use tests::wire::{Kept, Version, connect};
 
 use crate::OTHERS;
@@ -43,6 +44,7 @@ fn turn(port: u16, from: u64) -> io::Result<()> {
     for number in from..from + TOGETHER {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(DEADLINE))?;
         let client_id = format!("visitor-{number:07}");
         stream.write_all(&connect(Version::V311, &client_id, Kept::Nothing))?;
         streams.push(stream);

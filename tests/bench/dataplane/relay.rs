@@ -120,7 +120,8 @@ impl Relay {
     }
 }
 
-/// Answers CONNECT and SUBSCRIBE; for the first PUBLISH it returns where that goes.
+/// Answers CONNECT and SUBSCRIBE; for the first PUBLISH it returns where that goes. DISCONNECT is
+/// the end, as an error.
 fn answer(
     frame: Frame<'_>,
     key: usize,
@@ -147,7 +148,7 @@ fn answer(
             filters.push((text(2), key));
             output.extend([0x90, 3, high, low, 0]);
         }
-        14 => {}
+        14 => return Err(ErrorKind::UnexpectedEof.into()),
         kind => return Err(io::Error::other(format!("no packet of type {kind}"))),
     }
     Ok(None)

@@ -11,6 +11,9 @@ pub(crate) const UNDER_WAY_BYTES_MAX: usize = 512 << 10;
 /// About what a packet has before its payload.
 const HEAD_BYTES: usize = 32;
 
+/// Where each publisher has several: more than a broker remembers the ways of.
+pub(crate) const TOPICS: u64 = 1000;
+
 /// How clients are connected by topics.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shape {
@@ -51,22 +54,6 @@ impl Shape {
             self.subscribers as u64
         }
     }
-
-    /// What a subscriber subscribes to.
-    pub(crate) fn filter(self, subscriber: usize) -> String {
-        if self.is_paired {
-            topic(subscriber)
-        } else if self.publishers == 1 {
-            topic(0)
-        } else {
-            "bench/+".to_owned()
-        }
-    }
-}
-
-/// What a publisher publishes to.
-pub(crate) fn topic(publisher: usize) -> String {
-    format!("bench/{publisher:03}")
 }
 
 /// How messages leave their publisher.
@@ -92,6 +79,8 @@ pub(crate) struct Scenario {
     /// Three User Properties and a Response Topic in each PUBLISH.
     pub(crate) has_properties: bool,
     pub(crate) writes: Writes,
+    /// Topics of each publisher, which it takes in turn; at most 1000.
+    pub(crate) topics: u64,
 }
 
 impl Scenario {
@@ -104,6 +93,7 @@ impl Scenario {
             version: Version::V311,
             has_properties: false,
             writes: Writes::Batched,
+            topics: 1,
         }
     }
 
@@ -119,6 +109,10 @@ impl Scenario {
             (Version::V5, false) => " MQTT 5",
             (Version::V5, true) => " MQTT 5 with properties",
         };
+        let topics = match self.topics {
+            1 => String::new(),
+            topics => format!(" {topics} topics each"),
+        };
         let writes = match self.writes {
             Writes::Batched => "batched".to_owned(),
             Writes::Single => "one packet per write".to_owned(),
@@ -126,7 +120,7 @@ impl Scenario {
             Writes::Paced(rate) => format!("at {} k/s", rate / 1000),
         };
         format!(
-            "{} QoS {qos} {payload_bytes} B{version} {writes}",
+            "{} QoS {qos} {payload_bytes} B{version}{topics} {writes}",
             shape.name
         )
     }
@@ -169,9 +163,23 @@ impl Scenario {
         }
     }
 
-    /// A publisher's PUBLISH, and where in it its identifier is.
+    /// What a subscriber subscribes to.
+    pub(crate) fn filter(&self, subscriber: usize) -> String {
+        let several = if self.topics == 1 { "" } else { "/+" };
+        if self.shape.is_paired {
+            format!("bench/{subscriber:03}{several}")
+        } else if self.shape.publishers == 1 {
+            format!("bench/000{several}")
+        } else {
+            format!("bench/+{several}")
+        }
+    }
+
+    /// A publisher's PUBLISH, and where in it its identifier is. If it has several topics, then
+    /// the last three bytes before that are the digits that make the difference.
     pub(crate) fn template(&self, publisher: usize) -> (Vec<u8>, usize) {
-        let mut body = text(&topic(publisher));
+        let several = if self.topics == 1 { "" } else { "/000" };
+        let mut body = text(&format!("bench/{publisher:03}{several}"));
         let identifier = body.len();
         if self.qos > 0 {
             body.extend([0; 2]);
@@ -218,6 +226,10 @@ pub(crate) fn saturated() -> Vec<Scenario> {
             ..Scenario::new(PAIRS, qos, 16)
         });
     }
+    scenarios.push(Scenario {
+        topics: TOPICS,
+        ..Scenario::new(PAIRS, 0, 16)
+    });
     for (writes, qos) in [
         (Writes::Single, 0),
         (Writes::OneByOne, 0),

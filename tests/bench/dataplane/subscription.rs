@@ -10,7 +10,7 @@ use tests::wire::{Kept, packet};
 
 use crate::OTHERS;
 use crate::figure::{Figure, bytes_each};
-use crate::scenario::{PAIRS, Scenario, text};
+use crate::scenario::{PAIRS, Scenario, TOPICS, text};
 use crate::throughput::load;
 
 /// Subscriptions of one client; as many as Tidegate allows.
@@ -19,7 +19,7 @@ const EACH: u64 = 1000;
 const FILTERS: u64 = 100;
 
 /// A table with so many subscriptions; and how fast messages are that none of them matches,
-/// compared with those through an empty table.
+/// compared with those through the empty table of another broker.
 pub(crate) fn table(
     contender: &Contender,
     count: u64,
@@ -27,8 +27,8 @@ pub(crate) fn table(
     time: Duration,
 ) -> io::Result<Vec<Figure>> {
     let scenario = Scenario::new(PAIRS, 0, 16);
+    let (empty, _) = contender.start(scenario.setup())?;
     let (broker, _) = contender.start(scenario.setup())?;
-    let empty = load(&broker, scenario, time)?;
     let mut clients = Vec::new();
     for number in 0..count / EACH {
         let client_id = format!("holder-{number:04}");
@@ -51,21 +51,20 @@ pub(crate) fn table(
     let rate = count as f64 / start.elapsed().as_secs_f64();
     thread::sleep(settle);
     let bytes = bytes_each(before, broker.usage()?, count);
-    let full = load(&broker, scenario, time)?;
     let figure =
         |name: &str, value| Figure::new(OTHERS, format!("{count} subscriptions: {name}"), value);
-    Ok(vec![
-        figure("bytes each", bytes),
-        figure("made a second", rate),
-        figure(
-            "messages a second of others, times those with none",
-            full.rate / empty.rate,
-        ),
-        figure(
-            "CPU for each message of others, times that with none",
-            full.cpu / empty.cpu,
-        ),
-    ])
+    let mut figures = vec![figure("bytes each", bytes), figure("made a second", rate)];
+    for topics in [1, TOPICS] {
+        let scenario = Scenario { topics, ..scenario };
+        let none = load(&empty, scenario, time)?;
+        let all = load(&broker, scenario, time)?;
+        let name = |what: &str| {
+            format!("{what} of 100 publishers with {topics} topics each, times that with none")
+        };
+        figures.push(figure(&name("messages a second"), all.rate / none.rate));
+        figures.push(figure(&name("CPU for each message"), all.cpu / none.cpu));
+    }
+    Ok(figures)
 }
 
 /// Of ten one has a `+`, of a thousand one a `#`. They stand beside the topics of the traffic, so

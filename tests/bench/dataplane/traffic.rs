@@ -16,6 +16,8 @@ use crate::scenario::{Scenario, Writes};
 
 /// Without any message for so long, some are missing.
 const SILENCE: Duration = Duration::from_secs(5);
+/// From one of a publisher's topics to the next; it goes through all of them.
+const STRIDE: u64 = 617;
 /// Bytes of a payload that say which message it is.
 const MARK_BYTES: usize = 16;
 
@@ -48,6 +50,8 @@ struct Publisher {
     template: Vec<u8>,
     identifier_at: usize,
     payload_at: usize,
+    topics: u64,
+    topic_end: usize,
     sent: u64,
     /// Messages for which PUBACK or PUBCOMP came.
     acknowledged: u64,
@@ -67,7 +71,7 @@ impl Traffic {
         for number in 0..shape.subscribers {
             let client_id = format!("subscriber-{number}");
             let mut client = connect(port, scenario.version, &client_id)?;
-            client.subscribe(&shape.filter(number), scenario.qos)?;
+            client.subscribe(&scenario.filter(number), scenario.qos)?;
             let key = shape.publishers + number;
             subscribers.push(Subscriber {
                 peer: Peer::new(client.handle()?, key, &poller)?,
@@ -251,6 +255,8 @@ impl Publisher {
                 identifier_at
             },
             payload_at,
+            topics: scenario.topics,
+            topic_end: identifier_at,
             template,
             sent: 0,
             acknowledged: 0,
@@ -263,6 +269,13 @@ impl Publisher {
         let output = &mut self.peer.output;
         output.extend_from_slice(&self.template);
         let packet = &mut output[start..];
+        if self.topics > 1 {
+            let topic = self.sent * STRIDE % self.topics;
+            for (place, unit) in [(3, 100), (2, 10), (1, 1)] {
+                let digit = u8::try_from(topic / unit % 10).unwrap_or(0);
+                packet[self.topic_end - place] = b'0' + digit;
+            }
+        }
         let identifier = u16::try_from(self.sent % 65_535 + 1).unwrap_or(1);
         packet[self.identifier_at..][..2].copy_from_slice(&identifier.to_be_bytes());
         let publisher = u32::try_from(number).unwrap_or(0);
