@@ -144,7 +144,8 @@ impl Broker {
         Ok(Usage {
             cpu: self.cpu()?,
             written: number(&self.read("io")?, "write_bytes:"),
-            memory: number(&status, "VmRSS:") << 10,
+            // What `status` has of it may be off by 128 pages for each processor.
+            memory: number(&self.read("smaps_rollup")?, "Rss:") << 10,
             memory_peak: number(&status, "VmHWM:") << 10,
         })
     }

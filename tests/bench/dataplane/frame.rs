@@ -1,5 +1,13 @@
 //! Control packets as bytes, read no further than the load needs.
 
+use std::io;
+
+/// Bytes with which a payload begins: the number of its publisher (four), its own (four), and when
+/// it was sent, in nanoseconds (eight).
+pub(crate) const MARK_BYTES: usize = 16;
+/// What an error shows of a packet.
+const SHOWN_BYTES: usize = 40;
+
 /// A whole control packet.
 #[derive(Clone, Copy)]
 pub(crate) struct Frame<'a> {
@@ -50,11 +58,22 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Where the last whole packet ends.
-pub(crate) fn boundary(bytes: &[u8]) -> usize {
+/// Takes all whole packets; returns where they end.
+pub(crate) fn take(
+    bytes: &[u8],
+    mut each: impl FnMut(Frame<'_>) -> io::Result<()>,
+) -> io::Result<usize> {
     let mut end = 0;
-    while let Some((_, length)) = bytes.get(end..).and_then(Frame::first) {
+    while let Some((frame, length)) = Frame::first(&bytes[end..]) {
+        each(frame)?;
         end += length;
     }
-    end
+    Ok(end)
+}
+
+/// That a packet is not what it should be.
+pub(crate) fn unexpected(frame: Frame<'_>) -> io::Error {
+    let Frame { head, body } = frame;
+    let start = body.get(..body.len().min(SHOWN_BYTES)).unwrap_or_default();
+    io::Error::other(format!("unexpected packet: {head:#x} {start:?}"))
 }

@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind};
 use std::net::TcpListener;
 use std::time::Duration;
 
-use crate::frame::{Frame, boundary};
+use crate::frame::{Frame, take};
 use crate::peer::{Buffer, Peer};
 use crate::poller::Poller;
 
@@ -83,7 +83,7 @@ impl Relay {
         };
         let Client { peer, targets } = &mut client;
         let read = peer.read(buffer, |bytes, output| {
-            let end = boundary(bytes);
+            let end = take(bytes, |_| Ok(()))?;
             let mut copied = 0;
             while targets.is_none() {
                 let Some((frame, length)) = Frame::first(&bytes[copied..end]) else {

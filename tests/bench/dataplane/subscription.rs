@@ -70,10 +70,11 @@ pub(crate) fn table(
 /// Of ten one has a `+`, of a thousand one a `#`. They stand beside the topics of the traffic, so
 /// that these are looked for among them.
 fn filter(number: u64) -> String {
+    let device = number / 1000;
     match (number % 1000, number % 10) {
-        (0, _) => format!("bench/{number:07}/#"),
-        (_, 1) => format!("bench/+/state/{number:07}"),
-        _ => format!("bench/{number:07}/state/value"),
+        (0, _) => format!("bench/{device:04}/{number:07}/#"),
+        (_, 1) => format!("bench/+/{number:07}/value"),
+        _ => format!("bench/{device:04}/{number:07}/value"),
     }
 }
 

@@ -1,7 +1,6 @@
 //! The load: all publishers and subscribers of a scenario in one thread, with packets that are
 //! encoded once, so that what is measured is the broker.
 //!
-//! The first sixteen bytes of each payload are its publisher, its number, and when it was sent.
 //! Each subscriber gets the messages of each publisher in their order, and all of them.
 
 use std::io::{self, ErrorKind};
@@ -9,18 +8,14 @@ use std::time::{Duration, Instant};
 
 use tests::wire::{Kept, Version, WireClient};
 
-use crate::frame::Frame;
 use crate::peer::{Buffer, Peer};
 use crate::poller::Poller;
+use crate::publisher::Publisher;
 use crate::scenario::{Scenario, Writes};
+use crate::subscriber::{Subscriber, Tally};
 
 /// Without any message for so long, some are missing.
 const SILENCE: Duration = Duration::from_secs(5);
-/// From one of a publisher's topics to the next; it goes through all of them.
-const STRIDE: u64 = 617;
-/// Bytes of a payload that say which message it is.
-const MARK_BYTES: usize = 16;
-
 pub(crate) struct Traffic {
     scenario: Scenario,
     publishers: Vec<Publisher>,
@@ -29,37 +24,6 @@ pub(crate) struct Traffic {
     buffer: Buffer,
     tally: Tally,
     progress: Instant,
-}
-
-/// What has arrived.
-struct Tally {
-    /// The next number of each publisher, for one subscriber after the other.
-    next: Vec<u32>,
-    publishers: usize,
-    /// Deliveries of each publisher's messages.
-    of: Vec<u64>,
-    total: u64,
-    /// Since when the payloads count nanoseconds.
-    start: Instant,
-    /// How long messages took, in nanoseconds, if that is wanted.
-    latencies: Option<Vec<u32>>,
-}
-
-struct Publisher {
-    peer: Peer,
-    template: Vec<u8>,
-    identifier_at: usize,
-    payload_at: usize,
-    topics: u64,
-    topic_end: usize,
-    sent: u64,
-    /// Messages for which PUBACK or PUBCOMP came.
-    acknowledged: u64,
-}
-
-struct Subscriber {
-    peer: Peer,
-    number: usize,
 }
 
 impl Traffic {
@@ -90,14 +54,7 @@ impl Traffic {
             subscribers,
             poller,
             buffer: Buffer::new(),
-            tally: Tally {
-                next: vec![0; shape.publishers * shape.subscribers],
-                publishers: shape.publishers,
-                of: vec![0; shape.publishers],
-                total: 0,
-                start: Instant::now(),
-                latencies: None,
-            },
+            tally: Tally::new(shape.publishers, shape.subscribers),
             progress: Instant::now(),
         })
     }
@@ -240,154 +197,4 @@ impl Traffic {
 fn connect(port: u16, version: Version, client_id: &str) -> io::Result<WireClient> {
     let (client, _) = WireClient::connect(port, version, client_id, Kept::Nothing)?;
     Ok(client)
-}
-
-impl Publisher {
-    fn new(peer: Peer, scenario: &Scenario, number: usize) -> Self {
-        let (template, identifier_at) = scenario.template(number);
-        let payload_at = template.len() - scenario.payload_bytes;
-        Self {
-            peer,
-            // Where there is none, the payload is put over it.
-            identifier_at: if scenario.qos == 0 {
-                payload_at
-            } else {
-                identifier_at
-            },
-            payload_at,
-            topics: scenario.topics,
-            topic_end: identifier_at,
-            template,
-            sent: 0,
-            acknowledged: 0,
-        }
-    }
-
-    /// Puts the next message into the output.
-    fn encode(&mut self, number: usize, now: Duration) {
-        let start = self.peer.output.len();
-        let output = &mut self.peer.output;
-        output.extend_from_slice(&self.template);
-        let packet = &mut output[start..];
-        if self.topics > 1 {
-            let topic = self.sent * STRIDE % self.topics;
-            for (place, unit) in [(3, 100), (2, 10), (1, 1)] {
-                let digit = u8::try_from(topic / unit % 10).unwrap_or(0);
-                packet[self.topic_end - place] = b'0' + digit;
-            }
-        }
-        let identifier = u16::try_from(self.sent % 65_535 + 1).unwrap_or(1);
-        packet[self.identifier_at..][..2].copy_from_slice(&identifier.to_be_bytes());
-        let publisher = u32::try_from(number).unwrap_or(0);
-        let mark = u128::from(publisher) << 96
-            | u128::from(self.sent & 0xffff_ffff) << 64
-            | now.as_nanos() & u128::from(u64::MAX);
-        packet[self.payload_at..][..MARK_BYTES].copy_from_slice(&mark.to_be_bytes());
-        self.sent += 1;
-    }
-
-    fn read(&mut self, buffer: &mut Buffer) -> io::Result<()> {
-        let acknowledged = &mut self.acknowledged;
-        self.peer.read(buffer, |bytes, output| {
-            take(bytes, |frame| {
-                let identifier = frame.acknowledged();
-                match (frame.kind(), identifier) {
-                    (4 | 7, Some(_)) => *acknowledged += 1,
-                    (5, Some([high, low])) => output.extend([0x62, 2, high, low]),
-                    _ => return Err(unexpected(frame)),
-                }
-                Ok(())
-            })
-        })
-    }
-}
-
-impl Subscriber {
-    fn read(
-        &mut self,
-        buffer: &mut Buffer,
-        payload_bytes: usize,
-        tally: &mut Tally,
-    ) -> io::Result<()> {
-        let number = self.number;
-        self.peer.read(buffer, |bytes, output| {
-            let now = tally.start.elapsed();
-            take(bytes, |frame| match frame.head {
-                0x30 => tally.take(frame, payload_bytes, number, now),
-                0x32 | 0x34 => {
-                    let [high, low] = frame
-                        .publish_identifier()
-                        .ok_or_else(|| unexpected(frame))?;
-                    let answer = if frame.head == 0x32 { 0x40 } else { 0x50 };
-                    output.extend([answer, 2, high, low]);
-                    tally.take(frame, payload_bytes, number, now)
-                }
-                0x62 => {
-                    let [high, low] = frame.acknowledged().ok_or_else(|| unexpected(frame))?;
-                    output.extend([0x70, 2, high, low]);
-                    Ok(())
-                }
-                _ => Err(unexpected(frame)),
-            })
-        })
-    }
-}
-
-impl Tally {
-    /// Messages of a publisher that all its subscribers have.
-    fn arrived(&self, publisher: usize, is_paired: bool) -> u64 {
-        let subscribers = self.next.chunks_exact(self.publishers);
-        let place = if is_paired { publisher } else { 0 };
-        let count = if is_paired { 1 } else { usize::MAX };
-        let next = subscribers.skip(place).take(count).map(|it| it[publisher]);
-        next.min().unwrap_or(0).into()
-    }
-
-    /// Counts a message, which must be its publisher's next one.
-    fn take(
-        &mut self,
-        frame: Frame<'_>,
-        payload_bytes: usize,
-        subscriber: usize,
-        now: Duration,
-    ) -> io::Result<()> {
-        let at = frame.body.len().checked_sub(payload_bytes);
-        let mark = at.and_then(|at| frame.body[at..].first_chunk::<MARK_BYTES>());
-        let mark = u128::from_be_bytes(*mark.ok_or_else(|| unexpected(frame))?);
-        let publisher = usize::try_from(mark >> 96).unwrap_or(usize::MAX);
-        let number = u32::try_from(mark >> 64 & 0xffff_ffff).unwrap_or(0);
-        if publisher >= self.publishers {
-            return Err(unexpected(frame));
-        }
-        let next = &mut self.next[subscriber * self.publishers + publisher];
-        if *next != number {
-            return Err(io::Error::other(format!(
-                "message {number} of publisher {publisher} came in place of {next}"
-            )));
-        }
-        *next = number.wrapping_add(1);
-        self.of[publisher] += 1;
-        self.total += 1;
-        if let Some(latencies) = &mut self.latencies {
-            let taken = now.as_nanos().saturating_sub(mark & u128::from(u64::MAX));
-            latencies.push(u32::try_from(taken).unwrap_or(u32::MAX));
-        }
-        Ok(())
-    }
-}
-
-/// Takes all whole packets; returns where they end.
-fn take(bytes: &[u8], mut each: impl FnMut(Frame<'_>) -> io::Result<()>) -> io::Result<usize> {
-    let mut end = 0;
-    while let Some((frame, length)) = Frame::first(&bytes[end..]) {
-        each(frame)?;
-        end += length;
-    }
-    Ok(end)
-}
-
-fn unexpected(frame: Frame<'_>) -> io::Error {
-    let Frame { head, body } = frame;
-    let start = body.get(..body.len().min(40)).unwrap_or_default();
-    io::Error::other(format!("unexpected packet: {head:#x} {start:?}"))
 }
