@@ -289,3 +289,50 @@ pub fn write_section(page: &Path, heading: &str, text: &str) -> io::Result<()> {
     let gap = if after.is_empty() { "" } else { "\n" };
     fs::write(page, format!("{before}\n{heading}\n{text}\n{gap}{after}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_are_medians_of_those_within_a_round() {
+        let names = ["ours", "other"].map(str::to_owned).to_vec();
+        let mut report = Report::new(names, Comparison::OfFirst);
+        // The second round was disturbed, for both.
+        for (ours, other) in [(1.0, 2.0), (50.0, 100.0), (3.0, 2.0)] {
+            report.record("µs", "row", 0, &[ours]);
+            report.record("µs", "row", 1, &[other]);
+        }
+        let text = report.markdown();
+        assert!(text.contains("| | ours | other | ours ÷ other |"), "{text}");
+        assert!(text.contains("| row | 3.000 | 2.000 | 0.50× |"), "{text}");
+    }
+
+    #[test]
+    fn a_failure_is_told_below_its_table() {
+        let names = ["ours", "other"].map(str::to_owned).to_vec();
+        let mut report = Report::new(names, Comparison::OfFirst);
+        report.record("µs", "row", 0, &[1.0]);
+        report.fail("µs", "row", 1, "it has ended");
+        let text = report.markdown();
+        assert!(text.contains("| row | 1.000 | failed | – |"), "{text}");
+        let told = "\n- row, other: failed 1 times: it has ended\n";
+        assert!(text.ends_with(told), "{text}");
+    }
+
+    #[test]
+    fn what_is_compared_with_the_last_has_its_ratio_in_parentheses() {
+        let names = ["ours", "other"].map(str::to_owned).to_vec();
+        let mut report = Report::new(names, Comparison::WithLast);
+        report.record("µs", "row", 0, &[150.0]);
+        report.record("µs", "row", 1, &[100.0]);
+        report.record("MiB", "row", 0, &[1.0, 2.0]);
+        report.record("MiB", "row", 1, &[1.0, 4.0]);
+        let text = report.markdown();
+        assert!(text.contains("| row | 150 (1.50×) | 100 |"), "{text}");
+        assert!(
+            text.contains("| row | 1.000 / 2.000 | 1.000 / 4.000 |"),
+            "{text}"
+        );
+    }
+}
