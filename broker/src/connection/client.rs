@@ -35,9 +35,9 @@ pub(super) struct Client {
     pub(super) received: Traffic,
     pub(super) sent: Traffic,
     /// Nothing is delivered before this is durable, see [`Attached::resumed`].
-    resumed: Position,
+    pub(super) resumed: Position,
     /// The store wakes the task at this position, for the first delivery that waits for it.
-    awaited: Position,
+    pub(super) awaited: Position,
     /// More waits than what came a moment ago: a queue, or retained messages.
     pub(super) has_backlog: bool,
     pub(super) session_expiry: Option<Duration>,

@@ -36,11 +36,11 @@ pub(super) struct Connection {
     /// What waits in the outbox, as it is counted for all.
     account: Account,
     /// Packets that came together with the CONNECT are still to be handled.
-    first: bool,
+    pub(super) first: bool,
     /// When something was written last.
-    written_at: Option<Instant>,
+    pub(super) written_at: Option<Instant>,
     /// What is to be written has waited once.
-    has_deferred: bool,
+    pub(super) has_deferred: bool,
 }
 
 /// Ends the session's connection if the connection itself cannot.
