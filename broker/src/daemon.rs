@@ -1,11 +1,12 @@
 //! The daemon: everything that runs, from its settings to its end.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use gateway::Status;
 use persistence::{CloseStoreError, OpenStoreError, Recovered, Store};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::config::ConfiguredExtensions;
 use crate::exchange::Exchange;
@@ -31,7 +32,7 @@ pub(crate) enum StartError {
         /// Its address.
         bind: String,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The store cannot be opened.
     #[error(transparent)]
@@ -131,13 +132,36 @@ impl Daemon {
 }
 
 async fn bind(listener: &ListenerSettings) -> Result<TcpListener, StartError> {
-    TcpListener::bind(&listener.bind)
+    listen(&listener.bind, listener.backlog)
         .await
         .map_err(|source| StartError::Bind {
             name: listener.name.clone(),
             bind: listener.bind.clone(),
             source,
         })
+}
+
+/// Listens on the first address of a name that can be bound.
+async fn listen(bind: &str, backlog: u16) -> io::Result<TcpListener> {
+    let mut last = io::ErrorKind::AddrNotAvailable.into();
+    for address in tokio::net::lookup_host(bind).await? {
+        let listening = if address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }
+        .and_then(|socket| {
+            // As the standard library does: connections that ended do not keep a restart from it.
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(backlog.into())
+        });
+        match listening {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 fn open_store(settings: &Settings) -> Result<(Store, Recovered), StartError> {

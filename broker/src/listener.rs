@@ -71,8 +71,10 @@ impl Listener {
         tokio::spawn(connection::accept(stream, accepted));
     }
 
+    /// Those that have sent no CONNECT make room meanwhile.
     async fn pause(&self, error: &io::Error) {
         tracing::warn!(listener = self.name, %error, "a connection could not be accepted");
+        self.access.half_open().shrink();
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 }

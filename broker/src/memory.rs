@@ -5,6 +5,7 @@
 //! full, and a packet that has begun needs nothing but the rest of its bytes.
 
 use std::fs;
+use std::future::poll_fn;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -143,6 +144,14 @@ impl Memory {
             memory: Arc::clone(self),
             since: Instant::now(),
         })
+    }
+
+    /// The same, and waits for it.
+    pub(crate) async fn room(self: &Arc<Self>, packet_bytes: usize) -> Option<Room> {
+        match self.begin(packet_bytes) {
+            Ok(room) => Some(room),
+            Err(mut waiting) => poll_fn(|context| waiting.poll(context)).await,
+        }
     }
 }
 

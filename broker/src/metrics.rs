@@ -22,6 +22,8 @@ pub(crate) struct Counters {
     pub(crate) connections: AtomicU64,
     /// Sockets that were opened, by clients or not.
     pub(crate) sockets: AtomicU64,
+    /// Of those, the ones that sent no CONNECT and made way for others.
+    pub(crate) half_open_dropped: AtomicU64,
     pub(crate) received: TrafficCounters,
     pub(crate) sent: TrafficCounters,
 }

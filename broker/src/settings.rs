@@ -42,6 +42,8 @@ pub(crate) struct ListenerSettings {
     pub(crate) bind: String,
     /// Whether it listens on every address of the machine.
     pub(crate) is_any: bool,
+    /// Connections that the system lets wait.
+    pub(crate) backlog: u16,
     pub(crate) access: Access,
 }
 
@@ -144,6 +146,7 @@ impl Settings {
             name: name.clone(),
             bind: listener.bind.to_string(),
             is_any: listener.bind.is_any(),
+            backlog: listener.backlog,
             access: self.access(listener),
         });
         listeners.collect()
@@ -165,6 +168,7 @@ impl Settings {
             allow_anonymous,
             connect_timeout.0,
             to_usize(listener.max_connections),
+            to_usize(listener.max_half_open),
         )
     }
 

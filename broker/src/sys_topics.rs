@@ -91,6 +91,10 @@ impl SysTopics {
                 "clients/expired",
                 read(&counters.sessions_expired).to_string(),
             ),
+            (
+                "sockets/half_open/dropped",
+                read(&counters.half_open_dropped).to_string(),
+            ),
             ("messages/stored", sessions.waiting.to_string()),
             ("store/messages/count", sessions.waiting.to_string()),
             ("messages/delayed", exchange.delayed.len().to_string()),

@@ -1,7 +1,7 @@
 //! Too many connections, too many retained messages: established clients do not notice.
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -59,6 +59,34 @@ fn a_client_is_let_in_while_others_connect_all_the_time() {
 }
 
 #[test]
+fn who_sends_no_connect_makes_way_for_who_does() {
+    let limits = "listeners.tcp.default { max_half_open = 50, max_connections = 50 }";
+    let daemon = Daemon::start(&format!(
+        "{EVERY_SECOND} {limits}, mqtt.connect_timeout = 60s"
+    ));
+    let mut flood = half_open(&daemon, 500);
+    // Those who have sent no CONNECT take no place among the clients either.
+    let mut clients = Vec::new();
+    for number in 0..40 {
+        let start = Instant::now();
+        clients.push(join(&daemon, Version::V311, &format!("client-{number}")));
+        assert!(start.elapsed() < LET_IN_MAX, "{:?}", start.elapsed());
+        flood.extend(half_open(&daemon, 10));
+    }
+    wait_figure(&daemon, "sockets/half_open/dropped", |it| it >= 800);
+    // The oldest are gone.
+    for stream in &mut flood[..400] {
+        let mut end = [0];
+        let is_closed = |read: std::io::Result<usize>| read.is_ok_and(|it| it == 0);
+        stream
+            .set_read_timeout(Some(tests::wait::DEADLINE))
+            .unwrap();
+        assert!(is_closed(stream.read(&mut end)));
+    }
+    clients.iter_mut().for_each(WireClient::expect_silence);
+}
+
+#[test]
 fn without_file_descriptors_clients_stay_connected_and_nothing_spins() {
     let mut daemon = Daemon::start_with_files(256, "mqtt.connect_timeout = 60s");
     let mut reader = join(&daemon, Version::V311, "reader");
@@ -72,6 +100,9 @@ fn without_file_descriptors_clients_stay_connected_and_nothing_spins() {
     });
     let (start, ticks) = (Instant::now(), daemon.process().ticks());
     until_passed(start, 1);
+    // Somebody who sends a CONNECT is let in all the same.
+    join(&daemon, Version::V311, "new").disconnect().unwrap();
+    assert!(start.elapsed() < LET_IN_MAX + Duration::from_secs(1));
     let ran = daemon.process().ticks() - ticks;
     assert!(ran < 30, "it ran for {ran} ticks of 10 ms");
     expect_served(&mut reader, &mut publisher);

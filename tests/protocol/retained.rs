@@ -22,13 +22,18 @@ fn brought(daemon: &Daemon, version: Version, filter: &str) -> Vec<Message> {
     let mut client = join(daemon, version, "look");
     client.subscribe(filter, 0).unwrap();
     let mut brought = Vec::new();
-    client.send(&[0xc0, 0, 0xc0, 0]).unwrap();
-    let mut pings = 0;
-    while pings < 2 {
-        let packet = client.receive().unwrap().unwrap();
-        match Message::decode(&packet, version) {
-            Some(message) => brought.push(message),
-            None => pings += 1,
+    // The answer to a PINGREQ may come between two messages; none is left after two without.
+    let mut silences = 0;
+    while silences < 2 {
+        client.send(&[0xc0, 0]).unwrap();
+        silences += 1;
+        loop {
+            let packet = client.receive().unwrap().unwrap();
+            let Some(message) = Message::decode(&packet, version) else {
+                break;
+            };
+            brought.push(message);
+            silences = 0;
         }
     }
     brought

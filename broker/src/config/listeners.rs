@@ -33,6 +33,12 @@ pub(crate) struct TcpListener {
     pub(crate) enable: bool,
     /// Connections at a time; default 10000. The clients of further ones are refused.
     pub(crate) max_connections: u32,
+    /// Connections that have not sent their CONNECT; default 1000. The oldest makes way for one
+    /// more, and half of them when there are no more file descriptors.
+    pub(crate) max_half_open: u32,
+    /// Connections that the system lets wait until they are accepted, 1 to 65535; default 1024. It
+    /// may allow fewer.
+    pub(crate) backlog: u16,
     /// In place of `mqtt.max_packet_size`.
     pub(crate) max_packet_size: Option<ByteSize>,
     /// In place of `mqtt.connect_timeout`.
@@ -58,6 +64,8 @@ impl Default for TcpListener {
             bind: BindAddress::loopback(),
             enable: true,
             max_connections: 10_000,
+            max_half_open: 1_000,
+            backlog: 1_024,
             max_packet_size: None,
             connect_timeout: None,
             allow_anonymous: None,
@@ -76,6 +84,8 @@ impl TcpListener {
     fn validate(&self, name: &str) -> Result<(), Problem> {
         let path = |key| ["listeners", "tcp", name, key];
         check_positive(&path("max_connections"), self.max_connections)?;
+        check_positive(&path("max_half_open"), self.max_half_open)?;
+        check_positive(&path("backlog"), self.backlog)?;
         if let Some(size) = self.max_packet_size {
             check_packet_size(&path("max_packet_size"), size)?;
         }

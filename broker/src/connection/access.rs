@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mqtt::connection::{Limits, Mechanisms};
 
+use super::half_open::HalfOpen;
 use crate::exchange::Exchange;
 
 /// The terms of one listener.
@@ -24,11 +25,15 @@ pub(crate) struct Access {
     /// The ways of enhanced authentication.
     pub(crate) mechanisms: Mechanisms,
     connections: AtomicUsize,
+    half_open: HalfOpen,
 }
 
-/// The place of one connection among those of its listener, which it leaves when this is dropped.
+/// A connection among those of its listener. When this is dropped, it leaves its place to another.
 #[derive(Debug)]
-pub(crate) struct Place(Arc<Access>);
+pub(crate) struct Place {
+    access: Arc<Access>,
+    is_taken: AtomicBool,
+}
 
 /// What a new connection is told.
 #[derive(Debug)]
@@ -39,8 +44,6 @@ pub(crate) struct Accepted {
     pub(crate) access: Place,
     /// Everything else.
     pub(crate) exchange: Arc<Exchange>,
-    /// More connections than these were there before.
-    pub(crate) is_one_too_many: bool,
 }
 
 impl Access {
@@ -49,6 +52,7 @@ impl Access {
         allow_anonymous: bool,
         connect_timeout: Duration,
         connections_max: usize,
+        half_open_max: usize,
     ) -> Self {
         Self {
             limits: Arc::new(limits),
@@ -57,21 +61,33 @@ impl Access {
             connections_max,
             mechanisms: Mechanisms::default(),
             connections: AtomicUsize::new(0),
+            half_open: HalfOpen::new(half_open_max),
         }
+    }
+
+    /// The connections that have sent no CONNECT.
+    pub(crate) const fn half_open(&self) -> &HalfOpen {
+        &self.half_open
     }
 }
 
 impl Accepted {
-    /// A connection takes its place.
     pub(crate) fn new(peer: SocketAddr, access: Arc<Access>, exchange: Arc<Exchange>) -> Self {
-        let before = access.connections.fetch_add(1, Ordering::Relaxed);
-        let is_one_too_many = before >= access.connections_max;
+        let is_taken = AtomicBool::new(false);
         Self {
             peer,
-            access: Place(access),
+            access: Place { access, is_taken },
             exchange,
-            is_one_too_many,
         }
+    }
+}
+
+impl Place {
+    /// Takes a place; false if there is none. Whoever has sent no CONNECT has none.
+    pub(super) fn take(&self) -> bool {
+        let before = self.access.connections.fetch_add(1, Ordering::Relaxed);
+        self.is_taken.store(true, Ordering::Relaxed);
+        before < self.access.connections_max
     }
 }
 
@@ -79,12 +95,14 @@ impl Deref for Place {
     type Target = Access;
 
     fn deref(&self) -> &Access {
-        &self.0
+        &self.access
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        if *self.is_taken.get_mut() {
+            self.access.connections.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }

@@ -13,6 +13,8 @@ use tokio::time::timeout;
 use super::Accepted;
 use super::serve::Connection;
 use crate::extensions::Who;
+use crate::memory::SMALL_BYTES;
+use crate::metrics::count;
 use crate::registry::Claim;
 
 /// Tells assigned Client Identifiers apart.
@@ -42,7 +44,19 @@ pub(super) async fn let_in(mut stream: TcpStream, accepted: &Accepted) -> Option
     }
     let mut input = Vec::new();
     let greeting = greet(&mut stream, &mut input, accepted);
-    match timeout(accepted.access.connect_timeout, greeting).await {
+    let greeting = timeout(accepted.access.connect_timeout, greeting);
+    let mut half_open = accepted.access.half_open().enter();
+    let greeted = tokio::select! {
+        biased;
+        greeted = greeting => greeted,
+        () = half_open.ordered_to_go() => {
+            count(&accepted.exchange.counters.half_open_dropped);
+            tracing::warn!(%peer, "a connection without CONNECT makes way for others");
+            return None;
+        }
+    };
+    drop(half_open);
+    match greeted {
         Ok(Ok((handshake, size))) => {
             return begin(stream, input, handshake, size, accepted).await;
         }
@@ -116,6 +130,7 @@ async fn read_packet(
     accepted: &Accepted,
     wanted: PacketType,
 ) -> io::Result<usize> {
+    let mut room = None;
     let invalid = |error: String| io::Error::new(io::ErrorKind::InvalidData, error);
     loop {
         // What begins otherwise is refused before its length is believed. Whoever does not begin
@@ -128,6 +143,13 @@ async fn read_packet(
             Ok(Some((_, length))) => return Ok(length),
             Ok(None) => {}
             Err(violation) => return Err(invalid(violation.to_string())),
+        }
+        if room.is_none()
+            && let Ok(Some(length)) = Frame::length(input, packet_bytes_max)
+            && length > SMALL_BYTES
+        {
+            room = accepted.exchange.memory.room(length).await;
+            input.reserve_exact(length - input.len());
         }
         if stream.read_buf(input).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -164,7 +186,7 @@ fn admit(
     connect: &Connect<'_>,
     authenticates: bool,
 ) -> Result<(), ProtocolViolation> {
-    if accepted.is_one_too_many {
+    if !accepted.access.take() {
         return Err(no_room(accepted, ReasonCode::QuotaExceeded));
     }
     // Passwords are not checked yet, so they do not help.

@@ -48,7 +48,7 @@ pub(super) async fn serve<F: Future<Output = ()>>(
     exchange: Arc<Exchange>,
     client: impl FnOnce(TcpStream) -> F,
 ) {
-    let mut access = Access::new(Limits::default(), true, Duration::from_secs(10), 10);
+    let mut access = Access::new(Limits::default(), true, Duration::from_secs(10), 10, 10);
     let mut mechanisms = Mechanisms::default();
     mechanisms.insert("P", Arc::new(|| Box::new(Password)));
     access.mechanisms = mechanisms;

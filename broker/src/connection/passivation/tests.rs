@@ -327,7 +327,7 @@ impl ByHand {
             .unwrap();
         client.write_all(PLAIN).await.unwrap();
         let (stream, peer) = listener.accept().await.unwrap();
-        let access = Access::new(Limits::default(), true, PATIENCE, 10);
+        let access = Access::new(Limits::default(), true, PATIENCE, 10, 10);
         let accepted = Accepted::new(peer, Arc::new(access), Arc::clone(&exchange));
         let connection = handshake::let_in(stream, &accepted).await.unwrap();
         assert_eq!(packet(&mut client).await.0, 0x20);
@@ -501,7 +501,7 @@ async fn converse(exchange: Arc<Exchange>, client_id: u8, mut stream: TcpStream)
 async fn nothing_is_lost_while_actors_come_and_go() {
     const CLIENTS: u8 = 26;
     let exchange = Arc::new(exchange(Store::disabled()));
-    let access = Arc::new(Access::new(Limits::default(), true, PATIENCE, 100));
+    let access = Arc::new(Access::new(Limits::default(), true, PATIENCE, 100, 100));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut tasks = tokio::task::JoinSet::new();
