@@ -40,6 +40,7 @@ impl Default for Daemon {
             sessions_max: usize::MAX,
             passive_after: Duration::ZERO,
             memory_limit: u64::MAX,
+            packet_time_max: Duration::MAX,
             share_strategy: ShareStrategy::default(),
             retained: RetainedLimits::NONE,
         };

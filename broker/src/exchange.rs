@@ -56,6 +56,8 @@ pub(crate) struct ExchangeLimits {
     pub(crate) passive_after: Duration,
     /// Bytes of messages under way, over all clients, see [`Memory`].
     pub(crate) memory_limit: u64,
+    /// How long a large packet may take to come in while others wait for its room.
+    pub(crate) packet_time_max: Duration,
 }
 
 /// The state that all sessions share.

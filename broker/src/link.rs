@@ -42,6 +42,8 @@ pub(crate) struct Link {
     spilled: AtomicU64,
     /// When the client sent its last packet, in milliseconds.
     last_packet: AtomicU64,
+    /// When a large packet began that is not complete, in milliseconds; 0 if there is none.
+    begun_at: AtomicU64,
     /// Deliveries that were dropped for want of room.
     dropped: AtomicU64,
     /// The count of them at which the log names them again.
@@ -90,6 +92,7 @@ impl Link {
             durable,
             spilled: AtomicU64::new(0),
             last_packet: AtomicU64::new(0),
+            begun_at: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             log_at: AtomicU64::new(1),
             drops,
@@ -246,6 +249,18 @@ impl Link {
     /// Notes that a packet came.
     pub(crate) fn touch(&self, now: Timestamp) {
         self.last_packet.store(now.as_millis(), Ordering::Relaxed);
+    }
+
+    /// Notes that a large packet has begun, or that there is none any more.
+    pub(crate) fn note_begun(&self, at: Option<Timestamp>) {
+        let millis = at.map_or(0, |it| it.as_millis().max(1));
+        self.begun_at.store(millis, Ordering::Relaxed);
+    }
+
+    /// When the large packet began that is coming in.
+    pub(crate) fn begun_at(&self) -> Option<Timestamp> {
+        let millis = self.begun_at.load(Ordering::Relaxed);
+        (millis > 0).then_some(Timestamp::from_millis(millis))
     }
 
     /// When the last packet came.

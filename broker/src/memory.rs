@@ -121,6 +121,12 @@ impl Memory {
         (left / SHARE_PARTS).max(self.limit / LEAST_PARTS)
     }
 
+    /// True if packets wait for room.
+    pub(crate) fn is_contended(&self) -> bool {
+        // What is given back goes to those who wait first.
+        self.incoming.available_permits() == 0
+    }
+
     /// Bytes to read at once from a client that has not begun a packet.
     pub(crate) fn readable(&self) -> usize {
         (self.incoming.available_permits() * UNIT_BYTES).max(SMALL_BYTES)

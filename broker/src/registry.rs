@@ -393,6 +393,7 @@ impl Exchange {
         departed.into_iter().for_each(|it| self.depart(it));
         let (mut due, mut wakers) = (Vec::new(), Vec::new());
         let links = self.registry.lock();
+        let is_contended = self.memory.is_contended();
         for link in links.values() {
             let mut state = link.lock();
             // What was acknowledged or removed meanwhile.
@@ -404,6 +405,8 @@ impl Exchange {
                 due.extend(first.map(|at| (at, Arc::clone(link))));
             } else if let Some(reason) = Self::overdue(link, &state, now) {
                 wakers.extend(state.order(reason));
+            } else if is_contended && self.is_slow(link, now) {
+                wakers.extend(state.order(ReasonCode::QuotaExceeded));
             } else if link.activity.ask(now, self.bounds.passive_after) {
                 wakers.extend(state.waker());
             }
@@ -428,6 +431,12 @@ impl Exchange {
         } else {
             None
         }
+    }
+
+    /// True if a large packet takes so long to come that others get its room.
+    fn is_slow(&self, link: &Link, now: Timestamp) -> bool {
+        let begun = link.begun_at();
+        begun.is_some_and(|at| now.since(at) >= self.bounds.packet_time_max)
     }
 
     /// Publishes the delayed will of a client that is away, and ends its session, if that is due

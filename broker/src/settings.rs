@@ -25,6 +25,9 @@ const LIVE_BYTES_MAX: usize = 1 << 20;
 /// How long a connection has nothing to do before its actor, some 6 KiB, is given up. It costs a
 /// few microseconds to make it again, so devices that send every few seconds keep theirs.
 const PASSIVE_AFTER: Duration = Duration::from_secs(5);
+/// How long a large packet may take to come in while others wait for its room; then its
+/// connection ends (0x97). That is 17 KiB/s for one of 1 MiB.
+const PACKET_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// A checked configuration with everything that it describes.
 pub(crate) struct Settings {
@@ -237,6 +240,7 @@ impl Settings {
             memory_limit: runtime
                 .memory_limit
                 .map_or_else(memory::default_limit, |it| it.bytes()),
+            packet_time_max: PACKET_TIME_MAX,
             share_strategy: mqtt.shared_subscription_strategy.into(),
             retained: RetainedLimits {
                 messages_max: to_usize(retain.max_messages),

@@ -38,6 +38,13 @@ enum Begun {
     Waiting(Waiting),
 }
 
+impl Begun {
+    fn with(room: Room, client: &Client) -> Self {
+        client.link.note_begun(Some(client.exchange.now()));
+        Self::Room(room)
+    }
+}
+
 impl Inbox {
     /// Begins with bytes that came together with the CONNECT.
     pub(super) const fn new(partial: Vec<u8>) -> Self {
@@ -66,7 +73,7 @@ impl Inbox {
         context: &mut Context<'_>,
         client: &mut Client,
     ) -> Poll<io::Result<Result<usize, ProtocolViolation>>> {
-        ready!(self.poll_room(context));
+        ready!(self.poll_room(context, client));
         READ_BUFFER.with_borrow_mut(|buffer| {
             let readable = client.exchange.memory.readable();
             let missing = self.missing(client).unwrap_or(0);
@@ -103,7 +110,9 @@ impl Inbox {
             if self.missing(client)? == 0 {
                 let packet = std::mem::take(&mut self.partial);
                 client.handle_all(&packet)?;
-                self.begun = None;
+                if self.begun.take().is_some() {
+                    client.link.note_begun(None);
+                }
             } else if bytes.is_empty() {
                 break;
             }
@@ -130,7 +139,7 @@ impl Inbox {
             && self.begun.is_none()
         {
             let begun = match client.exchange.memory.begin(length) {
-                Ok(room) => Begun::Room(room),
+                Ok(room) => Begun::with(room, client),
                 Err(waiting) => Begun::Waiting(waiting),
             };
             self.begun = Some(Box::new(begun));
@@ -138,13 +147,16 @@ impl Inbox {
     }
 
     /// Ready if more may be read.
-    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    fn poll_room(&mut self, context: &mut Context<'_>, client: &Client) -> Poll<()> {
         if let Some(begun) = &mut self.begun
             && let Begun::Waiting(waiting) = &mut **begun
             && let Some(room) = ready!(waiting.poll(context))
         {
-            **begun = Begun::Room(room);
+            **begun = Begun::with(room, client);
         }
         Poll::Ready(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,6 +40,7 @@ pub(crate) fn exchange(store: Store) -> Exchange {
         },
         passive_after: Duration::ZERO,
         memory_limit: 64 << 20,
+        packet_time_max: Duration::ZERO,
     };
     Exchange::new(store, Limits::default(), bounds, Extensions::default())
 }
