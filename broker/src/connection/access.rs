@@ -1,9 +1,8 @@
 //! What a listener grants to those who connect to it.
 
 use std::net::SocketAddr;
-use std::ops::Deref;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use mqtt::connection::{Limits, Mechanisms};
@@ -30,10 +29,7 @@ pub(crate) struct Access {
 
 /// A connection among those of its listener. When this is dropped, it leaves its place to another.
 #[derive(Debug)]
-pub(crate) struct Place {
-    access: Arc<Access>,
-    is_taken: AtomicBool,
-}
+pub(crate) struct Place(Arc<Access>);
 
 /// What a new connection is told.
 #[derive(Debug)]
@@ -41,7 +37,9 @@ pub(crate) struct Accepted {
     /// The client's address.
     pub(crate) peer: SocketAddr,
     /// The terms of the listener.
-    pub(crate) access: Place,
+    pub(crate) access: Arc<Access>,
+    /// Its place, once it has sent its CONNECT.
+    pub(super) place: OnceLock<Place>,
     /// Everything else.
     pub(crate) exchange: Arc<Exchange>,
 }
@@ -72,37 +70,29 @@ impl Access {
 }
 
 impl Accepted {
-    pub(crate) fn new(peer: SocketAddr, access: Arc<Access>, exchange: Arc<Exchange>) -> Self {
-        let is_taken = AtomicBool::new(false);
+    pub(crate) const fn new(
+        peer: SocketAddr,
+        access: Arc<Access>,
+        exchange: Arc<Exchange>,
+    ) -> Self {
         Self {
             peer,
-            access: Place { access, is_taken },
+            access,
+            place: OnceLock::new(),
             exchange,
         }
     }
-}
 
-impl Place {
     /// Takes a place; false if there is none. Whoever has sent no CONNECT has none.
-    pub(super) fn take(&self) -> bool {
+    pub(super) fn take_place(&self) -> bool {
         let before = self.access.connections.fetch_add(1, Ordering::Relaxed);
-        self.is_taken.store(true, Ordering::Relaxed);
+        self.place.get_or_init(|| Place(Arc::clone(&self.access)));
         before < self.access.connections_max
-    }
-}
-
-impl Deref for Place {
-    type Target = Access;
-
-    fn deref(&self) -> &Access {
-        &self.access
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if *self.is_taken.get_mut() {
-            self.access.connections.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

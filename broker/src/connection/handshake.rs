@@ -186,7 +186,7 @@ fn admit(
     connect: &Connect<'_>,
     authenticates: bool,
 ) -> Result<(), ProtocolViolation> {
-    if !accepted.access.take() {
+    if !accepted.take_place() {
         return Err(no_room(accepted, ReasonCode::QuotaExceeded));
     }
     // Passwords are not checked yet, so they do not help.

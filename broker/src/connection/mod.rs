@@ -42,7 +42,7 @@ pub(crate) fn accept(stream: TcpStream, accepted: Accepted) -> impl Future<Outpu
     // Large, and gone before the client is served: the task itself is kept small.
     let handshake = Box::pin(async move {
         let connection = handshake::let_in(stream, &accepted).await?;
-        Some((connection, accepted.access))
+        Some((connection, accepted.place.into_inner()))
     });
     async move {
         let let_in = handshake.await;

@@ -29,6 +29,7 @@ use crate::allocator;
 use crate::exchange::Exchange;
 use crate::extensions::Presence;
 use crate::link::{Link, Owner};
+use crate::memory::Account;
 use crate::metrics::Traffic;
 use crate::registry::Will;
 
@@ -176,6 +177,7 @@ impl Passive {
         Box::new(Connection {
             stream: state.stream,
             inbox: Inbox::default(),
+            account: Account::new(Arc::clone(&client.exchange.memory)),
             client,
             first: false,
             written_at: None,

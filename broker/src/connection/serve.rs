@@ -34,7 +34,7 @@ pub(super) struct Connection {
     pub(super) inbox: Inbox,
     pub(super) client: Client,
     /// What waits in the outbox, as it is counted for all.
-    account: Account,
+    pub(super) account: Account,
     /// Packets that came together with the CONNECT are still to be handled.
     pub(super) first: bool,
     /// When something was written last.

@@ -24,7 +24,7 @@ async fn an_idle_connection_takes_three_small_pieces_of_memory() {
     let address = listener.local_addr().unwrap();
     let stream = TcpStream::connect(address).await.unwrap();
     let exchange = Arc::new(exchange::tests::exchange(Store::disabled()));
-    let access = Arc::new(Access::new(Limits::default(), true, Duration::ZERO, 1));
+    let access = Arc::new(Access::new(Limits::default(), true, Duration::ZERO, 1, 1));
     let future = accept(stream, Accepted::new(address, access, exchange));
     assert!(
         size_of_val(&future) + TASK_BYTES <= 256,
