@@ -16,7 +16,7 @@ pub struct Inflight {
     /// Bytes of the messages among them.
     bytes: usize,
     /// Entries from here on are to be sent again.
-    resend_from: usize,
+    resend_from: u32,
     window: u16,
     /// The greatest number that was sent, as far as it is known.
     sent: u64,
@@ -194,7 +194,7 @@ impl Inflight {
             sent: true,
             recovered: false,
         });
-        self.resend_from = self.entries.len();
+        self.skip_resending();
         packet_id
     }
 
@@ -221,17 +221,24 @@ impl Inflight {
         let is_later = |it: &Entry| it.recovered && number_of(it.sequence) > number;
         let before = self.entries.iter().rposition(|it| !is_later(it));
         self.entries.insert(before.map_or(0, |it| it + 1), entry);
-        self.resend_from = self.entries.len();
+        self.skip_resending();
         outgoing
+    }
+
+    /// Everything was sent on this connection.
+    fn skip_resending(&mut self) {
+        // No more than there are Packet Identifiers.
+        self.resend_from = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
     }
 
     /// The next packet that has to be repeated on this connection.
     pub(super) fn resend(&mut self) -> Option<Outgoing> {
         let entry = loop {
-            if self.resend_from >= self.window() {
+            let next = self.resend_from as usize;
+            if next >= self.window() {
                 return None;
             }
-            let entry = self.entries.get(self.resend_from)?;
+            let entry = self.entries.get(next)?;
             self.resend_from += 1;
             if !matches!(entry.state, State::Encoded(_)) {
                 break entry;
@@ -315,7 +322,7 @@ impl Inflight {
         let Some(index) = self.position(packet_id, wanted) else {
             return Acknowledged::Unknown;
         };
-        if index < self.resend_from {
+        if index < self.resend_from as usize {
             self.resend_from -= 1;
         }
         match self.entries.remove(index) {
