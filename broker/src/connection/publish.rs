@@ -76,7 +76,8 @@ impl<'p> Batch<'p> {
         }
         let version = client.protocol.version();
         let user_properties_max = client.limits.user_properties_max;
-        let next = Successor::decode(frame, version, topic, self.qos, user_properties_max)?;
+        let before = self.messages.last().map_or(&[][..], |it| it.properties);
+        let next = Successor::decode(frame, version, topic, self.qos, before, user_properties_max)?;
         (next.payload.len() <= SHARED_BYTES || route.targets.len() <= 1).then_some(next)
     }
 }

@@ -23,14 +23,16 @@ pub struct Successor<'a> {
 }
 
 impl<'a> Successor<'a> {
-    /// Decodes a packet that is like one before it, at little cost. None if it differs, or if
-    /// anything is wrong with it, which decoding it as a [`super::Publish`] then tells.
+    /// Decodes a packet that is like one before it, which had these encoded properties that
+    /// travel, at little cost. None if it differs, or if anything is wrong with it, which decoding
+    /// it as a [`super::Publish`] then tells.
     #[must_use]
     pub fn decode(
         frame: Frame<'a>,
         version: ProtocolVersion,
         topic: &TopicName,
         qos: QoS,
+        before: &[u8],
         user_properties_max: usize,
     ) -> Option<Self> {
         let flags = frame.flags();
@@ -61,7 +63,7 @@ impl<'a> Successor<'a> {
         if version.is_v5() {
             (properties, rest) = match rest.split_first()? {
                 (0, rest) => (properties, rest),
-                _ => read_properties(rest, user_properties_max)?,
+                _ => read_properties(rest, before, user_properties_max)?,
             };
         }
         Some(Self {
@@ -75,7 +77,18 @@ impl<'a> Successor<'a> {
 }
 
 /// The properties at the front and what is behind them, if all of them travel.
-fn read_properties(bytes: &[u8], user_properties_max: usize) -> Option<(&[u8], &[u8])> {
+fn read_properties<'a>(
+    bytes: &'a [u8],
+    before: &[u8],
+    user_properties_max: usize,
+) -> Option<(&'a [u8], &'a [u8])> {
+    let mut reader = Reader::new(bytes);
+    // What was checked once need not be checked again.
+    let length = reader.variable_byte_integer().ok()?;
+    let raw = reader.take(length as usize).ok()?;
+    if raw == before {
+        return Some((raw, reader.rest()));
+    }
     let mut reader = Reader::new(bytes);
     let block = Properties::read(&mut reader, PropertyOwner::Publish).ok()?;
     let found = PublishProperties::of(block);
@@ -94,7 +107,14 @@ mod tests {
     fn decode(bytes: &[u8], version: ProtocolVersion) -> Option<Successor<'_>> {
         let (frame, _) = Frame::split(bytes, 1_000).unwrap().unwrap();
         let topic = TopicName::new("a/b").unwrap();
-        Successor::decode(frame, version, &topic, QoS::AtLeastOnce, 2)
+        let plain = Successor::decode(frame, version, &topic, QoS::AtLeastOnce, b"", 2);
+        // Whatever came before makes no difference.
+        if let Some(found) = plain {
+            let before = found.properties;
+            let again = Successor::decode(frame, version, &topic, QoS::AtLeastOnce, before, 2);
+            assert_eq!(again, plain);
+        }
+        plain
     }
 
     const HEADER: PublishHeader<'_> = PublishHeader {
