@@ -55,7 +55,7 @@ impl Messages {
     fn insert(&mut self, message: Arc<Message>) {
         self.remove(&message.topic);
         self.bytes += message.byte_count();
-        self.tree.insert(message.topic.clone(), message);
+        self.tree.insert(message);
     }
 
     /// Whether a message can take the place of the one before it, if there is one.
@@ -139,11 +139,11 @@ impl Retained {
         let mut messages = Vec::new();
         let mut looks = 0;
         let mut reached = None;
-        for (topic, message) in retained.tree.search(filter, after) {
-            messages.extend(message.cloned());
+        for (message, is_match) in retained.tree.search(filter, after) {
+            messages.extend(is_match.then(|| Arc::clone(message)));
             looks += 1;
             if looks == LOOKS_MAX || messages.len() == count {
-                reached = Some(topic.clone());
+                reached = Some(message.topic.clone());
                 break;
             }
         }
@@ -157,8 +157,7 @@ impl Retained {
         if filter.has_wildcard() {
             !tree.is_empty()
         } else {
-            tree.search(filter, None)
-                .any(|(_, message)| message.is_some())
+            tree.matches(filter, None).next().is_some()
         }
     }
 
@@ -170,11 +169,11 @@ impl Retained {
         let mut messages = write(&self.published);
         let Messages { tree, bytes } = &mut *messages;
         let mut next = u64::MAX;
-        tree.retain(|topic, message| {
+        tree.retain(|message| {
             let is_expired = message.is_expired(now);
             if is_expired {
                 *bytes -= message.byte_count();
-                submit(topic);
+                submit(&message.topic);
             } else if let Some(at) = message.expires_at {
                 next = next.min(at.as_millis());
             }

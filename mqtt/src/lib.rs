@@ -28,7 +28,7 @@ pub use qos::QoS;
 pub use reason::ReasonCode;
 pub use timestamp::Timestamp;
 pub use topic::{
-    FilterTree, NameTree, Sharing, TOPIC_LEVELS_MAX, TopicFilter, TopicFilterError, TopicName,
-    TopicNameError,
+    FilterTree, HasTopic, NameTree, Sharing, TOPIC_LEVELS_MAX, TopicFilter, TopicFilterError,
+    TopicName, TopicNameError,
 };
 pub use version::ProtocolVersion;

@@ -9,7 +9,7 @@ mod name_tree;
 pub use filter::{Sharing, TopicFilter, TopicFilterError};
 pub use filter_tree::FilterTree;
 pub use name::{TopicName, TopicNameError};
-pub use name_tree::NameTree;
+pub use name_tree::{HasTopic, NameTree};
 
 /// Levels a Topic Name or Topic Filter may have; more is refused as invalid.
 pub const TOPIC_LEVELS_MAX: usize = 128;

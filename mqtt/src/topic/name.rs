@@ -1,6 +1,5 @@
 //! A validated Topic Name: what a message is published to.
 
-use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -94,13 +93,6 @@ impl TopicName {
     #[must_use]
     pub fn is_reserved(&self) -> bool {
         self.0.starts_with('$')
-    }
-}
-
-/// Names are ordered like their texts.
-impl Borrow<str> for TopicName {
-    fn borrow(&self) -> &str {
-        &self.0
     }
 }
 

@@ -1,32 +1,83 @@
-//! Values stored under Topic Names, visited by the filters that match: retained messages.
+//! Values that have Topic Names, visited by the filters that match: retained messages.
 //!
-//! An ordered map of names. A search goes on behind what it has looked at where the next match can
-//! be, so `plant/line1/#` costs what it finds, and `+/line1/#` that and one look at each plant.
+//! An ordered set. A search goes on behind what it has looked at where the next match can be, so
+//! `plant/line1/#` costs what it finds, and `+/line1/#` that and one look at each plant.
 
 mod search;
 
-use std::collections::BTreeMap;
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use search::Search;
 
-use crate::{TopicFilter, TopicName};
+use crate::{Message, TopicFilter, TopicName};
 
-/// A map from Topic Names that can be searched with Topic Filters.
+/// What has a Topic Name, which never changes.
+pub trait HasTopic {
+    /// The name.
+    fn topic(&self) -> &TopicName;
+}
+
+/// Values of which each has another Topic Name, which can be searched with Topic Filters.
 #[derive(Clone, Debug)]
 pub struct NameTree<V> {
-    values: BTreeMap<TopicName, V>,
+    values: BTreeSet<ByTopic<V>>,
+}
+
+/// A value in the order of names; one pointer for each, since the name is in the value.
+#[derive(Clone, Debug)]
+struct ByTopic<V>(V);
+
+impl HasTopic for TopicName {
+    fn topic(&self) -> &TopicName {
+        self
+    }
+}
+
+impl HasTopic for Arc<Message> {
+    fn topic(&self) -> &TopicName {
+        &self.topic
+    }
+}
+
+impl<V: HasTopic> Borrow<str> for ByTopic<V> {
+    fn borrow(&self) -> &str {
+        self.0.topic().as_str()
+    }
+}
+
+impl<V: HasTopic> PartialEq for ByTopic<V> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.topic() == other.0.topic()
+    }
+}
+
+impl<V: HasTopic> Eq for ByTopic<V> {}
+
+impl<V: HasTopic> PartialOrd for ByTopic<V> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<V: HasTopic> Ord for ByTopic<V> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.topic().cmp(other.0.topic())
+    }
 }
 
 impl<V> Default for NameTree<V> {
     fn default() -> Self {
         Self {
-            values: BTreeMap::new(),
+            values: BTreeSet::new(),
         }
     }
 }
 
-impl<V> NameTree<V> {
+impl<V: HasTopic> NameTree<V> {
     /// The number of names.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -39,25 +90,25 @@ impl<V> NameTree<V> {
         self.values.is_empty()
     }
 
-    /// Stores a value and returns the one it replaces.
-    pub fn insert(&mut self, name: TopicName, value: V) -> Option<V> {
-        self.values.insert(name, value)
+    /// Stores a value and returns the one of its name that it replaces.
+    pub fn insert(&mut self, value: V) -> Option<V> {
+        self.values.replace(ByTopic(value)).map(|it| it.0)
     }
 
     /// The value of exactly this name.
     #[must_use]
     pub fn get(&self, name: &TopicName) -> Option<&V> {
-        self.values.get(name)
+        self.values.get(name.as_str()).map(|it| &it.0)
     }
 
     /// Removes exactly this name.
     pub fn remove(&mut self, name: &TopicName) -> Option<V> {
-        self.values.remove(name)
+        self.values.take(name.as_str()).map(|it| it.0)
     }
 
     /// Keeps only those for which `keep` says so.
-    pub fn retain(&mut self, mut keep: impl FnMut(&TopicName, &V) -> bool) {
-        self.values.retain(|name, value| keep(name, value));
+    pub fn retain(&mut self, mut keep: impl FnMut(&V) -> bool) {
+        self.values.retain(|it| keep(&it.0));
     }
 
     /// The values whose names `filter` matches and that come after `after`, in the order of
@@ -66,19 +117,19 @@ impl<V> NameTree<V> {
         &'t self,
         filter: &'t TopicFilter,
         after: Option<&TopicName>,
-    ) -> impl Iterator<Item = (&'t TopicName, &'t V)> {
-        let names = self.search(filter, after);
-        names.filter_map(|(name, value)| Some((name, value?)))
+    ) -> impl Iterator<Item = &'t V> {
+        let looks = self.search(filter, after);
+        looks.filter_map(|(value, is_match)| is_match.then_some(value))
     }
 
-    /// The names that are looked at to find those that `filter` matches, which have their values
-    /// with them. So a search, whatever it finds, can be done in pieces.
+    /// The values that are looked at to find those whose names `filter` matches, and whether they
+    /// are such. So a search, whatever it finds, can be done in pieces.
     pub fn search<'t>(
         &'t self,
         filter: &'t TopicFilter,
         after: Option<&TopicName>,
-    ) -> impl Iterator<Item = (&'t TopicName, Option<&'t V>)> {
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+    ) -> impl Iterator<Item = (&'t V, bool)> {
+        let start = after.map_or(Bound::Unbounded, |it| Bound::Excluded(it.as_str()));
         Search::new(&self.values, filter.pattern(), start)
     }
 }
@@ -94,7 +145,7 @@ mod tests {
     fn filters_find_names_in_order_and_in_pieces() {
         let mut tree = NameTree::default();
         for name in ["a", "a/b", "a/b/c", "a-b", "ab", "b", "$SYS/x", "/a"] {
-            tree.insert(TopicName::new(name).unwrap(), ());
+            tree.insert(TopicName::new(name).unwrap());
         }
         let table: [(&str, &[&str]); 7] = [
             ("a/#", &["a", "a/b", "a/b/c"]),
@@ -107,14 +158,11 @@ mod tests {
         ];
         for (filter, expected) in table {
             let filter = TopicFilter::new(filter).unwrap();
-            let all: Vec<_> = tree
-                .matches(&filter, None)
-                .map(|(name, ())| name.as_str())
-                .collect();
+            let all: Vec<_> = tree.matches(&filter, None).map(TopicName::as_str).collect();
             assert_eq!(all, expected, "{filter}");
             let mut pieces = Vec::new();
             let mut after = None;
-            while let Some((name, ())) = tree.matches(&filter, after).next() {
+            while let Some(name) = tree.matches(&filter, after).next() {
                 pieces.push(name.as_str());
                 after = Some(name);
             }
@@ -126,7 +174,7 @@ mod tests {
     fn a_search_may_begin_before_the_first_match() {
         let mut tree = NameTree::default();
         for name in ["a", "b", "c/d"] {
-            tree.insert(TopicName::new(name).unwrap(), ());
+            tree.insert(TopicName::new(name).unwrap());
         }
         let (filter, after) = (TopicFilter::new("c/#"), TopicName::new("a"));
         let (filter, after) = (filter.unwrap(), after.unwrap());
@@ -138,7 +186,7 @@ mod tests {
         let mut tree = NameTree::default();
         for index in 0..10_000 {
             let name = format!("site/{}/device/{index}/state", index % 10);
-            tree.insert(TopicName::new(&name).unwrap(), ());
+            tree.insert(TopicName::new(&name).unwrap());
         }
         // Most looks are to find out that something ends, and where the next begins.
         let table = [
@@ -180,7 +228,7 @@ mod tests {
             let mut tree = NameTree::default();
             let mut model: Vec<TopicName> = names.iter().flat_map(|it| TopicName::new(it)).collect();
             for name in &model {
-                tree.insert(name.clone(), name.clone());
+                tree.insert(name.clone());
             }
             for index in removed {
                 if !model.is_empty() {
@@ -191,7 +239,7 @@ mod tests {
             prop_assert_eq!(tree.len(), model.len());
             let after = TopicName::new(&after).ok();
             for filter in filters.iter().flat_map(|it| TopicFilter::new(it)) {
-                let found: Vec<_> = tree.matches(&filter, after.as_ref()).map(|(_, it)| it).collect();
+                let found: Vec<_> = tree.matches(&filter, after.as_ref()).collect();
                 let matching = model.iter().filter(|it| filter.matches(it.as_str()));
                 let expected: Vec<_> = matching
                     .filter(|it| after.as_ref().is_none_or(|after| *it > after))

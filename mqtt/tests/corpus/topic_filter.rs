@@ -142,13 +142,13 @@ fn check_filter_tree(filters: &BTreeSet<TopicFilter>, names: &BTreeSet<TopicName
 
 fn check_name_tree(filters: &BTreeSet<TopicFilter>, names: &BTreeSet<TopicName>) {
     let mut tree = NameTree::default();
-    for (index, name) in names.iter().enumerate() {
-        assert_eq!(tree.insert(name.clone(), index), None);
+    for name in names {
+        assert_eq!(tree.insert(name.clone()), None);
     }
     assert_eq!(tree.len(), names.len());
     for filter in filters {
         for after in names.iter().map(Some).chain([None]) {
-            let found = tree.matches(filter, after).map(|(name, _)| name);
+            let found = tree.matches(filter, after);
             let expected = names
                 .iter()
                 .filter(|name| matches(filter.pattern(), name.as_str()))
@@ -156,8 +156,9 @@ fn check_name_tree(filters: &BTreeSet<TopicFilter>, names: &BTreeSet<TopicName>)
             assert!(found.eq(expected), "{filter} after {after:?} in {names:?}");
         }
     }
-    for (index, name) in names.iter().enumerate() {
-        assert_eq!(tree.remove(name), Some(index));
+    for name in names {
+        assert_eq!(tree.get(name), Some(name));
+        assert_eq!(tree.remove(name).as_ref(), Some(name));
         assert_eq!(tree.get(name), None);
     }
     assert!(tree.is_empty());

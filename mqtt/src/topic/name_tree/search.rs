@@ -1,22 +1,22 @@
 //! Looking for the names that a filter matches, without looking at all others.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Range;
+use std::collections::BTreeSet;
+use std::collections::btree_set::Range;
 use std::ops::Bound;
 
 use super::super::filter::split_level;
-use crate::TopicName;
+use super::{ByTopic, HasTopic};
 
 /// What follows `/` in the order of bytes: `a0` is behind everything that begins with `a/`.
 const BEHIND_SEPARATOR: &str = "0";
 /// Behind everything that begins with `$`.
 const BEHIND_RESERVED: &str = "%";
 
-/// The names that are looked at, in their order; those that match have their values.
+/// The values whose names are looked at, in their order, and whether they match.
 pub(super) struct Search<'t, V> {
-    values: &'t BTreeMap<TopicName, V>,
+    values: &'t BTreeSet<ByTopic<V>>,
     pattern: &'t str,
-    rest: Range<'t, TopicName, V>,
+    rest: Range<'t, ByTopic<V>>,
     /// No name before this matches, from where the search is.
     seek: String,
 }
@@ -32,29 +32,29 @@ enum Look {
     End,
 }
 
-impl<'t, V> Search<'t, V> {
+impl<'t, V: HasTopic> Search<'t, V> {
     pub(super) fn new(
-        values: &'t BTreeMap<TopicName, V>,
+        values: &'t BTreeSet<ByTopic<V>>,
         pattern: &'t str,
-        start: Bound<&TopicName>,
+        start: Bound<&str>,
     ) -> Self {
         Self {
             values,
             pattern,
-            rest: values.range::<TopicName, _>((start, Bound::Unbounded)),
+            rest: values.range::<str, _>((start, Bound::Unbounded)),
             seek: String::new(),
         }
     }
 
-    /// The next name that may match.
-    fn candidate(&mut self) -> Option<(&'t TopicName, &'t V)> {
-        let next = self.rest.next()?;
-        if *next.0.as_str() >= *self.seek {
+    /// The next value whose name may match.
+    fn candidate(&mut self) -> Option<&'t V> {
+        let next = &self.rest.next()?.0;
+        if *next.topic().as_str() >= *self.seek {
             return Some(next);
         }
         let start = Bound::Included(&*self.seek);
         self.rest = self.values.range::<str, _>((start, Bound::Unbounded));
-        self.rest.next()
+        self.rest.next().map(|it| &it.0)
     }
 
     /// Looks at a name, and writes down from where on the next match can be.
@@ -123,16 +123,16 @@ impl<'t, V> Search<'t, V> {
     }
 }
 
-impl<'t, V> Iterator for Search<'t, V> {
-    type Item = (&'t TopicName, Option<&'t V>);
+impl<'t, V: HasTopic> Iterator for Search<'t, V> {
+    type Item = (&'t V, bool);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (name, value) = self.candidate()?;
-        match self.look(name.as_str()) {
-            Look::Match => return Some((name, Some(value))),
+        let value = self.candidate()?;
+        match self.look(value.topic().as_str()) {
+            Look::Match => return Some((value, true)),
             Look::Next | Look::Seek => {}
             Look::End => self.rest = Range::default(),
         }
-        Some((name, None))
+        Some((value, false))
     }
 }
