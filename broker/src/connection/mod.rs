@@ -3,6 +3,7 @@
 mod access;
 mod actor;
 mod client;
+mod deliver;
 mod half_open;
 mod handshake;
 mod inbox;

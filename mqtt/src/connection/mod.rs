@@ -7,6 +7,7 @@ mod alias;
 mod authentication;
 mod handshake;
 mod limits;
+mod outgoing;
 mod server;
 mod subscription;
 mod will;
