@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use mqtt::session::Encoded;
+
 /// The counts; each only grows.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -146,6 +148,13 @@ impl Traffic {
     pub(crate) fn publish(&mut self, payload: &[u8]) {
         self.publishes += 1;
         self.payload_bytes += payload.len() as u64;
+    }
+
+    /// Counts what was encoded in advance.
+    pub(crate) const fn encoded(&mut self, encoded: Encoded) {
+        self.packets += encoded.packets;
+        self.publishes += encoded.packets;
+        self.payload_bytes += encoded.payload_bytes;
     }
 
     /// Adds this up, once for many packets, and begins anew.

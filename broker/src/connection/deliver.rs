@@ -37,15 +37,12 @@ impl Client {
         }
         state.session.bound_memory(share);
         let unstored = state.first_unstored(store).filter(|_| !store.is_failing());
-        state
-            .session
-            .hold_from(unstored.map_or(u64::MAX, |(sequence, _)| sequence));
+        let held_from = unstored.map_or(u64::MAX, |(sequence, _)| sequence);
+        state.session.hold_from(held_from);
         let mut more = !self.outbox.wants_more(share);
         if !more {
             let encoded = state.session.take_encoded(self.outbox.bytes());
-            self.sent.packets += encoded.packets;
-            self.sent.publishes += encoded.packets;
-            self.sent.payload_bytes += encoded.payload_bytes;
+            self.sent.encoded(encoded);
             more = encoded.packets > 0;
         }
         while self.outbox.wants_more(share) {
