@@ -31,6 +31,7 @@ mod power_cut;
 mod retained;
 #[path = "../../persistence/tests/faults/shim.rs"]
 pub mod shim;
+mod silence;
 mod slow_consumers;
 mod space;
 mod store;
