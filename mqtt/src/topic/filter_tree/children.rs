@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
 
-use super::{Node, begins_with, first_level};
+use super::node::{Node, begins_with, first_level};
 
 /// Children that are a list. In a longer one, finding them would cost more than in a table.
 const FEW_MAX: usize = 8;
