@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use mqtt::ReasonCode;
 use mqtt::connection::{PendingAck, ServerConnection};
@@ -128,7 +128,10 @@ impl Outbox {
     ) -> Poll<io::Result<()>> {
         while self.written < self.bytes.len() {
             let rest = &self.bytes[self.written..];
-            let count = ready!(Pin::new(&mut *stream).poll_write(context, rest))?;
+            let Poll::Ready(count) = Pin::new(&mut *stream).poll_write(context, rest)? else {
+                self.compact();
+                return Poll::Pending;
+            };
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -139,6 +142,15 @@ impl Outbox {
         self.bytes = Vec::new();
         self.written = 0;
         Poll::Ready(Ok(()))
+    }
+
+    /// Gives up what is written: a client that is always behind never has everything. What is not
+    /// moves once for as many bytes as it has.
+    fn compact(&mut self) {
+        if self.written > self.bytes.len() / 2 {
+            self.bytes.drain(..self.written);
+            self.written = 0;
+        }
     }
 
     /// Bytes that were written since the last call.
@@ -154,5 +166,45 @@ impl Outbox {
     /// What is left to write.
     pub(super) fn unwritten(&self) -> &[u8] {
         &self.bytes[self.written..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncRead, ReadBuf};
+    use tokio::net::TcpSocket;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_is_always_behind_costs_no_more_than_what_it_has_not_read() {
+        const BUFFER_BYTES: u32 = 8 << 10;
+        let listening = TcpSocket::new_v4().unwrap();
+        listening.set_send_buffer_size(BUFFER_BYTES).unwrap();
+        listening.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listening = listening.listen(1).unwrap();
+        let client = TcpSocket::new_v4().unwrap();
+        client.set_recv_buffer_size(BUFFER_BYTES).unwrap();
+        let client = client.connect(listening.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listening.accept());
+        let (mut client, (mut stream, _)) = (client.unwrap(), accepted.unwrap());
+        let mut outbox = Outbox::default();
+        let mut bytes = [0; 4_000];
+        for _ in 0..1_000 {
+            let some = poll_fn(|context| {
+                while outbox.wants_more(usize::MAX) {
+                    outbox.bytes().extend_from_slice(&[7; 4_000]);
+                }
+                let written = outbox.poll_write(&mut stream, context);
+                assert!(written.is_pending(), "it is not behind");
+                let mut read = ReadBuf::new(&mut bytes);
+                Pin::new(&mut client).poll_read(context, &mut read)
+            });
+            some.await.unwrap();
+        }
+        let capacity = outbox.bytes.capacity();
+        assert!(capacity < 5 * FILL_BYTES, "{capacity}");
     }
 }
