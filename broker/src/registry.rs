@@ -326,6 +326,8 @@ impl Exchange {
                 return;
             }
         }
+        // Publishers may know the link for a while; what waited in it is of no use.
+        link.lock().forget();
         if let Some(session) = link.stored() {
             self.store.submit(Operation::DeleteSession(session));
         }

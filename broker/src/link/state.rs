@@ -99,6 +99,13 @@ impl LinkState {
         self.account.settle(self.session.memory_bytes());
     }
 
+    /// Forgets what waits: the session is over.
+    pub(crate) fn forget(&mut self) {
+        self.session.suspend();
+        drop(self.session.take_undelivered());
+        self.settle();
+    }
+
     /// Notes that a delivery of QoS 2 is in the store at a position.
     pub(super) fn await_store(&mut self, sequence: u64, position: Position, store: &Store) {
         self.first_unstored(store);

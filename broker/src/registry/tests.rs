@@ -42,6 +42,25 @@ fn told(exchange: &Exchange, client_id: &str) -> Vec<String> {
     wills
 }
 
+#[test]
+fn a_session_that_has_ended_takes_no_memory_although_publishers_still_know_it() {
+    let exchange = exchange(Store::disabled());
+    let large: &str = "x".repeat(100_000).leak();
+    for quality in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+        let link = attach(&exchange, "c", true, 60).link;
+        subscribe(&exchange, &link, "t", qos(quality));
+        for _ in 0..5 {
+            let message = message("t", large, quality, false);
+            exchange.publish(message, None).unwrap();
+        }
+        assert!(exchange.memory.waiting() > 500_000);
+        // Another one under its name.
+        attach(&exchange, "c", true, 60);
+        assert_eq!(exchange.memory.waiting(), 0);
+        assert_eq!(link.lock().session.memory_bytes(), 0);
+    }
+}
+
 // Conforms: 5.0 [MQTT-3.1.2-8] [MQTT-3.1.3-9]; 3.1.1 [MQTT-3.1.2-8]
 #[test]
 fn a_crash_loses_no_will_of_a_durable_session() {
