@@ -178,6 +178,12 @@ mod tests {
 
     use super::*;
 
+    fn fill(outbox: &mut Outbox) {
+        while outbox.wants_more(usize::MAX) {
+            outbox.bytes().extend_from_slice(&[7; 4_000]);
+        }
+    }
+
     #[tokio::test]
     async fn a_client_that_is_always_behind_costs_no_more_than_what_it_has_not_read() {
         const BUFFER_BYTES: u32 = 8 << 10;
@@ -194,9 +200,7 @@ mod tests {
         let mut bytes = [0; 4_000];
         for _ in 0..1_000 {
             let some = poll_fn(|context| {
-                while outbox.wants_more(usize::MAX) {
-                    outbox.bytes().extend_from_slice(&[7; 4_000]);
-                }
+                fill(&mut outbox);
                 let written = outbox.poll_write(&mut stream, context);
                 assert!(written.is_pending(), "it is not behind");
                 let mut read = ReadBuf::new(&mut bytes);
