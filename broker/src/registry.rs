@@ -179,6 +179,8 @@ impl Exchange {
             self.registry.online.fetch_add(1, Ordering::Relaxed);
         }
         link.touch(self.now());
+        // The last connection may have ended within a packet.
+        link.note_begun(None);
         delayed_will.iter().for_each(|it| self.forget_will(&it.1));
         let resumed = self.put_session(&link, expiry, None);
         let will = claim.will.map(|it| self.keep_will(&link, it.clone()));

@@ -89,6 +89,8 @@ const HINTS: &[(&str, Hint)] = &[
     ("max_inflight_messages", Is("mqtt.max_inflight_window")),
     ("max_queued_messages", Is("mqtt.max_mqueue_len")),
     ("max_queued_bytes", Is("mqtt.max_queue_bytes")),
+    ("memory_limit", Is("runtime.memory_limit")),
+    ("max_inflight_bytes", Is("mqtt.max_queue_bytes")),
     ("max_keepalive", Is("mqtt.server_keepalive")),
     ("max_topic_alias", Is("mqtt.max_topic_alias")),
     ("max_qos", Is("mqtt.max_qos_allowed")),

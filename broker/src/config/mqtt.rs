@@ -75,7 +75,8 @@ pub(crate) struct Mqtt {
     /// Messages that wait in memory for one client; default 1000. What comes then is kept on disk
     /// if the session is persistent, and dropped otherwise.
     pub(crate) max_mqueue_len: u32,
-    /// Bytes that wait in memory for one client; default 4 MiB.
+    /// Bytes that wait in memory for one client, and as many that it has not acknowledged; default
+    /// 4 MiB. See also `runtime.memory_limit`.
     pub(crate) max_queue_bytes: ByteSize,
     /// Whether clients without a user name are accepted. Default is on listeners on the loopback
     /// interface only; `true` means on all listeners, `false` on none.

@@ -95,4 +95,10 @@ async fn a_packet_that_does_not_come_to_its_end_makes_way_for_others() {
         }
     })
     .await;
+    let links = exchange.registry.links();
+    assert!(links.is_empty(), "the session has ended");
+    let link = attach(&exchange, "d", true, 60).link;
+    link.note_begun(Some(exchange.now()));
+    let again = attach(&exchange, "d", false, 60).link;
+    assert!(Arc::ptr_eq(&link, &again) && link.begun_at().is_none());
 }
