@@ -71,7 +71,9 @@ fn many_large_packets_that_come_together_wait_for_each_other_and_are_all_taken()
 #[test]
 fn clients_that_do_not_read_leave_room_for_those_that_do() {
     const STUCK: usize = 40;
-    const STEPS: u16 = 240;
+    const STEPS: u16 = 700;
+    // Less than what is left for each when the memory is shared by all.
+    const STEP: u16 = 16;
     // Each of them could have 1 MiB.
     let budget = "runtime.memory_limit = 16MiB, log.level = warn";
     let mut daemon = Daemon::start(&format!("{EVERY_SECOND} {budget}"));
@@ -89,12 +91,13 @@ fn clients_that_do_not_read_leave_room_for_those_that_do() {
     let before = daemon.process().memory();
     // So small that each session gets a copy.
     let message = |identifier| Message::new("t", [b'x'; 1_000]).qos(1, identifier);
-    // Less than a session's share of what the others leave.
-    let step: Vec<_> = (1..=50).map(|it| message(it).encode(Version::V5)).collect();
+    let step: Vec<_> = (1..=STEP)
+        .map(|it| message(it).encode(Version::V5))
+        .collect();
     let step = step.concat();
     for _ in 0..STEPS {
         publisher.send(&step).unwrap();
-        for identifier in 1..=50 {
+        for identifier in 1..=STEP {
             assert_eq!(publisher.answer(), (PUBACK, identifier, 0));
             assert_eq!(reader.hear().payload.len(), 1_000);
             assert_eq!(durable.take().payload.len(), 1_000);

@@ -14,7 +14,7 @@ const MEMORY_LIMIT_MIN: u64 = 1 << 20;
 pub(crate) struct Runtime {
     /// Threads, 1 to 1024; default is one less than there are processors up to four, else one each.
     pub(crate) workers: Option<u16>,
-    /// Bytes of messages under way in memory, over all clients, 1 MiB and more: three quarters for
+    /// Bytes of messages under way in memory, over all clients, 1 MiB to 1 TiB: three quarters for
     /// what waits for clients, beyond which QoS 0 is dropped and the rest waits in the store; one
     /// for incomplete packets, beyond which clients that begin large ones are not read. Default is
     /// a quarter of the machine's memory, or of what its control group grants.
@@ -28,7 +28,7 @@ impl Runtime {
         }
         if let Some(limit) = self.memory_limit {
             let path = &["runtime", "memory_limit"];
-            check_range(path, limit.bytes(), MEMORY_LIMIT_MIN, u64::MAX)?;
+            check_range(path, limit.bytes(), MEMORY_LIMIT_MIN, 1 << 40)?;
         }
         Ok(())
     }

@@ -351,10 +351,6 @@ fn values_out_of_range() {
         "1:19: `store.max_bytes`: expected a value from 1024 to 1152921504606846976, found 1000",
     );
     check_error(
-        "store.when_full = drop_newest",
-        "1:19: `store.when_full`: unknown value `drop_newest`; did you mean `drop_oldest`?",
-    );
-    check_error(
         "store.lanes = [{ filter = \"a/#\", lane = 2 }, { filter = b, lane = 4 }]",
         "1:67: `store.lanes[1].lane`: expected a value from 0 to 3, found 4",
     );
@@ -373,6 +369,10 @@ fn values_out_of_range() {
     check_error(
         "runtime.workers = 0",
         "1:19: `runtime.workers`: expected a value from 1 to 1024, found 0",
+    );
+    check_error(
+        "runtime.memory_limit = 512K",
+        "1:24: `runtime.memory_limit`: expected a value from 1048576 to 1099511627776, found 524288",
     );
     check_error(
         "listeners.tcp { a { bind = 1883 }\n b { bind = \"0.0.0.0:1883\" } }",

@@ -4,6 +4,7 @@ mod access;
 mod actor;
 mod client;
 mod deliver;
+mod farewell;
 mod half_open;
 mod handshake;
 mod inbox;

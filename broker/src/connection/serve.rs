@@ -1,31 +1,25 @@
 //! Serving one socket: read, answer, deliver, write, as far as each can be done now.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use mqtt::ReasonCode;
 use mqtt::connection::Handshake;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::client::Client;
 use super::inbox::Inbox;
 use super::{Accepted, End};
-use crate::exchange::Exchange;
-use crate::link::{Link, Owner};
 use crate::memory::Account;
 use crate::metrics::count;
-use crate::registry::{Attached, Ending, Will};
+use crate::registry::Attached;
 
 /// Reads in one turn; then other tasks get theirs.
 const READS_PER_TURN: usize = 4;
 /// Between two writes to a client that gets messages all the time.
 const BUSY: Duration = Duration::from_micros(60);
-/// How long a farewell may take.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The whole state of a connection.
 #[derive(Debug)]
@@ -41,25 +35,6 @@ pub(super) struct Connection {
     pub(super) written_at: Option<Instant>,
     /// What is to be written has waited once.
     pub(super) has_deferred: bool,
-}
-
-/// Ends the session's connection if the connection itself cannot.
-pub(super) struct Farewell {
-    exchange: Arc<Exchange>,
-    link: Arc<Link>,
-    owner: Owner,
-    will: Option<Will>,
-}
-
-impl Farewell {
-    /// The connection is gone without a word.
-    pub(super) fn lost(self) {
-        let ending = Ending {
-            will: self.will,
-            session_expiry: None,
-        };
-        self.exchange.detach(&self.link, self.owner, ending);
-    }
 }
 
 impl Connection {
@@ -85,15 +60,6 @@ impl Connection {
             first: true,
             written_at: None,
             has_deferred: false,
-        }
-    }
-
-    pub(super) fn farewell(&self) -> Farewell {
-        Farewell {
-            exchange: Arc::clone(&self.client.exchange),
-            link: Arc::clone(&self.client.link),
-            owner: self.client.owner,
-            will: self.client.will.clone(),
         }
     }
 
@@ -149,7 +115,7 @@ impl Connection {
 
     /// Reads and handles packets while there is room for what they cause; true if it stopped
     /// although more may have come.
-    fn read(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
+    pub(super) fn read(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
         if std::mem::take(&mut self.first) {
             let client = &mut self.client;
             self.inbox
@@ -175,96 +141,6 @@ impl Connection {
             Err(End::Disconnected)
         } else {
             Ok(true)
-        }
-    }
-
-    /// How the connection really ends: a client that is told to go may have sent its DISCONNECT
-    /// before, and then its will is not due [MQTT-3.1.2-10].
-    async fn settle(&mut self, end: End) -> End {
-        if !matches!(end, End::Ordered(_)) {
-            return end;
-        }
-        // The runtime sees meanwhile what the system has received.
-        tokio::task::yield_now().await;
-        match poll_fn(|context| Poll::Ready(self.read(context))).await {
-            Err(End::Disconnected) => End::Disconnected,
-            Ok(_) | Err(_) => end,
-        }
-    }
-
-    /// Says farewell and gives the session back.
-    pub(super) async fn finish(mut self: Box<Self>, end: End) {
-        let end = self.settle(end).await;
-        let Self {
-            mut stream,
-            mut client,
-            ..
-        } = *self;
-        client.flush_traffic();
-        let (client_id, reason) = (client.link.client_id.clone(), end.describe());
-        let mut last = client.outbox.unwritten().to_vec();
-        let is_heard = match end {
-            End::Violation(violation) => {
-                let limits = &client.limits;
-                client
-                    .protocol
-                    .encode_disconnect(&violation, limits, &mut last);
-                true
-            }
-            End::Ordered(reason) => {
-                client.encode_farewell(reason, &mut last);
-                true
-            }
-            End::Disconnected | End::Lost => false,
-        };
-        if matches!(end, End::Violation(_)) {
-            tracing::warn!(%client_id, reason, "a client broke the protocol");
-        }
-        // The session is free before the farewell, which a dead peer may hold up.
-        let ending = Ending {
-            will: client.will,
-            session_expiry: client.session_expiry,
-        };
-        // Whose session is taken over is still there.
-        if client.exchange.detach(&client.link, client.owner, ending) {
-            client
-                .exchange
-                .announce_offline(&client_id, &client.presence, end.reason());
-        }
-        tracing::info!(%client_id, reason, "client disconnected");
-        // Nothing is said to a client that has gone; its socket is closed as it is.
-        if !is_heard {
-            return;
-        }
-        let farewell = async {
-            stream.write_all(&last).await?;
-            stream.shutdown().await
-        };
-        if !matches!(tokio::time::timeout(FAREWELL, farewell).await, Ok(Ok(()))) {
-            tracing::debug!(%client_id, "the client did not take its farewell");
-        }
-    }
-}
-
-impl End {
-    /// As a Reason Code; a connection that is lost has none of its own.
-    const fn reason(self) -> ReasonCode {
-        match self {
-            Self::Disconnected => ReasonCode::Success,
-            Self::Lost => ReasonCode::UnspecifiedError,
-            Self::Violation(violation) => violation.reason,
-            Self::Ordered(reason) => reason,
-        }
-    }
-
-    fn describe(self) -> &'static str {
-        match self {
-            Self::Disconnected => "disconnected",
-            Self::Lost => "connection lost",
-            Self::Violation(violation) => violation.detail,
-            Self::Ordered(ReasonCode::SessionTakenOver) => "taken over",
-            Self::Ordered(ReasonCode::KeepAliveTimeout) => "keep alive timeout",
-            Self::Ordered(_) => "ended by the server",
         }
     }
 }
