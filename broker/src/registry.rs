@@ -165,7 +165,8 @@ impl Exchange {
         });
         let session_present = resumed.is_some();
         let link = resumed.unwrap_or_else(|| self.new_session(client_id, expiry));
-        let owner = Owner(self.registry.owners.fetch_add(1, Ordering::Relaxed) + 1);
+        let earlier = self.registry.owners.fetch_add(1, Ordering::Relaxed);
+        let owner = Owner(NonZero::<u64>::MIN.saturating_add(earlier));
         let mut state = link.lock();
         let was_online = state.owner.is_some();
         // The client came back in time [MQTT-3.1.3-9].

@@ -1,6 +1,7 @@
 //! What the lock of a link protects.
 
 use std::collections::{HashSet, VecDeque};
+use std::num::NonZero;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -20,7 +21,7 @@ const SHRINK_PARTS: usize = 4;
 
 /// Names one connection of a session, so that an old one cannot act for a newer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Owner(pub(crate) u64);
+pub(crate) struct Owner(pub(crate) NonZero<u64>);
 
 /// The session and who serves it.
 #[derive(Debug)]
