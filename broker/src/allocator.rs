@@ -3,7 +3,6 @@
 //! Set here and not at build time, so that it holds however the program is built.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use tikv_jemalloc_ctl::{Access, AsName, Result};
 
@@ -16,9 +15,6 @@ const MUZZY_DECAY_MILLIS: isize = 0;
 const BACKGROUND_THREADS: usize = 1;
 /// Connections whose memory a thread frees before it lets go of all that it has freed.
 const FLUSH_AFTER: u32 = 64;
-
-/// Threads of the runtime that have begun.
-static THREADS: AtomicU32 = AtomicU32::new(0);
 
 thread_local! {
     /// Connections whose memory was freed by this thread since it let go of all.
@@ -40,16 +36,6 @@ pub(crate) fn configure() -> Result<()> {
         .name()
         .write(BACKGROUND_THREADS)?;
     "background_thread\0".name().write(true)
-}
-
-/// Lets the threads of the runtime share as many arenas as it has workers; to be called by each
-/// when it begins. Otherwise those that it starts for what blocks would have more of them.
-pub(crate) fn share_arenas(workers: usize) {
-    let arenas = u32::try_from(workers).unwrap_or(u32::MAX).max(1);
-    let arena = THREADS.fetch_add(1, Ordering::Relaxed) % arenas;
-    if let Err(error) = "thread.arena\0".name().write(arena) {
-        tracing::debug!(%error, "a thread has an arena of its own");
-    }
 }
 
 /// Notes that this thread has freed the memory of a connection, or of its actor.
@@ -88,21 +74,6 @@ mod tests {
         assert_eq!(FREED.get(), 0);
         let is_kept: bool = "thread.tcache.enabled\0".name().read().unwrap();
         assert!(is_kept);
-    }
-
-    #[test]
-    fn threads_share_arenas() {
-        let arenas = (0..8).map(|_| {
-            let begin = || {
-                share_arenas(2);
-                let arena: u32 = "thread.arena\0".name().read().unwrap();
-                arena
-            };
-            std::thread::spawn(begin).join().unwrap()
-        });
-        let mut arenas: Vec<_> = arenas.collect();
-        arenas.sort_unstable();
-        assert_eq!(arenas, [0, 0, 0, 0, 1, 1, 1, 1]);
     }
 
     #[test]

@@ -46,11 +46,9 @@ pub(super) fn run(start: &Start) -> ExitCode {
     if let Err(error) = allocator::configure() {
         tracing::warn!(%error, "memory that is free is given back to the system late");
     }
-    let workers = settings.workers();
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
+        .worker_threads(settings.workers())
         .thread_name("worker")
-        .on_thread_start(move || allocator::share_arenas(workers))
         .on_thread_park(allocator::flush_if_much_is_freed)
         .enable_all()
         .build();
