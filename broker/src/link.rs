@@ -11,11 +11,13 @@ mod drops;
 mod replay;
 mod state;
 mod storing;
+mod subscriptions;
 
 pub(crate) use activity::Activity;
 pub(crate) use replay::{Place, Replays, Terms};
 pub(crate) use state::{LinkState, Owner};
 pub(crate) use storing::Storing;
+pub(crate) use subscriptions::Subscriptions;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

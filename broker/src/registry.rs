@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use mqtt::connection::WillMessage;
 use mqtt::session::{Inbound, Session, StoredLane, StoredQueue};
-use mqtt::{ReasonCode, Sharing, Timestamp, TopicFilter};
+use mqtt::{ReasonCode, Timestamp, TopicFilter};
 use persistence::{Operation, Position, RecoveredSession, SessionId};
 
 use crate::exchange::Exchange;
@@ -297,15 +297,14 @@ impl Exchange {
         if was_online {
             self.registry.online.fetch_sub(1, Ordering::Relaxed);
         }
-        for filter in &subscriptions {
+        for filter in subscriptions.iter() {
             self.router.unsubscribe(filter, link);
         }
         // The end of the session ends the delay [MQTT-3.1.3-9].
         if let Some(delayed) = will {
             self.publish_will(Some(link), &delayed.1);
         }
-        let is_shared = |filter: &TopicFilter| matches!(filter.sharing(), Sharing::Group(_));
-        let shares = subscriptions.into_iter().filter(is_shared);
+        let shares = subscriptions.into_shared();
         self.depart(Departed {
             link: Arc::clone(link),
             shares: shares.chain(left_groups).collect(),

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use gateway::{DropReason, LinkState};
-use mqtt::{Sharing, TopicName};
+use mqtt::TopicName;
 
 use crate::exchange::Exchange;
 use crate::gateways::{GATEWAY_PREFIX, Hosted};
@@ -256,11 +256,9 @@ impl Sessions {
                 None => sum.offline += 1,
             }
             sum.waiting += state.session.backlog();
-            sum.subscriptions += state.subscriptions.len();
-            let filters = state.subscriptions.iter();
-            sum.shared_subscriptions += filters
-                .filter(|filter| matches!(filter.sharing(), Sharing::Group(_)))
-                .count();
+            let (subscriptions, shared) = state.subscriptions.counts();
+            sum.subscriptions += subscriptions;
+            sum.shared_subscriptions += shared;
         }
         sum
     }

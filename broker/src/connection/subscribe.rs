@@ -43,7 +43,7 @@ impl Client {
         let full = ReasonCode::QuotaExceeded;
         let state = self.link.lock();
         let is_new = !state.subscriptions.contains(&filter);
-        if is_new && state.subscriptions.len() >= self.limits.subscriptions_max {
+        if is_new && state.subscriptions.counts().0 >= self.limits.subscriptions_max {
             return Err(full);
         }
         drop(state);

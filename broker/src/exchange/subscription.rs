@@ -70,7 +70,7 @@ impl Exchange {
     pub(crate) fn unsubscribe(&self, link: &Link, filter: &TopicFilter) -> Option<Position> {
         let mut state = link.lock();
         state.replays.unsubscribed(filter);
-        let existed = state.forget_subscription(filter);
+        let existed = state.subscriptions.remove(filter);
         if existed && matches!(filter.sharing(), Sharing::Group(_)) {
             state.leave(filter.clone());
         }

@@ -1,6 +1,6 @@
 //! What the lock of a link protects.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::task::Waker;
@@ -10,14 +10,12 @@ use mqtt::session::Session;
 use mqtt::{QoS, ReasonCode, Timestamp, TopicFilter};
 use persistence::{Position, Store};
 
-use super::Replays;
+use super::{Replays, Subscriptions};
 use crate::memory::{Account, Memory};
 use crate::registry::Will;
 
 /// Groups that a session remembers to have left.
 const LEFT_GROUPS_MAX: usize = 32;
-/// A set that uses only this part of itself becomes smaller.
-const SHRINK_PARTS: usize = 4;
 
 /// Names one connection of a session, so that an old one cannot act for a newer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +26,11 @@ pub(crate) struct Owner(pub(crate) NonZero<u64>);
 pub(crate) struct LinkState {
     /// Queues, window and identifiers.
     pub(crate) session: Session,
-    /// What the routing table has subscriptions of this session to. The texts are the same.
-    pub(crate) subscriptions: HashSet<TopicFilter>,
+    /// What it is subscribed to.
+    pub(crate) subscriptions: Subscriptions,
     /// The Shared Subscriptions that were ended last. Their groups get what they had given to this
     /// session if it ends without an acknowledgement.
-    pub(crate) left_groups: VecDeque<TopicFilter>,
+    pub(crate) left_groups: Vec<TopicFilter>,
     /// Retained messages still to be sent for subscriptions.
     pub(crate) replays: Replays,
     /// What the store is about to change; few sessions have any of it.
@@ -71,8 +69,8 @@ impl LinkState {
     pub(super) fn new(session: Session, expiry: Duration, memory: Arc<Memory>) -> Self {
         Self {
             session,
-            subscriptions: HashSet::new(),
-            left_groups: VecDeque::new(),
+            subscriptions: Subscriptions::default(),
+            left_groups: Vec::new(),
             replays: Replays::default(),
             storing: None,
             owner: None,
@@ -148,21 +146,12 @@ impl LinkState {
         unstored.front().copied()
     }
 
-    /// Notes that a subscription was ended; false if there was none.
-    pub(crate) fn forget_subscription(&mut self, filter: &TopicFilter) -> bool {
-        let existed = self.subscriptions.remove(filter);
-        if self.subscriptions.len() <= self.subscriptions.capacity() / SHRINK_PARTS {
-            self.subscriptions.shrink_to(2 * self.subscriptions.len());
-        }
-        existed
-    }
-
     /// Notes that a Shared Subscription was ended.
     pub(crate) fn leave(&mut self, group: TopicFilter) {
-        self.left_groups.push_back(group);
-        if self.left_groups.len() > LEFT_GROUPS_MAX {
-            self.left_groups.pop_front();
+        if self.left_groups.len() >= LEFT_GROUPS_MAX {
+            self.left_groups.remove(0);
         }
+        self.left_groups.push(group);
     }
 
     /// Notes an order for the owner; returns how to wake it.
