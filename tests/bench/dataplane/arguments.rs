@@ -9,7 +9,7 @@ use tests::contender::{Contender, Program};
 /// What the figures of a page are medians of.
 const ROUNDS: u64 = 5;
 /// How long a load is measured.
-const TIME: Duration = Duration::from_secs(1);
+const TIME: Duration = Duration::from_millis(500);
 /// Likewise with `--quick`.
 const TIME_QUICK: Duration = Duration::from_millis(300);
 
