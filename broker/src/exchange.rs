@@ -80,14 +80,11 @@ pub(crate) struct Exchange {
 /// What became of a published message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Published {
-    /// Once this is durable, the message is as safe as promised.
-    pub(crate) position: Position,
-    /// Sessions that it is for.
+    pub(crate) outcome: Outcome,
+    /// Sessions and groups that it is for.
     pub(crate) subscribers: usize,
-    /// How safe it is then.
+    /// How safe it is at the position of the outcome.
     pub(crate) durability: Durability,
-    /// Those of them that had no room for it.
-    pub(crate) rejected: usize,
 }
 
 impl Exchange {
@@ -150,7 +147,7 @@ impl Exchange {
             None => {
                 let is_kept = message.retain || !message.qos.is_acknowledged();
                 let published = self.route(Arc::new(message), publisher);
-                if !is_kept && published.is_rejected() {
+                if !is_kept && published.outcome.is_rejected(published.subscribers) {
                     return Err(ReasonCode::QuotaExceeded);
                 }
                 Ok(published)
@@ -177,7 +174,7 @@ impl Exchange {
         let publisher = publisher.map_or("", |it| &it.client_id);
         let mut published = self.deliver(&route, &message, publisher, &mut storing);
         drop(together);
-        published.position = published.position.max(retained);
+        published.outcome.wait_for(retained);
         if storing.is_stored() {
             add(&self.counters.stored, 1);
         }
@@ -204,15 +201,10 @@ impl Exchange {
         publisher: &str,
         storing: &mut Storing<'_>,
     ) -> Published {
-        let mut published = Published {
-            position: Position(0),
-            subscribers: 0,
-            durability: storing.durability,
-            rejected: 0,
-        };
+        let mut outcome = Outcome::default();
+        let mut subscribers = route.targets.len();
         for target in &route.targets {
             if self.drop_expired(message) {
-                published.subscribers += 1;
                 continue;
             }
             let delivered = target
@@ -221,30 +213,20 @@ impl Exchange {
             if delivered == Err(NotDelivered::Ended) {
                 self.counters.dropped.add(DropCause::SessionEnded, 1);
             }
-            published.note(delivered);
+            outcome.note(delivered);
         }
         let choice = self.choice(&route.topic, publisher);
         for group in &route.groups {
-            let delivered = self.deliver_shared(group, choice, message, storing);
-            delivered.into_iter().for_each(|it| published.note(it));
+            if let Some(delivered) = self.deliver_shared(group, choice, message, storing) {
+                subscribers += 1;
+                outcome.note(delivered);
+            }
         }
-        published
-    }
-}
-
-impl Published {
-    fn note(&mut self, delivered: Result<Position, NotDelivered>) {
-        self.subscribers += 1;
-        match delivered {
-            Ok(stored) => self.position = self.position.max(stored),
-            Err(NotDelivered::NoRoom) => self.rejected += 1,
-            Err(NotDelivered::Ended) => {}
+        Published {
+            outcome,
+            subscribers,
+            durability: storing.durability,
         }
-    }
-
-    /// True if it was for somebody, and nobody had room.
-    const fn is_rejected(&self) -> bool {
-        self.rejected > 0 && self.rejected == self.subscribers
     }
 }
 

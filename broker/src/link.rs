@@ -129,22 +129,40 @@ impl Link {
         delivery: Delivery,
         storing: &mut Storing<'_>,
     ) -> Result<Position, NotDelivered> {
+        let mut position = Some(Position(0));
+        self.put_in(delivery.qos, |state| {
+            position = self.put(state, delivery, storing);
+            position.is_some()
+        })?;
+        position.ok_or(NotDelivered::NoRoom)
+    }
+
+    /// Has something of this QoS put in under the lock, and wakes the owner if `put` says that
+    /// something was.
+    ///
+    /// # Errors
+    /// The session has ended.
+    pub(crate) fn put_in(
+        &self,
+        qos: QoS,
+        put: impl FnOnce(&mut LinkState) -> bool,
+    ) -> Result<(), NotDelivered> {
         let mut state = self.lock();
         if state.ended {
             return Err(NotDelivered::Ended);
         }
         // Only sessions that wait for their client have no owner; QoS 0 does not wait with them.
-        if state.owner.is_none() && !delivery.qos.is_acknowledged() {
-            return Ok(Position(0));
+        if state.owner.is_none() && !qos.is_acknowledged() {
+            return Ok(());
         }
-        let position = self.put(&mut state, delivery, storing);
-        let waker = position.and_then(|_| state.notify());
+        let is_put = put(&mut state);
+        let waker = is_put.then(|| state.notify()).flatten();
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
         self.log_dropped();
-        position.ok_or(NotDelivered::NoRoom)
+        Ok(())
     }
 
     /// Whether a delivery of QoS 1 or 2 would have to go to the store, or may have to.

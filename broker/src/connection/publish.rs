@@ -78,7 +78,7 @@ impl<'p> Batch<'p> {
         let user_properties_max = client.limits.user_properties_max;
         let before = self.messages.last().map_or(&[][..], |it| it.properties);
         let next = Successor::decode(frame, version, topic, self.qos, before, user_properties_max)?;
-        (next.payload.len() <= SHARED_BYTES || route.targets.len() <= 1).then_some(next)
+        is_copied(next.payload, route).then_some(next)
     }
 }
 
@@ -92,7 +92,12 @@ fn is_plain(incoming: &IncomingPublish<'_>, route: &Route) -> bool {
     !publish.header.retain
         && properties.expiry_interval.is_none()
         && properties.forwarded.is_some()
-        && (publish.payload.len() <= SHARED_BYTES || route.targets.len() <= 1)
+        && is_copied(publish.payload, route)
+}
+
+/// Whether each session gets a copy of a payload, and not a share in one.
+const fn is_copied(payload: &[u8], route: &Route) -> bool {
+    payload.len() <= SHARED_BYTES || route.targets.len() <= 1
 }
 
 impl Client {
@@ -272,7 +277,7 @@ impl Client {
         match self.take_in(message, incoming.ack) {
             Ok(published) => {
                 if let Some(ack) = incoming.ack {
-                    self.acknowledge(ack, published.position, published.subscribers);
+                    self.acknowledge(ack, published.outcome.position, published.subscribers);
                 }
             }
             Err(reason) => self.refuse(incoming.ack, reason),
@@ -306,7 +311,7 @@ impl Client {
         // What is in memory only is published again after a crash, and not taken for a repetition.
         if let Some(ack) = received.filter(|_| published.durability > Durability::Memory) {
             let receive = |session| Operation::Receive(session, ack.packet_id());
-            published.position = published.position.max(self.remember(receive));
+            published.outcome.wait_for(self.remember(receive));
         }
         Ok(published)
     }

@@ -26,7 +26,7 @@ pub(crate) struct RunMessage<'p> {
     pub(crate) packet: Option<(&'p [u8], usize)>,
 }
 
-/// What became of a message of a run.
+/// What became of a message.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Outcome {
     /// Once this is durable, the message is as safe as promised.
@@ -126,9 +126,15 @@ impl Outcome {
         self.rejected > 0 && self.rejected == subscribers
     }
 
-    fn note(&mut self, delivered: Result<Position, NotDelivered>) {
+    /// It is as safe as promised only once this is durable too.
+    pub(crate) fn wait_for(&mut self, position: Position) {
+        self.position = self.position.max(position);
+    }
+
+    /// Adds what became of it in one session or group.
+    pub(super) fn note(&mut self, delivered: Result<Position, NotDelivered>) {
         match delivered {
-            Ok(stored) => self.position = self.position.max(stored),
+            Ok(stored) => self.wait_for(stored),
             Err(NotDelivered::NoRoom) => self.rejected += 1,
             Err(NotDelivered::Ended) => {}
         }
@@ -138,42 +144,30 @@ impl Outcome {
 impl<'r> Run<'r, '_> {
     /// Puts all messages into one session.
     fn deliver(&mut self, target: &Target) {
-        let link = &*target.link;
         let qos = self.qos.min(target.qos);
-        let mut state = link.lock();
-        if state.ended {
-            drop(state);
+        let put = target.link.put_in(qos, |state| {
+            state.session.bound_memory(self.share);
+            let taken = match state.session.encoded_version(qos) {
+                Some(version) => {
+                    let encoded = self.encoded(version, qos, &target.identifiers);
+                    state.session.put_encoded(encoded)
+                }
+                None => 0,
+            };
+            let has_put_more = self.put_rest(target, state, taken);
+            state.settle();
+            taken > 0 || has_put_more
+        });
+        if put.is_err() {
             let dropped = &self.exchange.counters.dropped;
-            return dropped.add(DropCause::SessionEnded, self.messages.len() as u64);
-        }
-        // QoS 0 does not wait for a client that is away.
-        if state.owner.is_none() && !qos.is_acknowledged() {
-            return;
-        }
-        state.session.bound_memory(self.share);
-        let taken = match state.session.encoded_version(qos) {
-            Some(version) => {
-                let encoded = self.encoded(version, qos, &target.identifiers);
-                state.session.put_encoded(encoded)
-            }
-            None => 0,
-        };
-        let has_dropped = taken < self.messages.len() && self.put_rest(target, &mut state, taken);
-        state.settle();
-        let waker = state.notify();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        if has_dropped {
-            link.log_dropped();
+            dropped.add(DropCause::SessionEnded, self.messages.len() as u64);
         }
     }
 
-    /// Puts the messages from this index on into the session as deliveries; true if some were
-    /// dropped.
+    /// Puts the messages from this index on into the session as deliveries; true if it had room
+    /// for some.
     fn put_rest(&mut self, target: &Target, state: &mut LinkState, from: usize) -> bool {
-        let mut has_dropped = false;
+        let mut has_put = false;
         let is_live = !self.qos.min(target.qos).is_acknowledged();
         for index in from..self.messages.len() {
             // What a client that does not keep up loses costs no more than this.
@@ -181,16 +175,15 @@ impl<'r> Run<'r, '_> {
                 let cause = target.link.cause_of_drop(state, QoS::AtMostOnce);
                 target.link.count_dropped(cause, 1);
                 self.outcomes[index].note(Err(NotDelivered::NoRoom));
-                has_dropped = true;
                 continue;
             }
             let (message, storing) = self.message(index);
             let delivery = target.delivery(message, storing);
             let put = target.link.put(state, delivery, storing);
-            has_dropped |= put.is_none();
+            has_put |= put.is_some();
             self.outcomes[index].note(put.ok_or(NotDelivered::NoRoom));
         }
-        has_dropped
+        has_put
     }
 
     fn encoded(&mut self, version: ProtocolVersion, qos: QoS, identifiers: &[u32]) -> &EncodedRun {

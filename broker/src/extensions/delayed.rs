@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mqtt::{Message, QoS, ReasonCode, Timestamp, TopicName};
-use persistence::{DelayedMessage, Operation, Position};
+use persistence::{DelayedMessage, Operation};
 
-use crate::exchange::{Exchange, Published};
+use crate::exchange::{Exchange, Outcome, Published};
 
 const PREFIX: &str = "$delayed/";
 
@@ -84,17 +84,16 @@ impl Exchange {
         waiting.insert((due, id), Arc::clone(&message));
         drop(waiting);
         // QoS 0 promises nothing.
-        let position = if message.qos == QoS::AtMostOnce {
-            Position(0)
-        } else {
-            storing.awaited(storing.submit(Operation::Delay { id, due, message }))
-        };
+        let mut outcome = Outcome::default();
+        if message.qos != QoS::AtMostOnce {
+            let position = storing.submit(Operation::Delay { id, due, message });
+            outcome.wait_for(storing.awaited(position));
+        }
         // It is not known yet who will subscribe.
         Ok(Published {
-            position,
+            outcome,
             subscribers: 1,
             durability,
-            rejected: 0,
         })
     }
 

@@ -126,7 +126,7 @@ impl Broker for GatewaySession {
                 PublishError::NotAuthorized
             }
         })?;
-        Ok(Receipt(published.position.0))
+        Ok(Receipt(published.outcome.position.0))
     }
 
     fn poll_stored(
