@@ -158,11 +158,6 @@ impl Outbox {
         std::mem::replace(&mut self.uncounted, 0)
     }
 
-    /// True if everything is written that is encoded.
-    pub(super) const fn is_written(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
     /// What is left to write.
     pub(super) fn unwritten(&self) -> &[u8] {
         &self.bytes[self.written..]

@@ -24,7 +24,7 @@ use super::client::Client;
 use super::inbox::Inbox;
 use super::outbox::Outbox;
 use super::routes::Routes;
-use super::serve::Connection;
+use super::serve::{Connection, Deferral};
 use crate::allocator;
 use crate::exchange::Exchange;
 use crate::extensions::Presence;
@@ -180,8 +180,7 @@ impl Passive {
             account: Account::new(Arc::clone(&client.exchange.memory)),
             client,
             first: false,
-            written_at: None,
-            has_deferred: false,
+            deferral: Deferral::default(),
         })
     }
 }

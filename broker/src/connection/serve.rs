@@ -20,6 +20,8 @@ use crate::registry::Attached;
 const READS_PER_TURN: usize = 4;
 /// Between two writes to a client that gets messages all the time.
 const BUSY: Duration = Duration::from_micros(60);
+/// Writes that do not wait after waiting has brought nothing again and again.
+const UNDEFERRED_MAX: u8 = 64;
 
 /// The whole state of a connection.
 #[derive(Debug)]
@@ -31,10 +33,20 @@ pub(super) struct Connection {
     pub(super) account: Account,
     /// Packets that came together with the CONNECT are still to be handled.
     pub(super) first: bool,
-    /// When something was written last.
-    pub(super) written_at: Option<Instant>,
-    /// What is to be written has waited once.
-    pub(super) has_deferred: bool,
+    pub(super) deferral: Deferral,
+}
+
+/// Whether writing waits for more.
+#[derive(Debug, Default)]
+pub(super) struct Deferral {
+    /// When something was written last, as far as that was noted.
+    written_at: Option<Instant>,
+    /// Bytes that wait for more to come.
+    waiting: Option<usize>,
+    /// Writes that come before one may wait again.
+    skips: u8,
+    /// So many are skipped when waiting brings nothing.
+    skips_next: u8,
 }
 
 impl Connection {
@@ -58,8 +70,7 @@ impl Connection {
             account: Account::new(Arc::clone(&exchange.memory)),
             client,
             first: true,
-            written_at: None,
-            has_deferred: false,
+            deferral: Deferral::default(),
         }
     }
 
@@ -97,20 +108,14 @@ impl Connection {
     /// client: once, and only where there was something a moment ago too. A client that gets a
     /// message now and then gets it at once.
     fn defers(&mut self, context: &mut Context<'_>) -> bool {
-        if self.client.outbox.is_written() || self.client.has_backlog {
+        let bytes = self.client.outbox.unwritten().len();
+        if bytes == 0 || self.client.has_backlog || !self.deferral.defers(bytes, Instant::now) {
             return false;
         }
-        let now = Instant::now();
-        let is_busy = self.written_at.is_some_and(|at| now - at < BUSY);
-        if !self.has_deferred && is_busy {
-            self.has_deferred = true;
-            // The runtime wakes this task when nothing else is ready. The future is not needed
-            // for that, and is pending at first.
-            return pin!(tokio::task::yield_now()).poll(context).is_pending();
-        }
-        self.has_deferred = false;
-        self.written_at = Some(now);
-        false
+        // Those who put something in need not wake the task: the runtime does when nothing else is
+        // ready. The future is not needed for that, and is pending at first.
+        self.client.link.lock().expect_poll();
+        pin!(tokio::task::yield_now()).poll(context).is_pending()
     }
 
     /// Reads and handles packets while there is room for what they cause; true if it stopped
@@ -142,5 +147,69 @@ impl Connection {
         } else {
             Ok(true)
         }
+    }
+}
+
+impl Deferral {
+    /// Whether so many bytes wait for more. Waiting costs another turn, so it becomes rare where
+    /// it brings nothing.
+    fn defers(&mut self, bytes: usize, clock: impl Fn() -> Instant) -> bool {
+        if let Some(before) = self.waiting.take() {
+            self.skips_next = if bytes > before {
+                0
+            } else {
+                (self.skips_next * 2).clamp(1, UNDEFERRED_MAX)
+            };
+            self.skips = self.skips_next;
+            self.written_at = Some(clock());
+            return false;
+        }
+        if self.skips > 0 {
+            self.skips -= 1;
+            return false;
+        }
+        let now = clock();
+        let is_busy = self.written_at.is_some_and(|at| now - at < BUSY);
+        if is_busy {
+            self.waiting = Some(bytes);
+        } else {
+            self.written_at = Some(now);
+        }
+        is_busy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// Writes of one byte each, at this distance; how many of them waited when `more` came
+    /// meanwhile.
+    fn waited(writes: usize, distance: Duration, more: usize) -> usize {
+        let (mut deferral, now) = (Deferral::default(), Cell::new(Instant::now()));
+        let waits = (0..writes).filter(|_| {
+            now.set(now.get() + distance);
+            let waits = deferral.defers(1, || now.get());
+            waits && !deferral.defers(1 + more, || now.get())
+        });
+        waits.count()
+    }
+
+    #[test]
+    fn who_gets_a_message_now_and_then_gets_it_at_once() {
+        assert_eq!(waited(1_000, BUSY, 1), 0);
+    }
+
+    #[test]
+    fn writing_to_a_busy_client_waits_once_for_more() {
+        assert_eq!(waited(1_000, BUSY / 2, 1), 999);
+    }
+
+    #[test]
+    fn waiting_that_brings_nothing_becomes_rare() {
+        let waited = waited(10_000, BUSY / 2, 0);
+        assert!((10..200).contains(&waited), "{waited}");
     }
 }

@@ -184,6 +184,11 @@ impl LinkState {
         }
     }
 
+    /// The owner is polled soon, and need not be woken for what is put in until then.
+    pub(crate) const fn expect_poll(&mut self) {
+        self.notified = true;
+    }
+
     /// Like [`Self::register`], unless the owner has something to do: an order to follow, or what
     /// waits or is not acknowledged. True if it has nothing.
     pub(crate) fn register_idle(&mut self, owner: Owner, waker: &Waker) -> bool {
