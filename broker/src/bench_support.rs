@@ -1,5 +1,6 @@
 //! The exchange as the benchmarks of this package use it: sessions without sockets.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mqtt::connection::Limits;
@@ -8,6 +9,7 @@ use mqtt::session::{Outgoing, QueueLimits, WhenFull};
 use mqtt::{Message, TopicFilter, TopicName};
 use persistence::Store;
 
+use crate::connection::Bare;
 use crate::exchange::{DurabilityRules, Exchange, ExchangeLimits, QueueRules};
 use crate::extensions::Extensions;
 use crate::registry::{Attached, Claim, Ending};
@@ -16,11 +18,15 @@ use crate::share::ShareStrategy;
 
 /// A daemon without listeners, store and limits.
 #[derive(Debug)]
-pub struct Daemon(Exchange);
+pub struct Daemon(Arc<Exchange>);
 
 /// A client of it, whose session ends with its connection.
 #[derive(Debug)]
 pub struct Client(Attached);
+
+/// A client with a connection, though without a socket.
+#[derive(Debug)]
+pub struct Connected(Bare);
 
 impl Default for Daemon {
     fn default() -> Self {
@@ -45,12 +51,8 @@ impl Default for Daemon {
             retained: RetainedLimits::NONE,
         };
         let extensions = Extensions::default();
-        Self(Exchange::new(
-            Store::disabled(),
-            Limits::default(),
-            bounds,
-            extensions,
-        ))
+        let exchange = Exchange::new(Store::disabled(), Limits::default(), bounds, extensions);
+        Self(Arc::new(exchange))
     }
 }
 
@@ -66,6 +68,12 @@ impl Daemon {
             keep_alive_millis: None,
             will: None,
         }))
+    }
+
+    /// A client connects with these bytes. None if they are no CONNECT.
+    #[must_use]
+    pub fn accept(&self, connect: &[u8]) -> Option<Connected> {
+        Bare::connect(&self.0, connect).map(Connected)
     }
 
     /// A client subscribes at QoS 0. False if it may not.
@@ -129,5 +137,18 @@ impl Daemon {
                 return count;
             }
         }
+    }
+}
+
+impl Connected {
+    /// Its packets come. False if they break the protocol.
+    #[must_use]
+    pub fn send(&mut self, packets: &[u8]) -> bool {
+        self.0.handle(packets) == Ok(packets.len())
+    }
+
+    /// What it is sent.
+    pub fn receive(&mut self) -> Vec<u8> {
+        self.0.take()
     }
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod actor;
+mod bare;
 mod client;
 mod deliver;
 mod farewell;
@@ -19,6 +20,7 @@ mod sizes;
 mod subscribe;
 
 pub(crate) use access::{Accepted, Access};
+pub(crate) use bare::Bare;
 
 use mqtt::ReasonCode;
 use tokio::net::TcpStream;
