@@ -24,6 +24,8 @@ use crate::link::Link;
 use crate::share::ShareGroup;
 
 const SHARDS: usize = 64;
+/// Counts of changes of filters with wildcards that begin with a level without one.
+const FIRST_LEVELS: usize = 63;
 /// A shard that uses only this part of itself becomes smaller.
 const SHRINK_PARTS: usize = 4;
 
@@ -51,7 +53,8 @@ pub(crate) enum Match {
 /// has changed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Generation {
-    shard: usize,
+    shard: u32,
+    first_level: u32,
     exact: u64,
     wildcard: u64,
 }
@@ -63,21 +66,22 @@ struct Exact {
     subscribers: Subscribers,
 }
 
-/// A part of the table, with a count of its changes, which are counted under the lock.
-#[derive(Debug, Default)]
-struct Part<T> {
-    generation: AtomicU64,
+/// A part of the table, with counts of its changes, which are counted under the lock.
+#[derive(Debug)]
+struct Part<T, const COUNTS: usize> {
+    generations: [AtomicU64; COUNTS],
     filters: RwLock<T>,
 }
 
-type Shard = Part<HashTable<Exact>>;
+type Shard = Part<HashTable<Exact>, 1>;
 
 /// The subscriptions of all sessions.
 #[derive(Debug)]
 pub(crate) struct Router {
     hasher: RandomState,
     exact: Vec<Shard>,
-    wildcard: Part<FilterTree<Subscribers>>,
+    /// The last count is of filters that begin with a wildcard.
+    wildcard: Part<FilterTree<Subscribers>, { FIRST_LEVELS + 1 }>,
 }
 
 impl Router {
@@ -93,25 +97,28 @@ impl Router {
         self.hasher.hash_one(topic)
     }
 
+    /// Which count of changes the filters have that begin like this filter or topic.
+    fn first_level(&self, text: &str) -> usize {
+        match text.split('/').next() {
+            Some("+" | "#") | None => FIRST_LEVELS,
+            Some(level) => self.hash(level) as usize % FIRST_LEVELS,
+        }
+    }
+
+    /// How often filters with wildcards have changed that may match a topic that begins so.
+    fn wildcard_generation(&self, first_level: usize) -> u64 {
+        // Neither ever becomes less, so the sum is the same only while both are.
+        self.wildcard.generation(first_level) + self.wildcard.generation(FIRST_LEVELS)
+    }
+
     fn shard(&self, hash: u64) -> &Shard {
         &self.exact[shard_index(hash)]
     }
 
-    /// The present state of the table for a topic; asked for before what is to be kept is looked
-    /// up.
-    pub(crate) fn generation(&self, topic: &str) -> Generation {
-        let shard = shard_index(self.hash(topic));
-        Generation {
-            shard,
-            exact: self.exact[shard].generation(),
-            wildcard: self.wildcard.generation(),
-        }
-    }
-
     /// True while the table has for its topic what it had then.
     pub(crate) fn is_current(&self, generation: &Generation) -> bool {
-        self.exact[generation.shard].generation() == generation.exact
-            && self.wildcard.generation() == generation.wildcard
+        self.exact[generation.shard as usize].generation(0) == generation.exact
+            && self.wildcard_generation(generation.first_level as usize) == generation.wildcard
     }
 
     /// Makes or replaces the subscription of this session to this filter. False if the filter is
@@ -119,12 +126,12 @@ impl Router {
     pub(crate) fn subscribe(&self, filter: &TopicFilter, subscription: Subscription) -> bool {
         let pattern = filter.pattern();
         if filter.has_wildcard() {
-            let mut tree = self.wildcard.write();
+            let mut tree = self.wildcard.write(self.first_level(pattern));
             tree.get_or_insert_default(pattern)
                 .put(filter, subscription)
         } else {
             let hash = self.hash(pattern);
-            let mut shard = self.shard(hash).write();
+            let mut shard = self.shard(hash).write(0);
             let entry = shard.entry(hash, is(pattern), |it| self.hash(it.filter.pattern()));
             let exact = entry.or_insert_with(|| Exact {
                 filter: filter.clone(),
@@ -138,7 +145,7 @@ impl Router {
     pub(crate) fn unsubscribe(&self, filter: &TopicFilter, link: &Link) {
         let pattern = filter.pattern();
         if filter.has_wildcard() {
-            let mut tree = self.wildcard.write();
+            let mut tree = self.wildcard.write(self.first_level(pattern));
             if tree
                 .get_mut(pattern)
                 .is_some_and(|subscribers| subscribers.remove(filter, link))
@@ -154,7 +161,7 @@ impl Router {
         let pattern = filter.pattern();
         let hash = self.hash(pattern);
         let rehash = |it: &Exact| self.hash(it.filter.pattern());
-        let mut shard = self.shard(hash).write();
+        let mut shard = self.shard(hash).write(0);
         if let Entry::Occupied(mut entry) = shard.entry(hash, is(pattern), rehash)
             && entry.get_mut().subscribers.remove(filter, link)
         {
@@ -167,9 +174,17 @@ impl Router {
     }
 
     /// Appends every subscription that matches the topic, several for one session if several of
-    /// its filters match, and each group.
-    pub(crate) fn matches(&self, topic: &str, found: &mut Vec<Match>) {
+    /// its filters match, and each group. Returns the state of the table that they belong to.
+    pub(crate) fn matches(&self, topic: &str, found: &mut Vec<Match>) -> Generation {
         let hash = self.hash(topic);
+        // Before the lookups: what changes meanwhile makes what they find old.
+        let (shard, first_level) = (shard_index(hash), self.first_level(topic));
+        let generation = Generation {
+            shard: shard as u32,
+            first_level: first_level as u32,
+            exact: self.exact[shard].generation(0),
+            wildcard: self.wildcard_generation(first_level),
+        };
         if let Some(exact) = self.shard(hash).read().find(hash, is(topic)) {
             exact.subscribers.append(found);
         }
@@ -177,6 +192,7 @@ impl Router {
         if !tree.is_empty() {
             tree.visit_matches(topic, |subscribers| subscribers.append(found));
         }
+        generation
     }
 
     /// True if anybody subscribes to a filter that matches the topic.
@@ -216,9 +232,18 @@ fn is(topic: &str) -> impl Fn(&Exact) -> bool {
     move |exact| exact.filter.pattern() == topic
 }
 
-impl<T> Part<T> {
-    fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+impl<T: Default, const COUNTS: usize> Default for Part<T, COUNTS> {
+    fn default() -> Self {
+        Self {
+            generations: [const { AtomicU64::new(0) }; COUNTS],
+            filters: RwLock::default(),
+        }
+    }
+}
+
+impl<T, const COUNTS: usize> Part<T, COUNTS> {
+    fn generation(&self, index: usize) -> u64 {
+        self.generations[index].load(Ordering::Acquire)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, T> {
@@ -227,9 +252,9 @@ impl<T> Part<T> {
 
     /// Counts a change and begins it. Who asks for the generation meanwhile waits for its end to
     /// look anything up.
-    fn write(&self) -> RwLockWriteGuard<'_, T> {
+    fn write(&self, index: usize) -> RwLockWriteGuard<'_, T> {
         let filters = self.filters.write().unwrap_or_else(PoisonError::into_inner);
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.generations[index].fetch_add(1, Ordering::AcqRel);
         filters
     }
 }

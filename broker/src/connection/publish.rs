@@ -1,4 +1,4 @@
-//! PUBLISH of one client: what comes in a row to one topic is routed together.
+//! PUBLISH of one client: what comes in a row for the same receivers is routed together.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use persistence::{Durability, Operation, Position};
 
 use super::client::Client;
 use super::outbox::Reply;
+use super::routes::Known;
 use crate::exchange::{Outcome, Published, Route, RunMessage};
 
 /// Bytes of a payload above which sessions share it, if there are several.
@@ -20,15 +21,18 @@ const BATCH_MESSAGES_MAX: usize = 256;
 /// So many of them have room without a second allocation.
 const BATCH_ROOM: usize = 64;
 
-/// Messages that came in a row to one topic in one QoS, until they are routed.
+/// Messages that came in a row for the same receivers in one QoS, until they are routed.
 #[derive(Debug, Default)]
 pub(super) struct Batch<'p> {
-    route: Option<Arc<Route>>,
-    /// As the packets have it.
-    topic: Option<TopicName>,
+    /// The route of the first.
+    first: Option<Arc<Known>>,
+    /// Of the last, if that is another one.
+    other: Option<Arc<Known>>,
     qos: QoS,
     messages: Vec<RunMessage<'p>>,
     acks: Vec<PendingAck>,
+    /// What became of the messages; kept for its allocation.
+    outcomes: Vec<Outcome>,
     /// Acknowledgements that came, until they are handled.
     pub(super) answers: Vec<ReceivedAck>,
     /// Bytes of the packets that are still to be handled.
@@ -36,29 +40,42 @@ pub(super) struct Batch<'p> {
 }
 
 impl<'p> Batch<'p> {
-    /// Adds a message if it goes the way of those that are here.
-    fn join(&mut self, incoming: &IncomingPublish<'p>) -> bool {
-        let Some(route) = &self.route else {
+    /// The route of the last message.
+    fn last(&self) -> Option<&Arc<Known>> {
+        self.other.as_ref().or(self.first.as_ref())
+    }
+
+    /// Whether a message of this QoS that takes a route can be routed with those that are here.
+    /// It is the last then.
+    fn takes(&mut self, qos: QoS, known: &Arc<Known>) -> bool {
+        let Some(first) = &self.first else {
             return false;
         };
-        let joins = self.qos == incoming.publish.header.qos
+        let is_first = Arc::ptr_eq(first, known);
+        let takes = self.qos == qos
             && self.messages.len() < BATCH_MESSAGES_MAX
-            && self.topic.as_ref().map(TopicName::as_str) == Some(incoming.topic.as_str())
-            && is_plain(incoming, route);
-        if joins {
-            self.push(incoming);
+            && (is_first || first.route.is_like(&known.route));
+        if takes {
+            self.other = (!is_first).then(|| Arc::clone(known));
         }
-        joins
+        takes
+    }
+
+    /// The topic of the last message, if that is not the one of the first.
+    fn other_topic(&self) -> Option<TopicName> {
+        self.other.as_ref().map(|it| it.route.topic.clone())
     }
 
     fn push(&mut self, incoming: &IncomingPublish<'p>) {
-        // Most likely what is still to be handled is more of the same.
-        let count = (self.bytes_left / incoming.publish.payload.len().max(1)).min(BATCH_ROOM);
-        self.messages.reserve(count + 1);
-        if incoming.ack.is_some() {
-            self.acks.reserve(count + 1);
+        if self.messages.capacity() == 0 {
+            // Most likely what is still to be handled is more of the same.
+            let count = (self.bytes_left / incoming.publish.payload.len().max(1)).min(BATCH_ROOM);
+            self.messages.reserve(count + 1);
+            self.acks
+                .reserve(usize::from(incoming.ack.is_some()) * (count + 1));
         }
         self.messages.push(RunMessage {
+            topic: self.other_topic(),
             payload: incoming.publish.payload,
             properties: incoming.properties.forwarded.unwrap_or_default(),
             packet: None,
@@ -68,17 +85,22 @@ impl<'p> Batch<'p> {
 
     /// The message in a frame, if it goes the way of those that are here.
     fn successor(&self, frame: Frame<'p>, client: &Client) -> Option<Successor<'p>> {
-        let (Some(route), Some(topic)) = (&self.route, &self.topic) else {
-            return None;
-        };
+        let last = self.last()?;
         if self.messages.len() >= BATCH_MESSAGES_MAX {
             return None;
         }
         let version = client.protocol.version();
         let user_properties_max = client.limits.user_properties_max;
         let before = self.messages.last().map_or(&[][..], |it| it.properties);
-        let next = Successor::decode(frame, version, topic, self.qos, before, user_properties_max)?;
-        is_copied(next.payload, route).then_some(next)
+        let next = Successor::decode(
+            frame,
+            version,
+            &last.topic,
+            self.qos,
+            before,
+            user_properties_max,
+        )?;
+        is_copied(next.payload, &last.route).then_some(next)
     }
 }
 
@@ -134,10 +156,13 @@ impl Client {
             return Ok(());
         }
         self.received.publish(next.payload);
+        // Receivers get the topic that it was rewritten to.
+        let is_rewritten = batch.last().is_some_and(|it| it.is_rewritten);
         batch.messages.push(RunMessage {
+            topic: batch.other_topic(),
             payload: next.payload,
             properties: next.properties,
-            packet: Some((next.packet, next.packet_id_at)),
+            packet: (!is_rewritten).then_some((next.packet, next.packet_id_at)),
         });
         batch.acks.extend(ack);
         Ok(())
@@ -185,41 +210,45 @@ impl Client {
         // Each of these has to be asked about alone.
         let is_careful = is_acknowledged && self.is_careful()
             || incoming.publish.header.qos == QoS::ExactlyOnce && self.link.durable().is_some();
-        if !is_careful && batch.join(incoming) {
-            return;
-        }
-        self.flush(batch);
-        if is_careful {
+        let known = if is_careful {
+            None
+        } else {
+            self.route(incoming, batch.last())
+        };
+        let Some(known) = known.filter(|it| is_plain(incoming, &it.route)) else {
+            self.flush(batch);
             return self.publish_alone(incoming);
+        };
+        let qos = incoming.publish.header.qos;
+        if !batch.takes(qos, &known) {
+            self.flush(batch);
+            batch.first = Some(known);
+            batch.qos = qos;
         }
-        match self.route(incoming) {
-            Some((topic, route)) if is_plain(incoming, &route) => {
-                batch.route = Some(route);
-                batch.topic = Some(topic);
-                batch.qos = incoming.publish.header.qos;
-                batch.push(incoming);
-            }
-            Some(_) | None => self.publish_alone(incoming),
-        }
+        batch.push(incoming);
     }
 
     /// Routes what waits in a batch.
     pub(super) fn flush(&mut self, batch: &mut Batch<'_>) {
-        let Some(route) = batch.route.take() else {
+        let Some(first) = batch.first.take() else {
             return;
         };
-        let mut outcomes = vec![Outcome::default(); batch.messages.len()];
+        batch.other = None;
+        batch.outcomes.clear();
+        batch
+            .outcomes
+            .resize(batch.messages.len(), Outcome::default());
         let exchange = &*self.exchange;
         let subscribers = exchange.publish_run(
-            &route,
+            &first.route,
             (self.protocol.version(), batch.qos),
             &batch.messages,
             &self.link,
-            &mut outcomes,
+            &mut batch.outcomes,
         );
         batch.messages.clear();
         self.outbox.make_room(batch.acks.len());
-        for (ack, outcome) in batch.acks.drain(..).zip(outcomes) {
+        for (ack, outcome) in batch.acks.drain(..).zip(&batch.outcomes) {
             if outcome.is_rejected(subscribers) {
                 self.refuse(Some(ack), ReasonCode::QuotaExceeded);
             } else {
@@ -228,12 +257,18 @@ impl Client {
         }
     }
 
-    /// The topic of a message as its packet has it, and the route it takes; none if it goes to no
+    /// The route that a message takes, which may be that of the one before; none if it goes to no
     /// topic that anybody may simply publish to.
-    fn route(&mut self, incoming: &IncomingPublish<'_>) -> Option<(TopicName, Arc<Route>)> {
+    fn route(
+        &mut self,
+        incoming: &IncomingPublish<'_>,
+        last: Option<&Arc<Known>>,
+    ) -> Option<Arc<Known>> {
         let text = incoming.topic.as_str();
-        if let Some((topic, route)) = self.routes.get(text, &self.exchange) {
-            return Some((topic, route));
+        let exchange = &self.exchange;
+        let last = last.filter(|it| it.topic.as_str() == text && exchange.is_current(&it.route));
+        if let Some(known) = last.cloned().or_else(|| self.routes.get(text, exchange)) {
+            return Some(known);
         }
         let topic = incoming.topic.to_name().ok()?;
         let rewrites = &self.exchange.extensions.rewrites;
@@ -244,9 +279,10 @@ impl Client {
         if !self.exchange.is_open(&rewritten, &self.link) {
             return None;
         }
-        let route = Arc::new(self.exchange.resolve(&rewritten, Some(&self.link)));
-        self.routes.put(topic.clone(), Arc::clone(&route));
-        Some((topic, route))
+        let route = self.exchange.resolve(&rewritten, Some(&self.link));
+        let known = Arc::new(Known::new(topic, route));
+        self.routes.put(&known, &self.exchange);
+        Some(known)
     }
 
     /// Publishes a message by itself.
@@ -316,3 +352,6 @@ impl Client {
         Ok(published)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::num::NonZero;
 use std::sync::Arc;
 
-use mqtt::session::Delivery;
+use mqtt::session::{Delivery, QueueClass};
 use mqtt::{Message, QoS, TopicName};
 use persistence::Durability;
 
@@ -24,6 +24,8 @@ pub(crate) struct Route {
     pub(crate) groups: Vec<Arc<ShareGroup>>,
     /// How safe its messages are.
     pub(crate) durability: Durability,
+    /// How those of QoS 1 and 2 wait.
+    class: QueueClass,
     generation: Generation,
 }
 
@@ -46,9 +48,8 @@ thread_local! {
 impl Exchange {
     /// Looks up who receives what this publisher, or nobody in particular, publishes to a topic.
     pub(crate) fn resolve(&self, topic: &TopicName, publisher: Option<&Link>) -> Route {
-        let generation = self.router.generation(topic.as_str());
         let mut matches = MATCHES.with(RefCell::take);
-        self.router.matches(topic.as_str(), &mut matches);
+        let generation = self.router.matches(topic.as_str(), &mut matches);
         let mut each = Vec::with_capacity(matches.len());
         let mut groups = Vec::new();
         for found in matches.drain(..) {
@@ -63,6 +64,7 @@ impl Exchange {
             targets: merge(each, publisher),
             groups,
             durability: self.bounds.durability.of(topic),
+            class: self.bounds.queue_rules.class_of(topic, QoS::AtLeastOnce),
             generation,
         }
     }
@@ -87,6 +89,27 @@ impl Route {
     pub(super) fn is_stored_twice(&self) -> bool {
         let durable = self.targets.iter().filter(|it| it.link.durable().is_some());
         durable.count() + self.groups.len() > 1
+    }
+
+    /// How messages of this QoS wait; those of QoS 0 do not.
+    pub(super) fn class(&self, qos: QoS) -> QueueClass {
+        let class = qos.is_acknowledged().then_some(self.class);
+        class.unwrap_or_default()
+    }
+
+    /// True if messages of both routes can be put in together: into the same sessions, and alike.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let is_same = |(one, other): (&Target, &Target)| {
+            Arc::ptr_eq(&one.link, &other.link)
+                && one.qos == other.qos
+                && one.identifiers == other.identifiers
+        };
+        self.targets.len() == other.targets.len()
+            && self.groups.is_empty()
+            && other.groups.is_empty()
+            && self.durability == other.durability
+            && self.class == other.class
+            && self.targets.iter().zip(&other.targets).all(is_same)
     }
 }
 

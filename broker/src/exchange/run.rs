@@ -1,4 +1,4 @@
-//! Runs: what a publisher sends in a row to one topic, routed together. Each session is locked
+//! Runs: what a publisher sends in a row to the same receivers, routed together. Each session is locked
 //! and woken once for all of it, and its packets are encoded once for all who get the same.
 
 use std::cell::Cell;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mqtt::packet::{EncodedRun, ForwardedProperties};
 use mqtt::session::QueueClass;
-use mqtt::{Message, ProtocolVersion, QoS};
+use mqtt::{Message, ProtocolVersion, QoS, TopicName};
 use persistence::Position;
 
 use super::Exchange;
@@ -16,8 +16,10 @@ use crate::link::{Link, LinkState, NotDelivered, Storing};
 use crate::metrics::{DropCause, add};
 
 /// A message of a run: neither retained nor delayed, and it does not expire.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct RunMessage<'p> {
+    /// Its topic, if that is not the one of the route.
+    pub(crate) topic: Option<TopicName>,
     pub(crate) payload: &'p [u8],
     /// Those that travel, encoded.
     pub(crate) properties: &'p [u8],
@@ -68,8 +70,9 @@ thread_local! {
 }
 
 impl Exchange {
-    /// Routes messages to a route that is current; `outcomes` has a place for each. Returns the
-    /// number of sessions and groups that they are for.
+    /// Routes messages to a route that is current, and that those of all their topics are like;
+    /// `outcomes` has a place for each. Returns the number of sessions and groups that they are
+    /// for.
     pub(crate) fn publish_run(
         &self,
         route: &Route,
@@ -87,7 +90,7 @@ impl Exchange {
             messages,
             outcomes,
             share: self.memory.share(),
-            class: self.bounds.queue_rules.class_of(&route.topic, qos),
+            class: route.class(qos),
             kept: Vec::new(),
             encodings: ENCODINGS.take().unwrap_or_default(),
         };
@@ -117,6 +120,12 @@ impl Exchange {
         run.encodings.clear();
         ENCODINGS.set(Some(run.encodings));
         subscribers
+    }
+}
+
+impl RunMessage<'_> {
+    fn topic<'a>(&'a self, route: &'a Route) -> &'a TopicName {
+        self.topic.as_ref().unwrap_or(&route.topic)
     }
 }
 
@@ -199,16 +208,18 @@ impl<'r> Run<'r, '_> {
             let is_alike = identifiers.is_empty()
                 && qos == self.qos
                 && version.is_v5() == self.version.is_v5();
-            let topic = self.route.topic.as_str();
             for message in self.messages {
                 let RunMessage {
                     payload,
                     properties,
                     packet,
+                    ..
                 } = *message;
-                match packet.filter(|_| is_alike) {
-                    Some((packet, id_at)) => encoded.push_copy(packet, id_at, payload.len()),
-                    None => encoded.push(version, topic, identifiers, properties, payload),
+                if let Some((packet, id_at)) = packet.filter(|_| is_alike) {
+                    encoded.push_copy(packet, id_at, payload.len());
+                } else {
+                    let topic = message.topic(self.route).as_str();
+                    encoded.push(version, topic, identifiers, properties, payload);
                 }
             }
         }
@@ -217,13 +228,9 @@ impl<'r> Run<'r, '_> {
 
     /// Bytes that a message takes where it is kept.
     fn memory_bytes(&self, index: usize) -> usize {
-        let RunMessage {
-            payload,
-            properties,
-            ..
-        } = self.messages[index];
-        let topic = self.route.topic.as_str();
-        Message::STRUCTURE_BYTES + topic.len() + payload.len() + properties.len()
+        let message = &self.messages[index];
+        let topic = message.topic(self.route).as_str();
+        Message::STRUCTURE_BYTES + topic.len() + message.payload.len() + message.properties.len()
     }
 
     /// A message as it is kept, made for the first session that keeps it.
@@ -233,15 +240,12 @@ impl<'r> Run<'r, '_> {
         }
         let (exchange, route) = (self.exchange, self.route);
         let (message, storing) = self.kept[index].get_or_insert_with(|| {
-            let RunMessage {
-                payload,
-                properties,
-                ..
-            } = self.messages[index];
+            let it = &self.messages[index];
+            let payload = Bytes::copy_from_slice(it.payload);
             let message = Message {
                 qos: self.qos,
-                properties: ForwardedProperties::copied(properties),
-                ..Message::new(route.topic.clone(), Bytes::copy_from_slice(payload))
+                properties: ForwardedProperties::copied(it.properties),
+                ..Message::new(it.topic(route).clone(), payload)
             };
             let end = exchange.end_of_waiting(&message);
             let storing = Storing::new(&exchange.store, route.durability, self.class, end);
@@ -253,7 +257,7 @@ impl<'r> Run<'r, '_> {
 
 impl Encodings {
     fn clear(&mut self) {
-        self.plain.iter_mut().for_each(EncodedRun::clear);
-        self.identified.clear();
+        let each = self.plain.iter_mut().chain([&mut self.identified]);
+        each.filter(|it| !it.is_empty()).for_each(EncodedRun::clear);
     }
 }

@@ -115,3 +115,57 @@ proptest! {
         prop_assert!(links.iter().all(|it| Arc::strong_count(it) == 2));
     }
 }
+
+#[test]
+fn what_is_known_of_a_topic_is_old_when_a_filter_changes_that_may_match_it() {
+    let exchange = exchange(Store::disabled());
+    let link = attach(&exchange, "c", true, 0).link;
+    let router = Router::new();
+    let change = |filter: &str, subscribe: bool| {
+        let filter = TopicFilter::new(filter).unwrap();
+        if subscribe {
+            let subscription = Subscription {
+                link: Arc::clone(&link),
+                options: SubscriptionOptions::default(),
+                identifier: None,
+            };
+            assert!(router.subscribe(&filter, subscription));
+        } else {
+            router.unsubscribe(&filter, &link);
+        }
+    };
+    let topics = ["a", "a/b", "/b", "$a/b"];
+    for filter in [
+        "a",
+        "a/b",
+        "a/+",
+        "a/#",
+        "+/b",
+        "#",
+        "/+",
+        "$a/#",
+        "$share/g/a/#",
+    ] {
+        for subscribe in [true, false] {
+            let before = topics.map(|topic| router.matches(topic, &mut Vec::new()));
+            assert!(before.iter().all(|it| router.is_current(it)));
+            change(filter, subscribe);
+            for (topic, generation) in topics.iter().zip(&before) {
+                let matches = TopicFilter::new(filter).unwrap().matches(topic);
+                assert!(
+                    !(matches && router.is_current(generation)),
+                    "{filter} {topic}"
+                );
+            }
+        }
+    }
+    // Most others stay.
+    let topics: Vec<_> = (0..100).map(|number| format!("{number}/b")).collect();
+    let before = topics.iter().map(|it| router.matches(it, &mut Vec::new()));
+    let before: Vec<_> = before.collect();
+    change("a/#", true);
+    let current = before.iter().filter(|it| router.is_current(it)).count();
+    assert!(current > 50, "{current}");
+    change("+/b", true);
+    assert!(!before.iter().any(|it| router.is_current(it)));
+}
