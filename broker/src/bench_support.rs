@@ -10,7 +10,7 @@ use mqtt::{Message, TopicFilter, TopicName};
 use persistence::Store;
 
 use crate::connection::Bare;
-use crate::exchange::{DurabilityRules, Exchange, ExchangeLimits, QueueRules};
+use crate::exchange::{DurabilityRules, Exchange, ExchangeLimits, QueueRules, Refusal};
 use crate::extensions::Extensions;
 use crate::registry::{Attached, Claim, Ending};
 use crate::retained::RetainedLimits;
@@ -115,7 +115,7 @@ impl Daemon {
     /// Publishes a message; returns how many sessions it is for.
     #[must_use]
     pub fn publish(&self, message: Message) -> usize {
-        let published = self.0.publish(message, None);
+        let published = self.0.publish(message, None, Refusal::Silence);
         published.map_or(0, |published| published.subscribers)
     }
 

@@ -118,17 +118,19 @@ impl Exchange {
     ///
     /// # Errors
     /// It must not be published there, or not now: of QoS 1 or 2 also if it is not retained and
-    /// no session that it is for has room (0x97).
+    /// no session that it is for has room, or if it is to be retained, there is no room for that,
+    /// and its publisher has an answer for it (0x97).
     pub(crate) fn publish(
         &self,
         message: Message,
         publisher: Option<&Link>,
+        refusal: Refusal,
     ) -> Result<Published, ReasonCode> {
         let publisher_id = publisher.map_or("", |it| &it.client_id);
         if !message.topic.may_be_published_by(publisher_id) {
             return Err(ReasonCode::NotAuthorized);
         }
-        self.publish_taken(message, publisher)
+        self.take(message, publisher, refusal)
     }
 
     /// True if what this publisher sends to a topic is simply routed: neither refused nor delayed.
@@ -142,11 +144,21 @@ impl Exchange {
         message: Message,
         publisher: Option<&Link>,
     ) -> Result<Published, ReasonCode> {
+        self.take(message, publisher, Refusal::Silence)
+    }
+
+    fn take(
+        &self,
+        message: Message,
+        publisher: Option<&Link>,
+        refusal: Refusal,
+    ) -> Result<Published, ReasonCode> {
         match self.delayed.of(&message)? {
             Some((delay, message)) => self.delay(delay, message),
             None => {
                 let is_kept = message.retain || !message.qos.is_acknowledged();
-                let published = self.route(Arc::new(message), publisher);
+                let published = self.route(Arc::new(message), publisher, refusal);
+                let published = published.ok_or(ReasonCode::QuotaExceeded)?;
                 if !is_kept && published.outcome.is_rejected(published.subscribers) {
                     return Err(ReasonCode::QuotaExceeded);
                 }
@@ -155,18 +167,24 @@ impl Exchange {
         }
     }
 
-    /// Routes a message to every matching session, and keeps it if it is to be retained.
-    pub(crate) fn route(&self, message: Arc<Message>, publisher: Option<&Link>) -> Published {
-        add(&self.counters.published, 1);
+    /// Routes a message to every matching session, and keeps it if it is to be retained. None if
+    /// there is no room for that and its publisher is to be told: then nobody gets it.
+    pub(crate) fn route(
+        &self,
+        message: Arc<Message>,
+        publisher: Option<&Link>,
+        refusal: Refusal,
+    ) -> Option<Published> {
         let mut storing = self.storing(&message);
         // Its place in every queue is in one commit, so that it is in all of them or in none.
         let is_acknowledged = message.qos.is_acknowledged();
         let together = (is_acknowledged && message.retain).then(|| self.store.hold());
         let retained = if message.retain {
-            self.retain(&message, &storing)
+            self.retain(&message, &storing, refusal)?
         } else {
             Position(0)
         };
+        add(&self.counters.published, 1);
         // Behind that: a subscription that is made meanwhile finds it retained or is found.
         let route = self.resolve(&message.topic, publisher);
         let is_stored_twice = is_acknowledged && route.is_stored_twice();
@@ -178,7 +196,7 @@ impl Exchange {
         if storing.is_stored() {
             add(&self.counters.stored, 1);
         }
-        published
+        Some(published)
     }
 
     /// What all deliveries of a message have in common.

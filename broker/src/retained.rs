@@ -5,6 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use mqtt::{Message, NameTree, Timestamp, TopicFilter, TopicName};
 
+use crate::exchange::Refusal;
+
 /// Messages by their topics, and what they come to.
 #[derive(Debug, Default)]
 struct Messages {
@@ -28,7 +30,7 @@ pub(crate) struct Piece {
 /// How much there may be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RetainedLimits {
-    /// Messages altogether; further topics are not retained.
+    /// Messages altogether; further topics have none.
     pub(crate) messages_max: usize,
     /// Bytes of the payload of one message.
     pub(crate) payload_bytes_max: usize,
@@ -97,15 +99,17 @@ impl Retained {
     }
 
     /// Sets the message of a topic; one without a payload removes it, and so does one that finds
-    /// no room: the one before is not the last any more. `submit` tells the store what is kept,
-    /// which so sees the changes of each topic in their order.
+    /// no room and whose publisher cannot be told: the one before is not the last any more.
+    /// `submit` tells the store what is kept, which so sees the changes of each topic in their
+    /// order.
     ///
     /// # Errors
-    /// There is no room. It has what `submit` returned, if there was one before.
+    /// There is no room. It has what `submit` returned, if there was one before that is removed.
     pub(crate) fn set<R>(
         &self,
         message: &Arc<Message>,
         limits: &RetainedLimits,
+        refusal: Refusal,
         submit: impl FnOnce(Option<Arc<Message>>) -> R,
     ) -> Result<R, Option<R>> {
         let mut messages = write(self.of(message.topic.as_str()));
@@ -114,6 +118,10 @@ impl Retained {
             return Ok(submit(None));
         }
         if !messages.has_room(message, limits) {
+            // It is not published, so the one before is still the last.
+            if refusal == Refusal::Answer {
+                return Err(None);
+            }
             let was_there = messages.remove(&message.topic);
             return Err(was_there.then(|| submit(None)));
         }
@@ -212,10 +220,11 @@ mod tests {
             bytes_max: 2 * ("r/1".len() + 10),
             ..RetainedLimits::NONE
         };
-        let set = |topic: &str, payload: &str| {
+        let set_or = |refusal, topic: &str, payload: &str| {
             let kept = |it: Option<Arc<Message>>| it.map(|it| it.payload.clone());
-            retained.set(&message(topic, payload), &limits, kept)
+            retained.set(&message(topic, payload), &limits, refusal, kept)
         };
+        let set = |topic: &str, payload: &str| set_or(Refusal::Silence, topic, payload);
         let kept = |payload: &'static str| Ok(Some(payload.into()));
         assert_eq!(set("r/1", "0123456789"), kept("0123456789"));
         assert_eq!(set("r/2", "0123456789"), kept("0123456789"));
@@ -224,6 +233,9 @@ mod tests {
         assert_eq!(set("r/2", "9876543210"), kept("9876543210"));
         assert_eq!(set("r/2", "123456"), kept("123456"));
         assert_eq!(set("r/3", "x"), kept("x"));
+        // Who is told keeps his message, and the one before is the last.
+        assert_eq!(set_or(Refusal::Answer, "r/2", "1234567"), Err(None));
+        assert_eq!(retained.count(), 3);
         // The one before is not the last any more.
         assert_eq!(set("r/2", "1234567"), Err(Some(None)));
         assert_eq!(retained.count(), 2);
@@ -244,7 +256,7 @@ mod tests {
             bytes_max: expires.byte_count(),
             ..RetainedLimits::NONE
         };
-        let set = |it: &Arc<Message>| retained.set(it, &limits, |_| {});
+        let set = |it: &Arc<Message>| retained.set(it, &limits, Refusal::Silence, |_| {});
         assert_eq!(set(&Arc::new(expires)), Ok(()));
         assert_eq!(set(&message("r/2", "")), Ok(()));
         assert_eq!(set(&message("r/2", "x")), Err(None));

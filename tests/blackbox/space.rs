@@ -438,16 +438,16 @@ fn messages_fill_the_file_system_up_to_what_is_to_be_left() {
 fn retained_messages_are_bounded_by_their_bytes() {
     let daemon = Daemon::start("retain.max_size = 1KiB\nsys_topics.interval = 1s");
     let mut publisher = connect(&daemon, "publisher", Kept::Nothing);
-    let mut retain = |topic: u8, bytes: usize| {
+    let mut answer = |topic: u8, bytes: usize| {
         let body = [b"\0\x03r/", &[topic][..], b"\0\x09\0", &vec![b'x'; bytes]].concat();
         publisher.send(&packet(0x33, &body)).unwrap();
-        assert!(publisher.expect(0x40).unwrap().reason() < 0x80);
+        publisher.expect(0x40).unwrap().reason()
     };
-    retain(b'1', 600);
-    retain(b'2', 500);
+    assert!(answer(b'1', 600) < 0x80);
+    assert_eq!(answer(b'2', 500), REFUSED);
     // What it replaces makes room.
-    retain(b'1', 1_000);
-    retain(b'3', 500);
+    assert!(answer(b'1', 1_000) < 0x80);
+    assert_eq!(answer(b'3', 500), REFUSED);
     let mut reader = connect(&daemon, "reader", Kept::Nothing);
     reader.subscribe("r/#", 0).unwrap();
     let kept = reader.receive_publish().unwrap();

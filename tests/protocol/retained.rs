@@ -5,13 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tests::connect::{Connect, Will};
 use tests::daemon::Daemon;
-use tests::dialogue::{PUBACK, join, leave_session, resume, resume_with};
+use tests::dialogue::{PUBACK, PUBREC, join, leave_session, resume, resume_with};
 use tests::message::Message;
 use tests::property::Property;
 use tests::subscription::subscribe;
 use tests::wait::until;
 use tests::wire::{Version, WireClient};
+
+const QUOTA_EXCEEDED: u8 = 0x97;
 
 fn retained(topic: &str, payload: &str, qos: u8) -> Message {
     Message::new(topic, payload).qos(qos, 1).retained()
@@ -170,9 +173,23 @@ fn a_session_that_is_away_is_an_established_subscriber() {
     }
 }
 
+/// Publishes a message that cannot be retained; false if its publisher is told so.
+fn is_taken(publisher: &mut WireClient, message: &Message) -> bool {
+    let (version, identifier) = (publisher.version(), message.identifier);
+    if version != Version::V5 || message.qos == 0 {
+        publisher.deliver(message);
+        return true;
+    }
+    publisher.say(message);
+    let head = if message.qos == 1 { PUBACK } else { PUBREC };
+    // That ends it: its identifier is free [MQTT-4.3.3-9].
+    assert_eq!(publisher.answer(), (head, identifier, QUOTA_EXCEEDED));
+    false
+}
+
 // Conforms: 5.0 [MQTT-3.3.1-5]; 3.1.1 [MQTT-3.3.1-7]
 #[test]
-fn what_is_too_large_to_be_retained_is_delivered_and_replaces_what_is() {
+fn what_is_too_large_to_be_retained_is_refused_or_is_delivered_and_replaces_what_is() {
     let mut daemon = Daemon::start("retain { max_payload_size = 100 }");
     let (fits, large) = ("x".repeat(100), "x".repeat(101));
     for version in Version::ALL {
@@ -184,13 +201,22 @@ fn what_is_too_large_to_be_retained_is_delivered_and_replaces_what_is() {
             publisher.deliver(&retained("t", &fits, qos));
             publisher.expect_silence();
             assert_eq!(found(&daemon, version, "t"), [pair("t", &fits)]);
-            publisher.deliver(&retained("t", &large, qos));
+            let is_taken = is_taken(&mut publisher, &retained("t", &large, qos));
             assert_eq!(live.hear().text(), fits);
-            assert_eq!(live.hear().text(), large);
-            // What was kept is no longer the last one.
-            assert_eq!(found(&daemon, version, "t"), []);
+            if is_taken {
+                assert_eq!(live.hear().text(), large);
+                // What was kept is no longer the last one.
+                assert_eq!(found(&daemon, version, "t"), []);
+            } else {
+                // What is not accepted is not published.
+                live.expect_silence();
+                assert_eq!(found(&daemon, version, "t"), [pair("t", &fits)]);
+                publisher.deliver(&Message::new("t", large.as_str()).qos(qos, 1));
+                assert_eq!(live.hear().text(), large);
+            }
         }
     }
+    join(&daemon, Version::V5, "p").deliver(&retained("t", &large, 0));
     leave_session(&daemon, Version::V5, "settle", "nothing", 0);
     daemon.kill();
     daemon.restart();
@@ -224,6 +250,38 @@ fn no_more_topics_than_configured_have_a_retained_message() {
     retain("b", "6");
     let all = found(&daemon, Version::V5, "#");
     assert_eq!(all, [pair("a", "4"), pair("c", "5")]);
+}
+
+// Conforms: 5.0 [MQTT-3.3.1-5] [MQTT-3.3.1-6]
+#[test]
+fn who_can_be_told_that_there_is_no_room_keeps_the_message_and_nobody_gets_it() {
+    let mut daemon = Daemon::start("retain { max_messages = 1 }");
+    let mut live = join(&daemon, Version::V5, "live");
+    live.subscribe("#", 2).unwrap();
+    leave_session(&daemon, Version::V5, "away", "#", 2);
+    let mut publisher = join(&daemon, Version::V5, "p");
+    publisher.deliver(&retained("a", "1", 1));
+    for qos in 1..=2 {
+        assert!(!is_taken(&mut publisher, &retained("b", "2", qos)));
+        // It has room where one is already.
+        publisher.deliver(&retained("a", &qos.to_string(), qos));
+    }
+    // A will was accepted with its CONNECT.
+    let will = Will::new("b", b"will").qos(1).retained();
+    let ends = Connect::new(Version::V5, "ends").will(will);
+    drop(ends.open(daemon.port()));
+    let expect_all = |client: &mut WireClient| {
+        let heard: Vec<_> = client.take_many(4).iter().map(Message::text).collect();
+        assert_eq!(heard, ["1", "1", "2", "will"]);
+        client.expect_silence();
+    };
+    expect_all(&mut live);
+    leave_session(&daemon, Version::V5, "settle", "nothing", 0);
+    daemon.kill();
+    daemon.restart();
+    assert_eq!(found(&daemon, Version::V5, "#"), [pair("a", "2")]);
+    let (mut away, _) = resume(&daemon, Version::V5, "away");
+    expect_all(&mut away);
 }
 
 /// Publishes retained messages to `r/1`, `r/2`, and so on, to MQTT 3.

@@ -343,7 +343,7 @@ impl Client {
         let exchange = &*self.exchange;
         let received = ack.filter(|it| it.is_pubrec());
         let _together = received.map(|_| exchange.store.hold());
-        let mut published = exchange.publish(message, Some(&self.link))?;
+        let mut published = exchange.publish(message, Some(&self.link), self.refusal())?;
         // What is in memory only is published again after a crash, and not taken for a repetition.
         if let Some(ack) = received.filter(|_| published.durability > Durability::Memory) {
             let receive = |session| Operation::Receive(session, ack.packet_id());

@@ -45,7 +45,8 @@ impl Client {
         state.unanswered_since.get_or_insert(now);
     }
 
-    fn refusal(&self) -> Refusal {
+    /// How the client can be told that a message is not taken.
+    pub(super) fn refusal(&self) -> Refusal {
         if self.protocol.version().is_v5() {
             Refusal::Answer
         } else {

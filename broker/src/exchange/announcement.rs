@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mqtt::{Message, TopicName};
 
-use super::Exchange;
+use super::{Exchange, Refusal};
 use crate::retained::RetainedLimits;
 
 impl Exchange {
@@ -15,7 +15,7 @@ impl Exchange {
         message.retain = true;
         let message = Arc::new(message);
         self.retained
-            .set(&message, &RetainedLimits::NONE, |_| {})
+            .set(&message, &RetainedLimits::NONE, Refusal::Silence, |_| {})
             .ok();
         let route = self.resolve(&message.topic, None);
         let mut storing = self.storing(&message);
@@ -29,7 +29,8 @@ impl Exchange {
         if self.router.has_subscriber(topic)
             && let Ok(topic) = TopicName::new(topic)
         {
-            self.route(Arc::new(Message::new(topic, describe())), None);
+            let message = Arc::new(Message::new(topic, describe()));
+            self.route(message, None, Refusal::Silence);
         }
     }
 }

@@ -12,7 +12,8 @@ use crate::link::Link;
 pub(crate) enum Refusal {
     /// With a Reason Code, and it goes on.
     Answer,
-    /// Only by ending its connection, so it rather waits as long as there is room in memory.
+    /// Only by ending its connection, if it has one, so it rather waits as long as there is room in
+    /// memory.
     Silence,
 }
 

@@ -9,6 +9,7 @@ use mqtt::{QoS, TopicFilter};
 use persistence::Store;
 
 use super::tests::{attach, exchange, message, received, subscribe};
+use crate::exchange::Refusal;
 use crate::retained::RetainedLimits;
 
 /// How often a task was woken.
@@ -28,7 +29,7 @@ fn a_long_search_lets_others_have_their_turn() {
         let message = Arc::new(message(topic, "x", QoS::AtMostOnce, true));
         let kept = exchange
             .retained
-            .set(&message, &RetainedLimits::NONE, |_| {});
+            .set(&message, &RetainedLimits::NONE, Refusal::Silence, |_| {});
         assert_eq!(kept, Ok(()));
     };
     (0..40_000).for_each(|plant| retain(&format!("{plant}/state")));
@@ -66,7 +67,11 @@ fn nothing_is_due_to_a_filter_without_a_message() {
     };
     assert!(!is_due("#"), "nothing is there at all");
     exchange
-        .publish(message("a/b", "x", QoS::AtMostOnce, true), None)
+        .publish(
+            message("a/b", "x", QoS::AtMostOnce, true),
+            None,
+            Refusal::Silence,
+        )
         .unwrap();
     assert_eq!(received(&exchange, &link).len(), 1);
     assert!(!is_due("a"));
@@ -87,7 +92,7 @@ fn a_subscription_that_is_made_while_a_message_is_retained_gets_it() {
             for round in 0..ROUNDS {
                 let message = message(&round.to_string(), "x", QoS::AtMostOnce, true);
                 start.wait();
-                exchange.publish(message, None).unwrap();
+                exchange.publish(message, None, Refusal::Silence).unwrap();
                 start.wait();
             }
         });

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use mqtt::Message;
+use mqtt::{Message, QoS};
 use persistence::{Durability, Operation, Position};
 
-use super::Exchange;
+use super::{Exchange, Refusal};
 use crate::link::Storing;
 use crate::metrics::count;
 use crate::retained::RetainedLimits;
@@ -13,12 +13,23 @@ use crate::retained::RetainedLimits;
 impl Exchange {
     /// Keeps a message for later subscribers; an empty payload removes the one there is
     /// [MQTT-3.3.1-6], and so does one that finds no room: the old one is not the last any more.
-    pub(super) fn retain(&self, message: &Arc<Message>, storing: &Storing<'_>) -> Position {
+    /// None if it finds no room and its publisher is to be told, so that it is not published.
+    pub(super) fn retain(
+        &self,
+        message: &Arc<Message>,
+        storing: &Storing<'_>,
+        refusal: Refusal,
+    ) -> Option<Position> {
+        // QoS 0 has no answer.
+        let refusal = match message.qos {
+            QoS::AtMostOnce => Refusal::Silence,
+            QoS::AtLeastOnce | QoS::ExactlyOnce => refusal,
+        };
         let topic = &message.topic;
         // QoS 0 is not refused for want of room, but neither does it take what there is not.
         if self.store.is_failing() && !self.store.has_room() {
             count(&self.counters.retained_refused);
-            return Position(0);
+            return Some(Position(0));
         }
         let submit = |kept| {
             if storing.durability == Durability::Memory {
@@ -26,12 +37,16 @@ impl Exchange {
             }
             storing.submit(Operation::Retain(topic.clone(), kept))
         };
-        let kept = self.retained.set(message, &self.bounds.retained, submit);
-        kept.unwrap_or_else(|removed| {
-            count(&self.counters.retained_refused);
-            tracing::warn!(%topic, "a message is not retained: a limit is reached");
-            removed.unwrap_or(Position(0))
-        })
+        let limits = &self.bounds.retained;
+        let kept = self.retained.set(message, limits, refusal, submit);
+        kept.map_or_else(
+            |removed| {
+                count(&self.counters.retained_refused);
+                tracing::warn!(%topic, "a message is not retained: a limit is reached");
+                (refusal == Refusal::Silence).then(|| removed.unwrap_or(Position(0)))
+            },
+            Some,
+        )
     }
 
     /// Puts back the retained messages that the store knew. Those of topics that are in memory
@@ -45,7 +60,7 @@ impl Exchange {
             }
             // What was kept under other limits is kept.
             self.retained
-                .set(&message, &RetainedLimits::NONE, |_| {})
+                .set(&message, &RetainedLimits::NONE, Refusal::Silence, |_| {})
                 .ok();
         }
     }

@@ -9,7 +9,7 @@ use mqtt::session::{Outgoing, QueueLimits, WhenFull};
 use mqtt::{Message, QoS, ReasonCode, TopicFilter, TopicName};
 use persistence::Store;
 
-use super::{Exchange, ExchangeLimits, QueueRules};
+use super::{Exchange, ExchangeLimits, QueueRules, Refusal};
 use crate::extensions::Extensions;
 use crate::link::Link;
 use crate::registry::{Attached, Claim, Ending};
@@ -126,7 +126,7 @@ pub(crate) fn message(topic: &str, payload: &'static str, qos: QoS, retain: bool
 
 /// Publishes; returns how many sessions the message goes to.
 pub(crate) fn publish(exchange: &Exchange, message: Message, publisher: &Link) -> usize {
-    let published = exchange.publish(message, Some(publisher));
+    let published = exchange.publish(message, Some(publisher), Refusal::Silence);
     published.expect("nothing is refused").subscribers
 }
 

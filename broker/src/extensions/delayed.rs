@@ -8,7 +8,7 @@ use std::time::Duration;
 use mqtt::{Message, QoS, ReasonCode, Timestamp, TopicName};
 use persistence::{DelayedMessage, Operation};
 
-use crate::exchange::{Exchange, Outcome, Published};
+use crate::exchange::{Exchange, Outcome, Published, Refusal};
 
 const PREFIX: &str = "$delayed/";
 
@@ -117,7 +117,8 @@ impl Exchange {
             let is_stored = message.qos.is_acknowledged();
             // In one commit with what routing stores, so that a crash neither loses nor repeats it.
             let _together = is_stored.then(|| self.store.hold());
-            self.route(message, None);
+            // Its publisher has had its answer.
+            self.route(message, None, Refusal::Silence);
             if is_stored {
                 self.store.submit(Operation::Undelay(id));
             }

@@ -14,7 +14,7 @@ use mqtt::{Message, ReasonCode, TopicFilter};
 use persistence::Position;
 
 use super::GATEWAY_PREFIX;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Refusal};
 use crate::link::{Link, Owner};
 use crate::metrics::count;
 use crate::registry::{Attached, Claim, Ending};
@@ -118,7 +118,9 @@ impl Broker for GatewaySession {
             count(&self.exchange.counters.refused);
             return Err(PublishError::QuotaExceeded);
         }
-        let published = self.exchange.publish(message, Some(&self.link));
+        let published = self
+            .exchange
+            .publish(message, Some(&self.link), Refusal::Silence);
         let published = published.map_err(|reason| {
             if reason == ReasonCode::QuotaExceeded {
                 PublishError::QuotaExceeded

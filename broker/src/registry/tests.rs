@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use mqtt::{QoS, ReasonCode};
 use persistence::{Options, Store};
 
-use crate::exchange::Exchange;
 use crate::exchange::tests::{
     attach, attach_with, claim, exchange, lose, message, qos, received, subscribe, will,
 };
+use crate::exchange::{Exchange, Refusal};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -30,7 +30,7 @@ fn crash(exchange: &Exchange, directory: &std::path::Path) -> Exchange {
 fn told(exchange: &Exchange, client_id: &str) -> Vec<String> {
     let link = attach(exchange, client_id, false, 60).link;
     let end = message(client_id, "end", QoS::AtLeastOnce, false);
-    exchange.publish(end, None).unwrap();
+    exchange.publish(end, None, Refusal::Silence).unwrap();
     let (start, mut wills) = (Instant::now(), Vec::new());
     while wills.pop_if(|last| last == "end").is_none() {
         assert!(start.elapsed() < PATIENCE, "{wills:?}");
@@ -51,7 +51,7 @@ fn a_session_that_has_ended_takes_no_memory_although_publishers_still_know_it() 
         subscribe(&exchange, &link, "t", qos(quality));
         for _ in 0..5 {
             let message = message("t", large, quality, false);
-            exchange.publish(message, None).unwrap();
+            exchange.publish(message, None, Refusal::Silence).unwrap();
         }
         assert!(exchange.memory.waiting() > 500_000);
         // Another one under its name.

@@ -17,7 +17,7 @@ use crate::connection::serve::Connection;
 use crate::connection::tests::{ANSWER, CONNECT, DEFECT, PLAIN, expect, packet, serve};
 use crate::connection::{Accepted, Access, accept, handshake};
 use crate::exchange::tests::{attach, exchange, message, publish, qos, received, subscribe};
-use crate::exchange::{self, Exchange};
+use crate::exchange::{self, Exchange, Refusal};
 use crate::extensions::AutoSubscription;
 use crate::link::Link;
 
@@ -489,7 +489,7 @@ async fn converse(exchange: Arc<Exchange>, client_id: u8, mut stream: TcpStream)
         was_passive += usize::from(link.activity.is_passive());
         stream.write_all(PING).await.unwrap();
         let message = message(&topic, "x", QoS::AtMostOnce, false);
-        exchange.publish(message, None).unwrap();
+        exchange.publish(message, None, Refusal::Silence).unwrap();
         let mut heads = [packet(&mut stream).await.0, packet(&mut stream).await.0];
         heads.sort_unstable();
         assert_eq!(heads, [0x30, 0xd0]);
