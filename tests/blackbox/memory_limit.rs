@@ -2,11 +2,12 @@
 
 use std::thread;
 
+use tests::control_group::ControlGroup;
 use tests::daemon::Daemon;
 use tests::dialogue::{PUBACK, join, leave_session, resume};
 use tests::figure::{EVERY_SECOND, figure, wait_figure};
 use tests::message::Message;
-use tests::wire::Version;
+use tests::wire::{Version, WireClient};
 
 const PAYLOAD_BYTES: usize = 64 << 10;
 
@@ -67,47 +68,87 @@ fn many_large_packets_that_come_together_wait_for_each_other_and_are_all_taken()
     assert!(peak < 128 << 20, "{peak}");
 }
 
+/// Messages that are published before those who read take them: much less than what is left for each
+/// when the memory is shared by all, of which those who do not read take a little more than theirs.
+const STEP: u16 = 8;
+/// So small that each session gets a copy.
+const SMALL_BYTES: usize = 1_000;
+
+/// Subscribers of which most read nothing, and somebody who publishes to them.
+struct Crowd {
+    publisher: WireClient,
+    reader: WireClient,
+    durable: WireClient,
+    stuck: Vec<WireClient>,
+}
+
+impl Crowd {
+    fn join(daemon: &Daemon, stuck: usize) -> Self {
+        let subscribe = |mut client: WireClient, qos| {
+            client.subscribe("t", qos).unwrap();
+            client
+        };
+        let stuck = (0..stuck).map(|it| format!("stuck-{it}"));
+        Self {
+            publisher: join(daemon, Version::V5, "publisher"),
+            reader: subscribe(join(daemon, Version::V5, "reader"), 0),
+            durable: subscribe(resume(daemon, Version::V5, "durable").0, 1),
+            stuck: stuck
+                .map(|it| subscribe(join(daemon, Version::V5, &it), 0))
+                .collect(),
+        }
+    }
+
+    /// Publishes again and again; those who read get everything.
+    fn flood(&mut self, steps: u16) {
+        let message = |identifier| Message::new("t", [b'x'; SMALL_BYTES]).qos(1, identifier);
+        let step: Vec<_> = (1..=STEP)
+            .map(|it| message(it).encode(Version::V5))
+            .collect();
+        let step = step.concat();
+        for _ in 0..steps {
+            self.publisher.send(&step).unwrap();
+            for identifier in 1..=STEP {
+                assert_eq!(self.publisher.answer(), (PUBACK, identifier, 0));
+                assert_eq!(self.reader.hear().payload.len(), SMALL_BYTES);
+                assert_eq!(self.durable.take().payload.len(), SMALL_BYTES);
+            }
+        }
+    }
+}
+
 /// Clients whose deliveries fill the memory and that read nothing of them.
 #[test]
 fn clients_that_do_not_read_leave_room_for_those_that_do() {
-    const STUCK: usize = 40;
-    const STEPS: u16 = 700;
-    // Less than what is left for each when the memory is shared by all.
-    const STEP: u16 = 16;
     // Each of them could have 1 MiB.
     let budget = "runtime.memory_limit = 16MiB, log.level = warn";
     let mut daemon = Daemon::start(&format!("{EVERY_SECOND} {budget}"));
-    let mut reader = join(&daemon, Version::V5, "reader");
-    reader.subscribe("t", 0).unwrap();
-    let (mut durable, _) = resume(&daemon, Version::V5, "durable");
-    durable.subscribe("t", 1).unwrap();
-    let mut publisher = join(&daemon, Version::V5, "publisher");
-    let subscribe = |number| {
-        let mut client = join(&daemon, Version::V5, &format!("stuck-{number}"));
-        client.subscribe("t", 0).unwrap();
-        client
-    };
-    let stuck: Vec<_> = (0..STUCK).map(subscribe).collect();
+    let mut crowd = Crowd::join(&daemon, 40);
     let before = daemon.process().memory();
-    // So small that each session gets a copy.
-    let message = |identifier| Message::new("t", [b'x'; 1_000]).qos(1, identifier);
-    let step: Vec<_> = (1..=STEP)
-        .map(|it| message(it).encode(Version::V5))
-        .collect();
-    let step = step.concat();
-    for _ in 0..STEPS {
-        publisher.send(&step).unwrap();
-        for identifier in 1..=STEP {
-            assert_eq!(publisher.answer(), (PUBACK, identifier, 0));
-            assert_eq!(reader.hear().payload.len(), 1_000);
-            assert_eq!(durable.take().payload.len(), 1_000);
-        }
-    }
+    crowd.flood(1_400);
     wait_figure(&daemon, "publish/messages/dropped/memory_full", |it| it > 0);
     let waiting = figure(&daemon, "memory/waiting");
     assert!((5 << 20..=13 << 20).contains(&waiting), "{waiting}");
     let grown = daemon.process().memory_peak().saturating_sub(before);
     assert!(grown < 32 << 20, "{grown}");
-    drop(stuck);
+    drop(crowd.stuck);
     wait_figure(&daemon, "memory/waiting", |it| it == 0);
+}
+
+/// As in a container: the limit follows from that of the group.
+#[test]
+fn a_daemon_that_may_have_little_memory_is_not_ended_for_taking_more() {
+    const GROUP_BYTES: u64 = 64 << 20;
+    let Some(group) = ControlGroup::with_memory(GROUP_BYTES) else {
+        eprintln!("SKIPPED: the system lets nobody make a control group of his own");
+        return;
+    };
+    let more = format!("{EVERY_SECOND} log.level = warn");
+    let mut daemon = Daemon::start_in_group(&group, &more);
+    assert_eq!(figure(&daemon, "memory/limit"), GROUP_BYTES / 4);
+    // Each of them could have 1 MiB.
+    let mut crowd = Crowd::join(&daemon, 80);
+    crowd.flood(1_400);
+    wait_figure(&daemon, "publish/messages/dropped/memory_full", |it| it > 0);
+    assert_eq!(daemon.process().status(), None);
 }

@@ -10,6 +10,7 @@ use std::{env, fs};
 
 use tempfile::TempDir;
 
+use crate::control_group::ControlGroup;
 use crate::process::Process;
 use crate::reservation;
 use crate::wait::until;
@@ -55,12 +56,30 @@ impl Daemon {
     #[must_use]
     #[track_caller]
     pub fn start_with_files(files: u32, more: &str) -> Self {
+        Self::start_after("ulimit -n \"$0\"", files.to_string().as_ref(), more)
+    }
+
+    /// The same, but it is in a control group, and in the one that the test is in when it is
+    /// started again. It has to be dropped before its group.
+    ///
+    /// # Panics
+    /// It does not accept connections in time.
+    #[must_use]
+    #[track_caller]
+    pub fn start_in_group(group: &ControlGroup, more: &str) -> Self {
+        Self::start_after("echo $$ > \"$0\"", group.members().as_os_str(), more)
+    }
+
+    /// The same in a shell that first runs a command, which has `$0`.
+    #[track_caller]
+    fn start_after(command: &str, argument: &OsStr, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let port = reservation::port();
         configure(folder.path(), port, more);
         let conf = folder.path().join("tidegate.conf");
-        let mut command = program(Path::new("sh"), ["-c", "ulimit -n \"$0\" && exec \"$@\""]);
-        command.arg(files.to_string()).arg(binary());
+        let script = format!("{command} && exec \"$@\"");
+        let mut command = program(Path::new("sh"), ["-c", &script]);
+        command.arg(argument).arg(binary());
         command.args([OsStr::new("start"), OsStr::new("--conf"), conf.as_os_str()]);
         let mut process = Process::start(&mut command, folder.path(), "tidegate");
         wait_ready(&mut process, port);

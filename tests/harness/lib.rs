@@ -16,6 +16,7 @@ pub mod bytes;
 pub mod client;
 pub mod connect;
 pub mod contender;
+pub mod control_group;
 pub mod daemon;
 pub mod dialogue;
 mod expect;
