@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::IncomingTopic;
 use crate::{ProtocolViolation, ReasonCode, TopicName};
 
-/// The client's aliases; memory is taken when it uses the first.
+/// The sender's aliases; memory is taken when it uses the first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct IncomingAliases {
     names: Vec<Option<TopicName>>,
@@ -21,6 +21,11 @@ impl IncomingAliases {
         alias_max: u16,
     ) -> Result<IncomingTopic<'p>, ProtocolViolation> {
         let Some(alias) = alias else {
+            // Decoding leaves this to the connection.
+            if topic.is_empty() {
+                let detail = "a PUBLISH without topic or topic alias";
+                return Err(ProtocolViolation::protocol(detail));
+            }
             return Ok(IncomingTopic::Stated(topic));
         };
         let invalid = ProtocolViolation::new(
@@ -49,7 +54,7 @@ impl IncomingAliases {
     }
 }
 
-/// The server's aliases: a topic has one place by its hash, and the last topic sent there has
+/// This side's aliases: a topic has one place by its hash, and the last topic sent there has
 /// the alias. What is sent often keeps its place, and nothing has to be searched or evicted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OutgoingAliases {
@@ -68,14 +73,14 @@ impl OutgoingAliases {
         }
     }
 
-    /// True if the client takes none.
+    /// True if the receiver takes none.
     pub(super) const fn are_off(&self) -> bool {
         self.alias_max == 0
     }
 
-    /// The alias for a topic, and whether the client knows it already. None if there is none to
+    /// The alias for a topic, and whether the receiver knows it already. None if there is none to
     /// be had or nothing to be won.
-    pub(super) fn find(&self, topic: &TopicName) -> Option<(u16, bool)> {
+    fn find(&self, topic: &TopicName) -> Option<(u16, bool)> {
         if self.alias_max == 0 || topic.as_str().len() <= ALIAS_BYTES {
             return None;
         }
@@ -86,8 +91,29 @@ impl OutgoingAliases {
         Some((place + 1, holder == Some(topic)))
     }
 
-    /// The client has been sent this alias with this topic.
-    pub(super) fn set(&mut self, alias: u16, topic: &TopicName) {
+    /// Has a PUBLISH encoded with the alias of its topic, if there is one: `encode` is given the
+    /// topic to state and the alias, and tells whether the receiver accepts the packet.
+    pub(super) fn send(
+        &mut self,
+        topic: &TopicName,
+        mut encode: impl FnMut(&str, Option<u16>) -> bool,
+    ) -> bool {
+        let Some((alias, is_known)) = self.find(topic) else {
+            return encode(topic.as_str(), None);
+        };
+        if is_known {
+            return encode("", Some(alias));
+        }
+        if !encode(topic.as_str(), Some(alias)) {
+            // The alias may be what there is no room for.
+            return encode(topic.as_str(), None);
+        }
+        self.set(alias, topic);
+        true
+    }
+
+    /// The receiver has been sent this alias with this topic.
+    fn set(&mut self, alias: u16, topic: &TopicName) {
         if self.names.is_empty() {
             self.names.resize(usize::from(self.alias_max), None);
         }
@@ -109,6 +135,7 @@ mod tests {
                 .map_err(|it| it.reason)
         };
         assert_eq!(resolve("a", None), Ok("a".to_owned()));
+        assert_eq!(resolve("", None), Err(ReasonCode::ProtocolError));
         assert_eq!(resolve("", Some(1)), Err(ReasonCode::ProtocolError));
         assert_eq!(resolve("b", Some(1)), Ok("b".to_owned()));
         assert_eq!(resolve("", Some(1)), Ok("b".to_owned()));

@@ -8,6 +8,7 @@ mod authentication;
 mod handshake;
 mod limits;
 mod outgoing;
+mod quota;
 mod server;
 mod subscription;
 mod will;

@@ -11,11 +11,7 @@ use crate::{ProtocolViolation, ReasonCode, Timestamp};
 impl ServerConnection {
     /// Appends an acknowledgement whose message is as safe as it has to be.
     pub fn encode_ack(&mut self, ack: PendingAck, out: &mut Vec<u8>) {
-        let is_last = matches!(ack.kind, AckKind::Puback | AckKind::Pubcomp);
-        let is_refusal = ack.kind == AckKind::Pubrec && ack.reason.is_error();
-        if is_last || is_refusal {
-            self.unacknowledged = self.unacknowledged.saturating_sub(1);
-        }
+        self.quota.end(ack);
         let mut packet = Ack::new(ack.kind, ack.packet_id, ReasonCode::Success);
         let mut raw = Vec::new();
         if self.version.is_v5() {
@@ -66,60 +62,26 @@ impl ServerConnection {
                 return true;
             }
         };
-        let message = &*delivery.message;
-        let header = PublishHeader {
-            dup,
-            qos: delivery.qos,
-            retain: delivery.retain,
-            topic: message.topic.as_str(),
-            packet_id,
-        };
-        let Some((alias, is_known)) = self.outgoing_aliases.find(&message.topic) else {
-            return self.encode_delivery(delivery, &header, None, now, out);
-        };
-        if is_known {
-            let topic = "";
-            let header = PublishHeader { topic, ..header };
-            return self.encode_delivery(delivery, &header, Some(alias), now, out);
-        }
-        if !self.encode_delivery(delivery, &header, Some(alias), now, out) {
-            // The alias may be what there is no room for.
-            return self.encode_delivery(delivery, &header, None, now, out);
-        }
-        self.outgoing_aliases.set(alias, &message.topic);
-        true
-    }
-
-    /// Appends a PUBLISH if the client accepts one of that size.
-    fn encode_delivery(
-        &self,
-        delivery: &Delivery,
-        header: &PublishHeader<'_>,
-        alias: Option<u16>,
-        now: Timestamp,
-        out: &mut Vec<u8>,
-    ) -> bool {
-        let message = &*delivery.message;
-        let start = out.len();
-        let mut own = Vec::new();
-        if let Some(alias) = alias {
-            Property::TopicAlias(alias).encode(&mut own);
-        }
-        if self.version.is_v5() {
-            if let Some(seconds) = message.expiry_interval(now) {
-                Property::MessageExpiryInterval(seconds).encode(&mut own);
+        let (version, packet_bytes_max) = (self.version, self.client_packet_bytes_max);
+        let topic = &delivery.message.topic;
+        self.outgoing_aliases.send(topic, |topic, alias| {
+            let header = PublishHeader {
+                dup,
+                qos: delivery.qos,
+                retain: delivery.retain,
+                topic,
+                packet_id,
+            };
+            let mut own = Vec::new();
+            if version.is_v5() {
+                encode_own_properties(delivery, alias, now, &mut own);
             }
-            for &identifier in &delivery.subscription_ids {
-                Property::SubscriptionIdentifier(identifier).encode(&mut own);
-            }
-        }
-        let properties = [own.as_slice(), message.properties.as_bytes()];
-        encode_publish(out, self.version, header, &properties, &message.payload);
-        let fits = out.len() - start <= self.client_packet_bytes_max as usize;
-        if !fits {
-            out.truncate(start);
-        }
-        fits
+            let message = &*delivery.message;
+            let properties = [own.as_slice(), message.properties.as_bytes()];
+            let start = out.len();
+            encode_publish(out, version, &header, &properties, &message.payload);
+            fits(out, start, packet_bytes_max)
+        })
     }
 
     /// Appends the DISCONNECT that tells an MQTT 5 client why it is closed; MQTT 3 has none.
@@ -145,8 +107,7 @@ impl ServerConnection {
         let start = out.len();
         packet(&raw).encode(self.version, out);
         // [MQTT-3.14.2-3]
-        if out.len() - start > self.client_packet_bytes_max as usize {
-            out.truncate(start);
+        if !fits(out, start, self.client_packet_bytes_max) {
             packet(&[]).encode(self.version, out);
         }
     }
@@ -155,4 +116,31 @@ impl ServerConnection {
         let pubrel = Ack::new(AckKind::Pubrel, packet_id, ReasonCode::Success);
         Packet::Ack(pubrel).encode(self.version, out);
     }
+}
+
+/// The properties of a PUBLISH that do not come from its publisher.
+fn encode_own_properties(
+    delivery: &Delivery,
+    alias: Option<u16>,
+    now: Timestamp,
+    own: &mut Vec<u8>,
+) {
+    if let Some(alias) = alias {
+        Property::TopicAlias(alias).encode(own);
+    }
+    if let Some(seconds) = delivery.message.expiry_interval(now) {
+        Property::MessageExpiryInterval(seconds).encode(own);
+    }
+    for &identifier in &delivery.subscription_ids {
+        Property::SubscriptionIdentifier(identifier).encode(own);
+    }
+}
+
+/// Takes back the packet from `start` on if it is larger than the receiver accepts.
+pub(super) fn fits(out: &mut Vec<u8>, start: usize, packet_bytes_max: u32) -> bool {
+    let fits = out.len() - start <= packet_bytes_max as usize;
+    if !fits {
+        out.truncate(start);
+    }
+    fits
 }

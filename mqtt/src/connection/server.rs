@@ -3,6 +3,7 @@
 
 use super::alias::{IncomingAliases, OutgoingAliases};
 use super::handshake::{Asked, check_user_properties, check_user_property_count, granted_expiry};
+use super::quota::ReceiveQuota;
 use super::{AckAction, Action, Authentication, IncomingPublish, Limits, PendingAck, ReceivedAck};
 use crate::packet::{AckKind, Connect, Disconnect, Packet, Property, Publish, PublishProperties};
 use crate::session::{Acknowledged, DirectTerms, Session};
@@ -17,8 +18,7 @@ pub struct ServerConnection {
     pub(super) client_packet_bytes_max: u32,
     /// Reason Strings may stand in any packet that allows them.
     pub(super) problem_information: bool,
-    /// QoS 1 and 2 messages of an MQTT 5 client that are not acknowledged to the end.
-    pub(super) unacknowledged: u16,
+    pub(super) quota: ReceiveQuota,
     /// The Session Expiry Interval at CONNECT was zero.
     expires_at_once: bool,
     keep_alive_millis: Option<u64>,
@@ -42,7 +42,7 @@ impl ServerConnection {
             is_bridge: connect.is_bridge,
             client_packet_bytes_max: asked.packet_bytes_max,
             problem_information: asked.problem_information,
-            unacknowledged: 0,
+            quota: ReceiveQuota::default(),
             expires_at_once: asked.session_expiry.unwrap_or(0) == 0,
             incoming_aliases: IncomingAliases::default(),
             outgoing_aliases: OutgoingAliases::new(alias_max),
@@ -224,15 +224,7 @@ impl ServerConnection {
         if !self.version.is_v5() {
             return Ok(());
         }
-        if self.unacknowledged >= limits.receive_maximum {
-            let detail = "more messages than the receive maximum are unacknowledged";
-            return Err(ProtocolViolation::new(
-                ReasonCode::ReceiveMaximumExceeded,
-                detail,
-            ));
-        }
-        self.unacknowledged += 1;
-        Ok(())
+        self.quota.begin(limits.receive_maximum)
     }
 
     /// Handles an acknowledgement; [`ServerConnection::handle`] does the same with it.
@@ -322,11 +314,6 @@ fn check_publish(
         return Err(ProtocolViolation::new(
             ReasonCode::RetainNotSupported,
             detail,
-        ));
-    }
-    if header.topic.is_empty() && properties.topic_alias.is_none() {
-        return Err(ProtocolViolation::protocol(
-            "a PUBLISH without topic or topic alias",
         ));
     }
     check_topic(header.topic, limits)
