@@ -83,7 +83,7 @@ impl Shared {
                 Ok((hub, incoming)) => {
                     backoff.reset();
                     status.report_link(&self.label, LinkState::Up);
-                    client.redeliver();
+                    client.redeliver(gateway::INFLIGHT_MESSAGES_MAX);
                     let Err(error) = self.serve(&hub, incoming, client, status).await;
                     error
                 }

@@ -231,6 +231,7 @@ mod tests {
             message: Arc::new(message),
             qos: QoS::AtLeastOnce,
             retain: false,
+            dup: false,
         };
         let forwarded = translation(rules).unwrap().forward(&delivery);
         forwarded.into_iter().map(|it| it.topic).collect()

@@ -27,20 +27,51 @@ pub trait Broker: Send + Sync {
         context: &mut Context<'_>,
     ) -> Poll<Result<(), NotStored>>;
 
-    /// Appends up to `count_max` deliveries to `deliveries`; ready when there is at least one.
-    fn poll_deliveries(
+    /// Publishes a message of QoS 2 that came under this Packet Identifier, unless one under it is
+    /// there already. Both are in one commit, so that a crash neither loses nor repeats it.
+    ///
+    /// # Errors
+    /// The message is refused as a whole and went nowhere.
+    fn publish_once(&self, message: Message, packet_id: u16) -> Result<Receipt, PublishError>;
+
+    /// The Packet Identifier of a message of QoS 2 is free again; none if there was no such
+    /// message.
+    fn release(&self, packet_id: u16) -> Option<Receipt>;
+
+    /// All Packet Identifiers of QoS 2 are free again: the sender has begun a new session.
+    fn forget_received(&self);
+
+    /// Appends up to `count_max` packets to `outgoing`; ready when there is at least one.
+    fn poll_outgoing(
         &self,
         count_max: usize,
-        deliveries: &mut Vec<Delivery>,
+        outgoing: &mut Vec<Outgoing>,
         context: &mut Context<'_>,
     ) -> Poll<()>;
 
-    /// Everything delivered and not acknowledged is to be delivered again, in order.
-    fn redeliver(&self);
+    /// Everything delivered and not acknowledged is to be delivered again, in order; from here on
+    /// so many deliveries may be unacknowledged.
+    fn redeliver(&self, window: u16);
+
+    /// The receiver has a delivery of QoS 2. Once the receipt is stored its release may be sent.
+    /// None if there was no such delivery.
+    fn received(&self, delivery: DeliveryId) -> Option<Receipt>;
 
     /// The gateway is done with a delivery; a durable session forgets it.
     fn acknowledge(&self, delivery: DeliveryId);
 }
+
+/// What a session has to send.
+#[derive(Clone, Debug)]
+pub enum Outgoing {
+    /// A message.
+    Publish(Delivery),
+    /// The release of a message of QoS 2, which the receiver has.
+    Release(DeliveryId),
+}
+
+/// Deliveries that a gateway may hold unacknowledged, unless it says otherwise.
+pub const INFLIGHT_MESSAGES_MAX: u16 = 4_096;
 
 /// A gateway's in-process connection to the broker. Its session outlives it.
 #[derive(Clone)]
@@ -75,18 +106,83 @@ impl Client {
         poll_fn(|context| self.broker.poll_stored(receipt, context)).await
     }
 
+    /// The same for a sender that asks for QoS 2, see [`Broker::publish_once`].
+    ///
+    /// # Errors
+    /// The message is refused as a whole and went nowhere.
+    pub fn publish_once(&self, message: Message, packet_id: u16) -> Result<Receipt, PublishError> {
+        self.broker.publish_once(message, packet_id)
+    }
+
+    /// [`Client::publish`] for who has waited for [`Client::poll_ready`].
+    ///
+    /// # Errors
+    /// The message is refused as a whole and went nowhere.
+    pub fn publish_now(&self, message: Message) -> Result<Receipt, PublishError> {
+        self.broker.publish(message)
+    }
+
+    /// Ready while the store has room for more messages.
+    pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.broker.poll_ready(context)
+    }
+
+    /// Ready once everything published up to `receipt` has reached the configured durability.
+    pub fn poll_stored(
+        &self,
+        receipt: Receipt,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), NotStored>> {
+        self.broker.poll_stored(receipt, context)
+    }
+
+    /// A message of QoS 2 is released, see [`Broker::release`].
+    #[must_use]
+    pub fn release(&self, packet_id: u16) -> Option<Receipt> {
+        self.broker.release(packet_id)
+    }
+
+    /// The sender has begun a new session, see [`Broker::forget_received`].
+    pub fn forget_received(&self) {
+        self.broker.forget_received();
+    }
+
     /// Waits for deliveries and appends at least one, at most `count_max`, to `deliveries`.
     ///
     /// Each must be acknowledged with [`Client::acknowledge`]; those of a durable session that
     /// are not come again when the gateway runs again. Cancel safe.
     pub async fn receive(&self, count_max: usize, deliveries: &mut Vec<Delivery>) {
-        poll_fn(|context| self.broker.poll_deliveries(count_max, deliveries, context)).await;
+        let (before, mut outgoing) = (deliveries.len(), Vec::new());
+        while deliveries.len() == before {
+            poll_fn(|context| self.poll_outgoing(count_max, &mut outgoing, context)).await;
+            deliveries.extend(outgoing.drain(..).filter_map(|it| match it {
+                Outgoing::Publish(delivery) => Some(delivery),
+                // Who acknowledges in one step has none.
+                Outgoing::Release(_) => None,
+            }));
+        }
+    }
+
+    /// Appends what is to be sent, see [`Broker::poll_outgoing`].
+    pub fn poll_outgoing(
+        &self,
+        count_max: usize,
+        outgoing: &mut Vec<Outgoing>,
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
+        self.broker.poll_outgoing(count_max, outgoing, context)
     }
 
     /// Asks for everything that was received and not acknowledged once more, in its order: the
-    /// foreign side was lost before it took it.
-    pub fn redeliver(&self) {
-        self.broker.redeliver();
+    /// foreign side was lost before it took it. So many may be unacknowledged there.
+    pub fn redeliver(&self, window: u16) {
+        self.broker.redeliver(window);
+    }
+
+    /// Tells the session that the receiver has a delivery of QoS 2, see [`Broker::received`].
+    #[must_use]
+    pub fn received(&self, delivery: DeliveryId) -> Option<Receipt> {
+        self.broker.received(delivery)
     }
 
     /// Tells the session that the gateway is done with a delivery.
@@ -106,11 +202,15 @@ pub struct Delivery {
     pub qos: QoS,
     /// The retain flag as the subscription is to see it.
     pub retain: bool,
+    /// It was sent before.
+    pub dup: bool,
 }
 
-/// Names one delivery within a session.
+/// Names one delivery within a session: its Packet Identifier, 0 for QoS 0.
+///
+/// It is the same after a restart as long as the delivery is not acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DeliveryId(pub u64);
+pub struct DeliveryId(pub u16);
 
 /// A position in the store's log; everything up to it is durable or not yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -18,6 +18,11 @@ pub trait Gateway: Send + Sync + 'static {
     /// served live only.
     fn is_durable(&self) -> bool;
 
+    /// True if messages of QoS 0 are delivered with QoS 1, and so wait for the gateway like others.
+    fn keeps_qos_0(&self) -> bool {
+        false
+    }
+
     /// Runs until dropped; returns only on a fault, after which the daemon calls it again,
     /// with growing pauses.
     fn run(&self, client: Client, status: Arc<Status>) -> RunFuture;

@@ -35,7 +35,8 @@ pub mod testing;
 
 pub use backoff::Backoff;
 pub use client::{
-    Broker, Client, Delivery, DeliveryId, NotStored, PublishError, Receipt, SubscriptionRequest,
+    Broker, Client, Delivery, DeliveryId, INFLIGHT_MESSAGES_MAX, NotStored, Outgoing, PublishError,
+    Receipt, SubscriptionRequest,
 };
 pub use config_error::ConfigError;
 pub use duration::ConfiguredDuration;

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use mqtt::{Message, QoS, TopicName};
 
-use crate::{Broker, Client, Delivery, DeliveryId, NotStored, PublishError, Receipt};
+use crate::{Broker, Client, Delivery, DeliveryId, NotStored, Outgoing, PublishError, Receipt};
 
 /// A broker that keeps what is published and delivers what it is told to.
 #[derive(Debug, Default)]
@@ -45,10 +45,11 @@ impl FakeBroker {
         let mut state = self.state.lock().unwrap();
         state.delivered += 1;
         let delivery = Delivery {
-            id: DeliveryId(state.delivered),
+            id: DeliveryId(u16::try_from(state.delivered).unwrap()),
             message: Arc::new(Message::new(TopicName::new(topic).unwrap(), payload)),
             qos: QoS::AtLeastOnce,
             retain: false,
+            dup: false,
         };
         state.queued.push_back(delivery);
         wake(&mut state.receiver);
@@ -135,10 +136,20 @@ impl Broker for FakeBroker {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_deliveries(
+    fn publish_once(&self, message: Message, _: u16) -> Result<Receipt, PublishError> {
+        self.publish(message)
+    }
+
+    fn release(&self, _: u16) -> Option<Receipt> {
+        Some(Receipt::default())
+    }
+
+    fn forget_received(&self) {}
+
+    fn poll_outgoing(
         &self,
         count_max: usize,
-        deliveries: &mut Vec<Delivery>,
+        outgoing: &mut Vec<Outgoing>,
         context: &mut Context<'_>,
     ) -> Poll<()> {
         let mut state = self.state.lock().unwrap();
@@ -147,12 +158,16 @@ impl Broker for FakeBroker {
             return Poll::Pending;
         }
         let count = count_max.min(state.queued.len());
-        deliveries.extend(state.queued.drain(..count));
+        outgoing.extend(state.queued.drain(..count).map(Outgoing::Publish));
         Poll::Ready(())
     }
 
     /// Nothing: what is delivered here is delivered once.
-    fn redeliver(&self) {}
+    fn redeliver(&self, _: u16) {}
+
+    fn received(&self, _: DeliveryId) -> Option<Receipt> {
+        Some(Receipt::default())
+    }
 
     fn acknowledge(&self, delivery: DeliveryId) {
         self.state.lock().unwrap().acknowledged.push(delivery);

@@ -35,6 +35,8 @@ pub(crate) struct Target {
     pub(crate) link: Arc<Link>,
     /// The highest of its subscriptions.
     pub(crate) qos: QoS,
+    /// The least, which is above 0 for bridges that keep everything.
+    least_qos: QoS,
     retain_as_published: bool,
     /// Subscription Identifiers.
     pub(crate) identifiers: Box<[u32]>,
@@ -102,6 +104,7 @@ impl Route {
         let is_same = |(one, other): (&Target, &Target)| {
             Arc::ptr_eq(&one.link, &other.link)
                 && one.qos == other.qos
+                && one.least_qos == other.least_qos
                 && one.identifiers == other.identifiers
         };
         self.targets.len() == other.targets.len()
@@ -121,6 +124,7 @@ impl From<Subscription> for Target {
             identifier,
         } = subscription;
         Self {
+            least_qos: link.least_qos(),
             link,
             qos: options.qos,
             retain_as_published: options.retain_as_published,
@@ -130,11 +134,16 @@ impl From<Subscription> for Target {
 }
 
 impl Target {
+    /// The QoS with which a message is delivered that was published with this one.
+    pub(crate) fn delivered_qos(&self, published: QoS) -> QoS {
+        published.max(self.least_qos).min(self.qos)
+    }
+
     pub(super) fn delivery(&self, message: &Arc<Message>, storing: &Storing<'_>) -> Delivery {
         Delivery {
             sequence: 0,
             message: Arc::clone(message),
-            qos: message.qos.min(self.qos),
+            qos: self.delivered_qos(message.qos),
             retain: message.retain && self.retain_as_published,
             subscription_ids: self.identifiers.to_vec(),
             class: storing.class,

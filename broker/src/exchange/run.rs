@@ -153,7 +153,7 @@ impl Outcome {
 impl<'r> Run<'r, '_> {
     /// Puts all messages into one session.
     fn deliver(&mut self, target: &Target) {
-        let qos = self.qos.min(target.qos);
+        let qos = target.delivered_qos(self.qos);
         let put = target.link.put_in(qos, |state| {
             state.session.bound_memory(self.share);
             let taken = match state.session.encoded_version(qos) {
@@ -177,7 +177,7 @@ impl<'r> Run<'r, '_> {
     /// for some.
     fn put_rest(&mut self, target: &Target, state: &mut LinkState, from: usize) -> bool {
         let mut has_put = false;
-        let is_live = !self.qos.min(target.qos).is_acknowledged();
+        let is_live = !target.delivered_qos(self.qos).is_acknowledged();
         for index in from..self.messages.len() {
             // What a client that does not keep up loses costs no more than this.
             if is_live && !state.session.has_live_room(self.memory_bytes(index)) {

@@ -6,21 +6,20 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use gateway::{
-    Broker, Delivery, DeliveryId, Gateway, NotStored, PublishError, Receipt, SubscriptionRequest,
+    Broker, Delivery, DeliveryId, Gateway, INFLIGHT_MESSAGES_MAX, NotStored, Outgoing,
+    PublishError, Receipt, SubscriptionRequest,
 };
 use mqtt::packet::{RetainHandling, SubscriptionOptions};
-use mqtt::session::{Acknowledged, Outgoing};
+use mqtt::session::{self, Acknowledged};
 use mqtt::{Message, ReasonCode, TopicFilter};
-use persistence::Position;
+use persistence::{Durability, Operation, Position, SessionId};
 
 use super::GATEWAY_PREFIX;
-use crate::exchange::{Exchange, Refusal};
+use crate::exchange::{Exchange, Published, Refusal};
 use crate::link::{Link, Owner};
 use crate::metrics::count;
 use crate::registry::{Attached, Claim, Ending};
 
-/// Deliveries that a gateway may hold unacknowledged.
-const INFLIGHT_MESSAGES_MAX: u16 = 4_096;
 /// A durable gateway's session lasts as long as it is configured: for good.
 const DURABLE_EXPIRY: Duration = Duration::from_secs(u32::MAX as u64);
 
@@ -30,6 +29,8 @@ pub(crate) struct GatewaySession {
     exchange: Arc<Exchange>,
     link: Arc<Link>,
     owner: Owner,
+    /// Nothing is delivered before this is durable, see [`Attached::resumed`].
+    resumed: Position,
 }
 
 impl GatewaySession {
@@ -40,6 +41,7 @@ impl GatewaySession {
             link,
             owner,
             session_present,
+            resumed,
             ..
         } = exchange.attach(Claim {
             client_id: &format!("{GATEWAY_PREFIX}{name}"),
@@ -57,13 +59,45 @@ impl GatewaySession {
             exchange: Arc::clone(exchange),
             link,
             owner,
+            resumed,
         };
+        session.link.keep_qos_0(gateway.keeps_qos_0());
         session.subscribe(&gateway.subscriptions());
         if session_present {
             let backlog = session.link.lock().session.backlog();
             tracing::info!(gateway = name, backlog, "the gateway resumes its session");
         }
         session
+    }
+
+    fn take_in(&self, message: Message) -> Result<Published, PublishError> {
+        if message.byte_count() > self.exchange.limits.packet_bytes_max as usize {
+            return Err(PublishError::TooLarge);
+        }
+        if self.exchange.is_full_for(&message) {
+            count(&self.exchange.counters.refused);
+            return Err(PublishError::QuotaExceeded);
+        }
+        let published = self
+            .exchange
+            .publish(message, Some(&self.link), Refusal::Silence);
+        published.map_err(|reason| {
+            if reason == ReasonCode::QuotaExceeded {
+                PublishError::QuotaExceeded
+            } else {
+                PublishError::NotAuthorized
+            }
+        })
+    }
+
+    /// Submits what is to be remembered of QoS 2, if the session is durable.
+    fn remember(&self, operation: impl FnOnce(SessionId) -> Operation) -> Position {
+        let state = self.link.lock();
+        let session = self.link.durable().filter(|_| !state.ended);
+        session.map_or(Position(0), |it| {
+            let store = &self.exchange.store;
+            store.submit_as(operation(it), Durability::Full)
+        })
     }
 
     fn subscribe(&self, requests: &[SubscriptionRequest]) {
@@ -95,6 +129,24 @@ impl GatewaySession {
     }
 }
 
+/// What a session sends, as the gateway sees it.
+fn outgoing(next: session::Outgoing) -> Outgoing {
+    match next {
+        session::Outgoing::Publish {
+            delivery,
+            packet_id,
+            dup,
+        } => Outgoing::Publish(Delivery {
+            id: DeliveryId(packet_id),
+            message: delivery.message,
+            qos: delivery.qos,
+            retain: delivery.retain,
+            dup,
+        }),
+        session::Outgoing::Release(packet_id) => Outgoing::Release(DeliveryId(packet_id)),
+    }
+}
+
 impl Drop for GatewaySession {
     fn drop(&mut self) {
         let ending = Ending {
@@ -111,24 +163,41 @@ impl Broker for GatewaySession {
     }
 
     fn publish(&self, message: Message) -> Result<Receipt, PublishError> {
-        if message.byte_count() > self.exchange.limits.packet_bytes_max as usize {
-            return Err(PublishError::TooLarge);
-        }
-        if self.exchange.is_full_for(&message) {
-            count(&self.exchange.counters.refused);
-            return Err(PublishError::QuotaExceeded);
-        }
-        let published = self
-            .exchange
-            .publish(message, Some(&self.link), Refusal::Silence);
-        let published = published.map_err(|reason| {
-            if reason == ReasonCode::QuotaExceeded {
-                PublishError::QuotaExceeded
-            } else {
-                PublishError::NotAuthorized
-            }
-        })?;
+        let published = self.take_in(message)?;
         Ok(Receipt(published.outcome.position.0))
+    }
+
+    fn publish_once(&self, message: Message, packet_id: u16) -> Result<Receipt, PublishError> {
+        let _together = self.exchange.store.hold();
+        let is_repeated = self.link.lock().session.inbound.contains(packet_id);
+        let mut awaited = Position(0);
+        if !is_repeated {
+            let published = self.take_in(message)?;
+            awaited = published.outcome.position;
+            // What is in memory only is published again after a crash, and not taken for a
+            // repetition.
+            if published.durability == Durability::Memory {
+                self.link.lock().session.inbound.receive(packet_id);
+                return Ok(Receipt(awaited.0));
+            }
+            self.link.lock().session.inbound.receive(packet_id);
+        }
+        // What was taken in before may not be durable yet.
+        let received = self.remember(|session| Operation::Receive(session, packet_id));
+        Ok(Receipt(awaited.max(received).0))
+    }
+
+    fn release(&self, packet_id: u16) -> Option<Receipt> {
+        let is_known = self.link.lock().session.inbound.release(packet_id);
+        let released = self.remember(|session| Operation::Release(session, packet_id));
+        is_known.then_some(Receipt(released.0))
+    }
+
+    fn forget_received(&self) {
+        let inbound = std::mem::take(&mut self.link.lock().session.inbound);
+        for packet_id in inbound.iter() {
+            self.remember(|session| Operation::Release(session, packet_id));
+        }
     }
 
     fn poll_stored(
@@ -142,60 +211,68 @@ impl Broker for GatewaySession {
             .map(Ok)
     }
 
-    fn poll_deliveries(
+    fn poll_outgoing(
         &self,
         count_max: usize,
-        deliveries: &mut Vec<Delivery>,
+        packets: &mut Vec<Outgoing>,
         context: &mut Context<'_>,
     ) -> Poll<()> {
         self.link.lock().register(context.waker());
         self.exchange.refill(&self.link);
+        let store = &self.exchange.store;
+        // Where nothing can be stored, a delivery is worth more than its DUP flag.
+        if store.durable() < self.resumed
+            && !store.is_failing()
+            && store.poll_durable(self.resumed, context).is_pending()
+        {
+            return Poll::Pending;
+        }
         let now = self.exchange.now();
-        let before = deliveries.len();
+        let before = packets.len();
         let mut expired = Vec::new();
         let mut state = self.link.lock();
-        while deliveries.len() - before < count_max {
-            let Some(outgoing) = state.session.next(now, &mut expired) else {
+        let unstored = state.first_unstored(store).filter(|_| !store.is_failing());
+        let held_from = unstored.map_or(u64::MAX, |(sequence, _)| sequence);
+        state.session.hold_from(held_from);
+        while packets.len() - before < count_max {
+            let Some(next) = state.session.next(now, &mut expired) else {
                 break;
             };
-            // A release is never sent: a gateway acknowledges in one step.
-            let Outgoing::Publish {
-                delivery,
-                packet_id,
-                ..
-            } = outgoing
-            else {
-                continue;
-            };
-            deliveries.push(Delivery {
-                id: DeliveryId(packet_id.into()),
-                message: delivery.message,
-                qos: delivery.qos,
-                retain: delivery.retain,
-            });
+            packets.push(outgoing(next));
         }
         drop(state);
         self.exchange.forget_expired(&self.link, &expired);
-        if deliveries.len() > before {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
+        if packets.len() > before {
+            return Poll::Ready(());
         }
+        let awaited = unstored.map_or(Position(0), |(_, position)| position);
+        if store.poll_durable(awaited, context).is_ready() && awaited > Position(0) {
+            context.waker().wake_by_ref();
+        }
+        Poll::Pending
     }
 
-    fn redeliver(&self) {
-        self.link.lock().session.resume(INFLIGHT_MESSAGES_MAX);
+    fn redeliver(&self, window: u16) {
+        self.link.lock().session.resume(window);
+    }
+
+    fn received(&self, delivery: DeliveryId) -> Option<Receipt> {
+        let mut state = self.link.lock();
+        let outcome = state.session.inflight_mut().pubrec(delivery.0, false);
+        let Acknowledged::Release(sequence) = outcome else {
+            return None;
+        };
+        drop(state);
+        let received = self.remember(|session| Operation::Pubrec(session, sequence));
+        Some(Receipt(received.0))
     }
 
     fn acknowledge(&self, delivery: DeliveryId) {
-        let Ok(packet_id) = u16::try_from(delivery.0) else {
-            return;
-        };
-        if packet_id == 0 {
+        if delivery.0 == 0 {
             return;
         }
         let mut state = self.link.lock();
-        let outcome = state.session.inflight_mut().abandon(packet_id);
+        let outcome = state.session.inflight_mut().abandon(delivery.0);
         // The window may have been full: whoever waits for deliveries looks again.
         let waker = state.notify();
         drop(state);

@@ -85,6 +85,14 @@ impl Inbound {
         is_known
     }
 
+    /// The identifiers that are held, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = u16> {
+        self.words.iter().flat_map(|word| {
+            let is_set = |bit: &u16| word.bits >> bit & 1 == 1;
+            (0..64).filter(is_set).map(|bit| word.number * 64 + bit)
+        })
+    }
+
     /// Identifiers that are held.
     #[must_use]
     pub const fn len(&self) -> usize {
