@@ -20,7 +20,7 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// Topics of a publisher.
-const TOPICS: [usize; 6] = [1, 8, 100, 1_000, 4_000, 16_000];
+const TOPICS: [usize; 5] = [1, 8, 100, 1_000, 4_000];
 /// Bytes that come with one read.
 const READ_BYTES: usize = 64 << 10;
 const PAYLOAD: [u8; 16] = [b'x'; 16];

@@ -17,7 +17,7 @@ mod subscription;
 pub(crate) use durability::DurabilityRules;
 pub(crate) use queueing::QueueRules;
 pub(crate) use refusal::Refusal;
-pub(crate) use route::{Route, Target};
+pub(crate) use route::Route;
 pub(crate) use run::{Outcome, RunMessage};
 
 use std::sync::Arc;

@@ -11,7 +11,6 @@ use persistence::{Durability, Operation, Position};
 
 use super::client::Client;
 use super::outbox::Reply;
-use super::routes::Known;
 use crate::exchange::{Outcome, Published, Route, RunMessage};
 
 /// Bytes of a payload above which sessions share it, if there are several.
@@ -25,9 +24,7 @@ const BATCH_ROOM: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Batch<'p> {
     /// The route of the first.
-    first: Option<Arc<Known>>,
-    /// Of the last, if that is another one.
-    other: Option<Arc<Known>>,
+    route: Option<Arc<Route>>,
     qos: QoS,
     messages: Vec<RunMessage<'p>>,
     acks: Vec<PendingAck>,
@@ -41,66 +38,67 @@ pub(super) struct Batch<'p> {
 
 impl<'p> Batch<'p> {
     /// The route of the last message.
-    fn last(&self) -> Option<&Arc<Known>> {
-        self.other.as_ref().or(self.first.as_ref())
+    fn last(&self) -> Option<&Arc<Route>> {
+        let last = self.messages.last()?;
+        last.route.as_ref().or(self.route.as_ref())
     }
 
     /// Whether a message of this QoS that takes a route can be routed with those that are here.
-    /// It is the last then.
-    fn takes(&mut self, qos: QoS, known: &Arc<Known>) -> bool {
-        let Some(first) = &self.first else {
-            return false;
-        };
-        let is_first = Arc::ptr_eq(first, known);
-        let takes = self.qos == qos
+    fn takes(&self, qos: QoS, route: &Arc<Route>) -> bool {
+        let is_alike = |it: &Arc<Route>| Arc::ptr_eq(it, route) || it.is_like(route);
+        self.qos == qos
             && self.messages.len() < BATCH_MESSAGES_MAX
-            && (is_first || first.route.is_like(&known.route));
-        if takes {
-            self.other = (!is_first).then(|| Arc::clone(known));
-        }
-        takes
+            && self.route.as_ref().is_some_and(is_alike)
     }
 
-    /// The topic of the last message, if that is not the one of the first.
-    fn other_topic(&self) -> Option<TopicName> {
-        self.other.as_ref().map(|it| it.route.topic.clone())
-    }
-
-    fn push(&mut self, incoming: &IncomingPublish<'p>) {
+    /// Adds a message with its route, which is taken.
+    fn push(&mut self, mut message: RunMessage<'p>, ack: Option<PendingAck>) {
         if self.messages.capacity() == 0 {
             // Most likely what is still to be handled is more of the same.
-            let count = (self.bytes_left / incoming.publish.payload.len().max(1)).min(BATCH_ROOM);
-            self.messages.reserve(count + 1);
-            self.acks
-                .reserve(usize::from(incoming.ack.is_some()) * (count + 1));
+            let count = (self.bytes_left / message.payload.len().max(1)).min(BATCH_ROOM) + 1;
+            self.messages.reserve(count);
+            self.acks.reserve(usize::from(ack.is_some()) * count);
         }
-        self.messages.push(RunMessage {
-            topic: self.other_topic(),
-            payload: incoming.publish.payload,
-            properties: incoming.properties.forwarded.unwrap_or_default(),
-            packet: None,
-        });
-        self.acks.extend(incoming.ack);
+        match (&self.route, &message.route) {
+            (None, _) => self.route = message.route.take(),
+            (Some(first), Some(route)) if Arc::ptr_eq(first, route) => message.route = None,
+            (Some(_), _) => {}
+        }
+        self.messages.push(message);
+        self.acks.extend(ack);
     }
 
-    /// The message in a frame, if it goes the way of those that are here.
-    fn successor(&self, frame: Frame<'p>, client: &Client) -> Option<Successor<'p>> {
+    /// The message in a frame, if it is like those that are here, and its route, if that is not
+    /// the one of the last.
+    fn successor(
+        &self,
+        frame: Frame<'p>,
+        client: &Client,
+    ) -> Option<(Successor<'p>, Option<Arc<Route>>)> {
         let last = self.last()?;
         if self.messages.len() >= BATCH_MESSAGES_MAX {
             return None;
         }
+        let topic = Successor::topic_of(frame)?;
+        let other = if topic == last.stated().as_str().as_bytes() {
+            None
+        } else {
+            Some(client.routes.get(topic, &client.exchange)?)
+        };
+        let route = other.as_ref().unwrap_or(last);
         let version = client.protocol.version();
         let user_properties_max = client.limits.user_properties_max;
         let before = self.messages.last().map_or(&[][..], |it| it.properties);
+        let stated = route.stated();
         let next = Successor::decode(
             frame,
             version,
-            &last.topic,
+            stated,
             self.qos,
             before,
             user_properties_max,
         )?;
-        is_copied(next.payload, &last.route).then_some(next)
+        is_copied(next.payload, route).then_some((next, other))
     }
 }
 
@@ -128,10 +126,10 @@ impl Client {
         frame: Frame<'p>,
         batch: &mut Batch<'p>,
     ) -> Result<(), ProtocolViolation> {
-        if let Some(next) = batch.successor(frame, self)
+        if let Some((next, route)) = batch.successor(frame, self)
             && !(batch.qos.is_acknowledged() && self.is_careful())
         {
-            return self.on_successor(&next, batch);
+            return self.on_successor(&next, route, batch);
         }
         let publish = Publish::decode(frame, self.protocol.version())?;
         let incoming = self.protocol.begin_publish(publish, &self.limits)?;
@@ -147,6 +145,7 @@ impl Client {
     fn on_successor<'p>(
         &mut self,
         next: &Successor<'p>,
+        route: Option<Arc<Route>>,
         batch: &mut Batch<'p>,
     ) -> Result<(), ProtocolViolation> {
         let ack = self
@@ -157,14 +156,26 @@ impl Client {
         }
         self.received.publish(next.payload);
         // Receivers get the topic that it was rewritten to.
-        let is_rewritten = batch.last().is_some_and(|it| it.is_rewritten);
-        batch.messages.push(RunMessage {
-            topic: batch.other_topic(),
+        let is_as_sent = route
+            .as_ref()
+            .or_else(|| batch.last())
+            .is_some_and(|it| it.stated.is_none());
+        let route = match route {
+            None => batch.messages.last().and_then(|it| it.route.clone()),
+            Some(route) => {
+                if !batch.takes(batch.qos, &route) {
+                    self.flush(batch);
+                }
+                Some(route)
+            }
+        };
+        let message = RunMessage {
+            route,
             payload: next.payload,
             properties: next.properties,
-            packet: (!is_rewritten).then_some((next.packet, next.packet_id_at)),
-        });
-        batch.acks.extend(ack);
+            packet: is_as_sent.then_some((next.packet, next.packet_id_at)),
+        };
+        batch.push(message, ack);
         Ok(())
     }
 
@@ -210,37 +221,41 @@ impl Client {
         // Each of these has to be asked about alone.
         let is_careful = is_acknowledged && self.is_careful()
             || incoming.publish.header.qos == QoS::ExactlyOnce && self.link.durable().is_some();
-        let known = if is_careful {
+        let route = if is_careful {
             None
         } else {
             self.route(incoming, batch.last())
         };
-        let Some(known) = known.filter(|it| is_plain(incoming, &it.route)) else {
+        let Some(route) = route.filter(|it| is_plain(incoming, it)) else {
             self.flush(batch);
             return self.publish_alone(incoming);
         };
         let qos = incoming.publish.header.qos;
-        if !batch.takes(qos, &known) {
+        if !batch.takes(qos, &route) {
             self.flush(batch);
-            batch.first = Some(known);
             batch.qos = qos;
         }
-        batch.push(incoming);
+        let message = RunMessage {
+            route: Some(route),
+            payload: incoming.publish.payload,
+            properties: incoming.properties.forwarded.unwrap_or_default(),
+            packet: None,
+        };
+        batch.push(message, incoming.ack);
     }
 
     /// Routes what waits in a batch.
     pub(super) fn flush(&mut self, batch: &mut Batch<'_>) {
-        let Some(first) = batch.first.take() else {
+        let Some(route) = batch.route.take() else {
             return;
         };
-        batch.other = None;
         batch.outcomes.clear();
         batch
             .outcomes
             .resize(batch.messages.len(), Outcome::default());
         let exchange = &*self.exchange;
         let subscribers = exchange.publish_run(
-            &first.route,
+            &route,
             (self.protocol.version(), batch.qos),
             &batch.messages,
             &self.link,
@@ -257,18 +272,18 @@ impl Client {
         }
     }
 
-    /// The route that a message takes, which may be that of the one before; none if it goes to no
-    /// topic that anybody may simply publish to.
+    /// The route that a message takes; none if it goes to no topic that anybody may simply publish
+    /// to.
     fn route(
         &mut self,
         incoming: &IncomingPublish<'_>,
-        last: Option<&Arc<Known>>,
-    ) -> Option<Arc<Known>> {
-        let text = incoming.topic.as_str();
-        let exchange = &self.exchange;
-        let last = last.filter(|it| it.topic.as_str() == text && exchange.is_current(&it.route));
-        if let Some(known) = last.cloned().or_else(|| self.routes.get(text, exchange)) {
-            return Some(known);
+        last: Option<&Arc<Route>>,
+    ) -> Option<Arc<Route>> {
+        let (text, exchange) = (incoming.topic.as_str(), &*self.exchange);
+        let last = last.filter(|it| it.stated().as_str() == text && exchange.is_current(it));
+        let known = || self.routes.get(text.as_bytes(), exchange);
+        if let Some(route) = last.cloned().or_else(known) {
+            return Some(route);
         }
         let topic = incoming.topic.to_name().ok()?;
         let rewrites = &self.exchange.extensions.rewrites;
@@ -279,10 +294,11 @@ impl Client {
         if !self.exchange.is_open(&rewritten, &self.link) {
             return None;
         }
-        let route = self.exchange.resolve(&rewritten, Some(&self.link));
-        let known = Arc::new(Known::new(topic, route));
-        self.routes.put(&known, &self.exchange);
-        Some(known)
+        let mut route = self.exchange.resolve(&rewritten, Some(&self.link));
+        route.stated = Some(topic).filter(|it| *it != rewritten);
+        let route = Arc::new(route);
+        self.routes.put(&route, &self.exchange);
+        Some(route)
     }
 
     /// Publishes a message by itself.

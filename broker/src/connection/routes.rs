@@ -4,9 +4,8 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use mqtt::TopicName;
 
-use crate::exchange::{Exchange, Route, Target};
+use crate::exchange::{Exchange, Route};
 
 /// Routes that are kept without being asked for twice: most publishers have no more topics.
 const ROUTES_FEW: usize = 8;
@@ -28,21 +27,13 @@ const SEEN_MAX: usize = SEEN_BITS / 8;
 /// there is room for, the oldest would always be the next that is needed.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
-    table: HashTable<Arc<Known>>,
+    table: HashTable<Arc<Route>>,
     /// Seeded anew for each connection, so that no client knows which topics collide.
     hasher: DefaultHashBuilder,
     /// Of what is in the table.
     bytes: usize,
     seen: Option<Box<Seen>>,
     chance: u64,
-}
-
-/// A route, and its topic as the packets have it.
-#[derive(Debug)]
-pub(super) struct Known {
-    pub(super) topic: TopicName,
-    pub(super) route: Route,
-    pub(super) is_rewritten: bool,
 }
 
 /// Topics that have come, as far as bits can tell.
@@ -52,67 +43,55 @@ struct Seen {
     count: usize,
 }
 
-impl Known {
-    pub(super) fn new(topic: TopicName, route: Route) -> Self {
-        Self {
-            is_rewritten: topic != route.topic,
-            topic,
-            route,
-        }
-    }
+/// Bytes that a route takes, about.
+fn bytes(route: &Route) -> usize {
+    let stated = route.stated.as_ref().map_or(0, |it| it.as_str().len());
+    let numbers = route.targets.iter().map(|it| size_of_val(&*it.identifiers));
+    // Its place in the table takes two pointers, and so do the counts of each `Arc`.
+    size_of::<Route>()
+        + 6 * size_of::<usize>()
+        + route.topic.as_str().len()
+        + stated
+        + size_of_val(&*route.targets)
+        + numbers.sum::<usize>()
+        + size_of_val(&*route.groups)
+}
 
-    /// Bytes that it takes, about.
-    fn bytes(&self) -> usize {
-        let Route {
-            topic,
-            targets,
-            groups,
-            ..
-        } = &self.route;
-        let rewritten = topic.as_str().len() * usize::from(self.is_rewritten);
-        let numbers = targets.iter().map(|it| size_of_val(&*it.identifiers));
-        // Its place in the table takes two pointers, and so do the counts of each `Arc`.
-        size_of::<Self>()
-            + 6 * size_of::<usize>()
-            + self.topic.as_str().len()
-            + rewritten
-            + targets.len() * size_of::<Target>()
-            + numbers.sum::<usize>()
-            + size_of_val(&**groups)
-    }
+fn is(topic: &[u8]) -> impl Fn(&Arc<Route>) -> bool {
+    move |it| it.stated().as_str().as_bytes() == topic
 }
 
 impl Routes {
     /// The route of a topic, if it is known and current.
-    pub(super) fn get(&self, topic: &str, exchange: &Exchange) -> Option<Arc<Known>> {
+    pub(super) fn get(&self, topic: &[u8], exchange: &Exchange) -> Option<Arc<Route>> {
         if self.table.is_empty() {
             return None;
         }
-        let hash = self.hasher.hash_one(topic);
-        let known = self.table.find(hash, |it| it.topic.as_str() == topic)?;
-        exchange.is_current(&known.route).then(|| Arc::clone(known))
+        let known = self.table.find(self.hasher.hash_one(topic), is(topic))?;
+        exchange.is_current(known).then(|| Arc::clone(known))
     }
 
     /// Keeps a route, if that is worth it, in place of the one of its topic.
-    pub(super) fn put(&mut self, new: &Arc<Known>, exchange: &Exchange) {
-        let hash = self.hasher.hash_one(new.topic.as_str());
-        let old = self.table.find_entry(hash, |it| it.topic == new.topic);
+    pub(super) fn put(&mut self, new: &Arc<Route>, exchange: &Exchange) {
+        let topic = new.stated().as_str().as_bytes();
+        let hash = self.hasher.hash_one(topic);
+        let old = self.table.find_entry(hash, is(topic));
         let is_known = old.is_ok();
         if let Ok(old) = old {
-            self.bytes -= old.remove().0.bytes();
+            self.bytes -= bytes(&old.remove().0);
         }
-        let bytes = new.bytes();
+        let more = bytes(new);
         let bytes_max = ROUTES_BYTES_MAX.min(exchange.memory.share());
-        let is_large = new.route.targets.len() > TARGETS_MAX || bytes > bytes_max;
+        let is_large = new.targets.len() > TARGETS_MAX || more > bytes_max;
         let is_few = self.table.len() < ROUTES_FEW;
         if is_large || !(is_known || is_few || self.is_seen(hash)) {
             return;
         }
-        while self.bytes + bytes > bytes_max {
+        while self.bytes + more > bytes_max {
             self.give_up_any(hash);
         }
-        self.bytes += bytes;
-        let rehash = |it: &Arc<Known>| self.hasher.hash_one(it.topic.as_str());
+        self.bytes += more;
+        let rehash = |it: &Arc<Route>| self.hasher.hash_one(it.stated().as_str().as_bytes());
         self.table.insert_unique(hash, Arc::clone(new), rehash);
     }
 
@@ -132,7 +111,7 @@ impl Routes {
             self.chance = (self.chance ^ hash).wrapping_mul(0x9E37_79B9_7F4A_7C15);
             let place = (self.chance >> 32) as usize % self.table.num_buckets();
             if let Ok(entry) = self.table.get_bucket_entry(place) {
-                self.bytes -= entry.remove().0.bytes();
+                self.bytes -= bytes(&entry.remove().0);
                 return;
             }
         }

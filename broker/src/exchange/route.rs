@@ -18,6 +18,8 @@ use crate::share::{Choice, ShareGroup};
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) topic: TopicName,
+    /// What the publisher calls the topic, if that was rewritten.
+    pub(crate) stated: Option<TopicName>,
     /// The sessions, each of them once.
     pub(crate) targets: Vec<Target>,
     /// The Shared Subscriptions.
@@ -63,6 +65,7 @@ impl Exchange {
         MATCHES.set(matches);
         Route {
             topic: topic.clone(),
+            stated: None,
             targets: merge(each, publisher),
             groups,
             durability: self.bounds.durability.of(topic),
@@ -87,6 +90,11 @@ impl Exchange {
 }
 
 impl Route {
+    /// The topic as its packets have it.
+    pub(crate) fn stated(&self) -> &TopicName {
+        self.stated.as_ref().unwrap_or(&self.topic)
+    }
+
     /// True if something of a message is to be in the store in several places.
     pub(super) fn is_stored_twice(&self) -> bool {
         let durable = self.targets.iter().filter(|it| it.link.durable().is_some());

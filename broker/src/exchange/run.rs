@@ -18,8 +18,8 @@ use crate::metrics::{DropCause, add};
 /// A message of a run: neither retained nor delayed, and it does not expire.
 #[derive(Clone, Debug)]
 pub(crate) struct RunMessage<'p> {
-    /// Its topic, if that is not the one of the route.
-    pub(crate) topic: Option<TopicName>,
+    /// Its route, if that is not the one of the run but like it.
+    pub(crate) route: Option<Arc<Route>>,
     pub(crate) payload: &'p [u8],
     /// Those that travel, encoded.
     pub(crate) properties: &'p [u8],
@@ -125,7 +125,7 @@ impl Exchange {
 
 impl RunMessage<'_> {
     fn topic<'a>(&'a self, route: &'a Route) -> &'a TopicName {
-        self.topic.as_ref().unwrap_or(&route.topic)
+        &self.route.as_deref().unwrap_or(route).topic
     }
 }
 

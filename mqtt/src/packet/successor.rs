@@ -23,6 +23,13 @@ pub struct Successor<'a> {
 }
 
 impl<'a> Successor<'a> {
+    /// The topic that a PUBLISH states, unchecked.
+    #[must_use]
+    pub fn topic_of(frame: Frame<'a>) -> Option<&'a [u8]> {
+        let (length, rest) = frame.body().split_first_chunk()?;
+        rest.get(..u16::from_be_bytes(*length).into())
+    }
+
     /// Decodes a packet that is like one before it, which had these encoded properties that
     /// travel, at little cost. None if it differs, or if anything is wrong with it, which decoding
     /// it as a [`super::Publish`] then tells.
