@@ -153,6 +153,9 @@ async fn listen(bind: &str, backlog: u16) -> io::Result<TcpListener> {
         .and_then(|socket| {
             // As the standard library does: connections that ended do not keep a restart from it.
             socket.set_reuseaddr(true)?;
+            // The broker puts small packets together itself; waiting for more helps nobody. The
+            // sockets that are accepted inherit it.
+            socket.set_nodelay(true)?;
             socket.bind(address)?;
             socket.listen(backlog.into())
         });
@@ -209,5 +212,21 @@ fn recover(exchange: &Exchange, recovered: Recovered, gateways: &[&str]) {
             session.subscriptions.clear();
         }
         exchange.recover_session(session);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_accepted_sends_without_delay() {
+        let listening = listen("127.0.0.1:0", 1).await.unwrap();
+        let client = TcpStream::connect(listening.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listening.accept());
+        assert!(accepted.unwrap().0.nodelay().unwrap());
+        assert!(!client.unwrap().nodelay().unwrap());
     }
 }
