@@ -62,6 +62,7 @@ impl Supervisor {
         let args = TimekeeperArgs {
             exchange: Arc::clone(&exchange),
             gateways: hosted,
+            accesses: listeners.iter().map(|it| Arc::clone(&it.access)).collect(),
             announcement_interval,
         };
         let timekeeper = Timekeeper::supervise_with(&root, move || args.clone())

@@ -1,9 +1,10 @@
 //! The timekeeper actor: the one timer for everything that is due by the second.
 //!
 //! Talks to: nobody. Once a second it sweeps the sessions for dead connections, expired sessions
-//! and delayed wills, and queues and retained messages for what has expired, so that none of them
-//! needs a timer of its own; from time to time it announces the state of the daemon below `$SYS`, and has
-//! the store note the time.
+//! and delayed wills, the connections that have sent no CONNECT for those that had their time, and
+//! queues and retained messages for what has expired, so that none of them needs a timer of its
+//! own; from time to time it announces the state of the daemon below `$SYS`, and has the store note
+//! the time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use kameo::mailbox::{MailboxReceiver, Signal};
 use persistence::Operation;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
+use crate::connection::Access;
 use crate::exchange::Exchange;
 use crate::gateways::Hosted;
 use crate::sys_topics::SysTopics;
@@ -28,6 +30,8 @@ const NOTE_TIME: Duration = Duration::from_secs(60);
 pub(crate) struct TimekeeperArgs {
     pub(crate) exchange: Arc<Exchange>,
     pub(crate) gateways: Arc<[Hosted]>,
+    /// What each listener grants.
+    pub(crate) accesses: Arc<[Arc<Access>]>,
     /// Time between two announcements below `$SYS`; none if there are to be none.
     pub(crate) announcement_interval: Option<Duration>,
 }
@@ -75,6 +79,8 @@ impl Actor for Timekeeper {
 impl Timekeeper {
     fn tick(&mut self) {
         self.args.exchange.sweep();
+        let swept_at = self.args.exchange.now();
+        self.args.accesses.iter().for_each(|it| it.sweep(swept_at));
         self.args.exchange.expire_retained();
         self.args.exchange.expire_queued();
         self.args.exchange.release_delayed();

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use mqtt::Timestamp;
 use mqtt::connection::{Limits, Mechanisms};
 
 use super::half_open::HalfOpen;
@@ -17,7 +18,7 @@ pub(crate) struct Access {
     pub(crate) limits: Arc<Limits>,
     /// Whether a client without credentials is let in.
     pub(crate) allow_anonymous: bool,
-    /// How long a client may take for its CONNECT.
+    /// How long a client may take for its CONNECT, to the second.
     pub(crate) connect_timeout: Duration,
     /// Connections at a time; the clients of further ones are refused.
     pub(crate) connections_max: usize,
@@ -61,6 +62,12 @@ impl Access {
             connections: AtomicUsize::new(0),
             half_open: HalfOpen::new(half_open_max),
         }
+    }
+
+    /// The connections that have had their time for a CONNECT are told to go. Called about once a
+    /// second.
+    pub(crate) fn sweep(&self, now: Timestamp) {
+        self.half_open.expire(now, self.connect_timeout);
     }
 
     /// The connections that have sent no CONNECT.

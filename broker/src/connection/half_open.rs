@@ -1,10 +1,13 @@
 //! Connections that have not sent their CONNECT: there are only so many, and the oldest makes way.
+//! So does who takes too long, which the timekeeper finds, so that none of them needs a timer.
 //!
 //! Whoever means it sends a CONNECT at once, so those who come are worth more than those who wait.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use mqtt::Timestamp;
 use tokio::sync::oneshot;
 
 /// Those of one listener.
@@ -18,8 +21,23 @@ pub(crate) struct HalfOpen {
 #[derive(Debug, Default)]
 struct Line {
     next: u64,
-    /// What is dropped is told to go.
-    waiting: BTreeMap<u64, oneshot::Sender<()>>,
+    waiting: BTreeMap<u64, Waiting>,
+}
+
+/// When one of them came, and how it is told to go. It makes way when this is dropped.
+#[derive(Debug)]
+struct Waiting {
+    since: Timestamp,
+    going: oneshot::Sender<Dismissal>,
+}
+
+/// Why a connection has to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dismissal {
+    /// Others want its room.
+    MakesWay,
+    /// It has had its time.
+    TimedOut,
 }
 
 /// One of them, until this is dropped.
@@ -27,7 +45,7 @@ struct Line {
 pub(super) struct Greeting<'h> {
     line: &'h HalfOpen,
     number: u64,
-    going: oneshot::Receiver<()>,
+    going: oneshot::Receiver<Dismissal>,
 }
 
 impl HalfOpen {
@@ -44,12 +62,16 @@ impl HalfOpen {
     }
 
     /// One comes; if there are too many, the oldest has to go.
-    pub(super) fn enter(&self) -> Greeting<'_> {
-        let (staying, going) = oneshot::channel();
+    pub(super) fn enter(&self, now: Timestamp) -> Greeting<'_> {
+        let (sender, going) = oneshot::channel();
+        let waiting = Waiting {
+            since: now,
+            going: sender,
+        };
         let mut line = self.lock();
         let number = line.next;
         line.next += 1;
-        line.waiting.insert(number, staying);
+        line.waiting.insert(number, waiting);
         if line.waiting.len() > self.most {
             line.waiting.pop_first();
         }
@@ -58,6 +80,17 @@ impl HalfOpen {
             line: self,
             number,
             going,
+        }
+    }
+
+    /// Those that came so long ago have to go.
+    pub(super) fn expire(&self, now: Timestamp, time_max: Duration) {
+        let mut line = self.lock();
+        while let Some(oldest) = line.waiting.first_entry()
+            && now.since(oldest.get().since) >= time_max
+        {
+            // One that has just sent its CONNECT does not listen any more.
+            oldest.remove().going.send(Dismissal::TimedOut).ok();
         }
     }
 
@@ -73,8 +106,8 @@ impl HalfOpen {
 
 impl Greeting<'_> {
     /// Comes to an end when this one has to go.
-    pub(super) async fn ordered_to_go(&mut self) {
-        (&mut self.going).await.ok();
+    pub(super) async fn dismissed(&mut self) -> Dismissal {
+        (&mut self.going).await.unwrap_or(Dismissal::MakesWay)
     }
 }
 
@@ -86,24 +119,26 @@ impl Drop for Greeting<'_> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot::error::TryRecvError;
+
     use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000);
 
     #[test]
     fn the_oldest_makes_way_and_who_is_done_takes_no_room() {
         let half_open = HalfOpen::new(2);
-        let mut first = half_open.enter();
-        drop(half_open.enter());
-        let mut third = half_open.enter();
+        let mut first = half_open.enter(NOW);
+        drop(half_open.enter(NOW));
+        let mut third = half_open.enter(NOW);
         assert!(
             first
                 .going
                 .try_recv()
-                .is_err_and(|it| it == oneshot::error::TryRecvError::Empty)
+                .is_err_and(|it| it == TryRecvError::Empty)
         );
-        let mut fourth = half_open.enter();
-        let is_going = |it: &mut Greeting<'_>| {
-            it.going.try_recv() == Err(oneshot::error::TryRecvError::Closed)
-        };
+        let mut fourth = half_open.enter(NOW);
+        let is_going = |it: &mut Greeting<'_>| it.going.try_recv() == Err(TryRecvError::Closed);
         assert!(is_going(&mut first));
         assert!(!is_going(&mut third));
         half_open.shrink();
@@ -112,6 +147,23 @@ mod tests {
         assert!(is_going(&mut fourth));
         half_open.shrink();
         drop((first, third, fourth));
+        assert!(half_open.lock().waiting.is_empty());
+    }
+
+    #[test]
+    fn who_has_had_its_time_has_to_go() {
+        const TIME_MAX: Duration = Duration::from_millis(100);
+        let half_open = HalfOpen::new(10);
+        let mut first = half_open.enter(NOW);
+        drop(half_open.enter(NOW));
+        let mut third = half_open.enter(NOW.after(Duration::from_millis(1)));
+        half_open.expire(NOW.after(TIME_MAX - Duration::from_millis(1)), TIME_MAX);
+        assert_eq!(first.going.try_recv(), Err(TryRecvError::Empty));
+        half_open.expire(NOW.after(TIME_MAX), TIME_MAX);
+        assert_eq!(first.going.try_recv(), Ok(Dismissal::TimedOut));
+        assert_eq!(third.going.try_recv(), Err(TryRecvError::Empty));
+        half_open.expire(NOW.after(2 * TIME_MAX), TIME_MAX);
+        assert_eq!(third.going.try_recv(), Ok(Dismissal::TimedOut));
         assert!(half_open.lock().waiting.is_empty());
     }
 }

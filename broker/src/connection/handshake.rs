@@ -8,9 +8,9 @@ use mqtt::packet::{Connect, Frame, Packet, PacketType};
 use mqtt::{ProtocolVersion, ProtocolViolation, ReasonCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use super::Accepted;
+use super::half_open::Dismissal;
 use super::serve::Connection;
 use crate::extensions::Who;
 use crate::memory::SMALL_BYTES;
@@ -37,38 +37,43 @@ impl From<io::Error> for Refusal {
 /// Lets a client in; none if it is not.
 pub(super) async fn let_in(mut stream: TcpStream, accepted: &Accepted) -> Option<Box<Connection>> {
     let peer = accepted.peer;
-    // The broker puts small packets together itself; waiting for more helps nobody.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "the socket is gone already");
-        return None;
-    }
     let mut input = Vec::new();
     let greeting = greet(&mut stream, &mut input, accepted);
-    let greeting = timeout(accepted.access.connect_timeout, greeting);
-    let mut half_open = accepted.access.half_open().enter();
+    let now = accepted.exchange.now();
+    let mut half_open = accepted.access.half_open().enter(now);
     let greeted = tokio::select! {
         biased;
         greeted = greeting => greeted,
-        () = half_open.ordered_to_go() => {
-            count(&accepted.exchange.counters.half_open_dropped);
-            tracing::warn!(%peer, "a connection without CONNECT makes way for others");
+        dismissal = half_open.dismissed() => {
+            dismiss(accepted, dismissal);
             return None;
         }
     };
     drop(half_open);
     match greeted {
-        Ok(Ok((handshake, size))) => {
+        Ok((handshake, size)) => {
             return begin(stream, input, handshake, size, accepted).await;
         }
-        Ok(Err(Refusal::Refused(version, size, violation))) => {
+        Err(Refusal::Refused(version, size, violation)) => {
             refuse(stream, accepted, version, size, violation).await;
         }
-        Ok(Err(Refusal::Lost(error))) => {
+        Err(Refusal::Lost(error)) => {
             tracing::debug!(%peer, %error, "a connection ended before CONNECT");
         }
-        Err(_) => tracing::debug!(%peer, "a connection sent no CONNECT in time"),
     }
     None
+}
+
+/// Says why a connection ends that has sent no CONNECT.
+fn dismiss(accepted: &Accepted, dismissal: Dismissal) {
+    let peer = accepted.peer;
+    match dismissal {
+        Dismissal::TimedOut => tracing::debug!(%peer, "a connection sent no CONNECT in time"),
+        Dismissal::MakesWay => {
+            count(&accepted.exchange.counters.half_open_dropped);
+            tracing::warn!(%peer, "a connection without CONNECT makes way for others");
+        }
+    }
 }
 
 /// Reads the CONNECT, and the AUTH packets that its method needs; with the bytes that the client
