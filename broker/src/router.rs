@@ -11,7 +11,7 @@ pub(crate) use members::Members;
 
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::HashTable;
@@ -82,6 +82,8 @@ pub(crate) struct Router {
     exact: Vec<Shard>,
     /// The last count is of filters that begin with a wildcard.
     wildcard: Part<FilterTree<Subscribers>, { FIRST_LEVELS + 1 }>,
+    /// Filters that begin with `$`.
+    reserved: AtomicUsize,
 }
 
 impl Router {
@@ -90,6 +92,7 @@ impl Router {
             hasher: RandomState::new(),
             exact: (0..SHARDS).map(|_| Shard::default()).collect(),
             wildcard: Part::default(),
+            reserved: AtomicUsize::new(0),
         }
     }
 
@@ -127,8 +130,9 @@ impl Router {
         let pattern = filter.pattern();
         if filter.has_wildcard() {
             let mut tree = self.wildcard.write(self.first_level(pattern));
-            tree.get_or_insert_default(pattern)
-                .put(filter, subscription)
+            let subscribers = tree.get_or_insert_default(pattern);
+            self.note_filter(pattern, subscribers);
+            subscribers.put(filter, subscription)
         } else {
             let hash = self.hash(pattern);
             let mut shard = self.shard(hash).write(0);
@@ -137,7 +141,9 @@ impl Router {
                 filter: filter.clone(),
                 subscribers: Subscribers::Nobody,
             });
-            exact.into_mut().subscribers.put(filter, subscription)
+            let subscribers = &mut exact.into_mut().subscribers;
+            self.note_filter(pattern, subscribers);
+            subscribers.put(filter, subscription)
         }
     }
 
@@ -151,9 +157,23 @@ impl Router {
                 .is_some_and(|subscribers| subscribers.remove(filter, link))
             {
                 tree.remove(pattern);
+                self.forget_filter(pattern);
             }
         } else {
             self.unsubscribe_exact(filter, link);
+        }
+    }
+
+    /// Counts a filter before its first subscription.
+    fn note_filter(&self, pattern: &str, subscribers: &Subscribers) {
+        if is_reserved(pattern) && matches!(subscribers, Subscribers::Nobody) {
+            self.reserved.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    fn forget_filter(&self, pattern: &str) {
+        if is_reserved(pattern) {
+            self.reserved.fetch_sub(1, Ordering::AcqRel);
         }
     }
 
@@ -166,6 +186,7 @@ impl Router {
             && entry.get_mut().subscribers.remove(filter, link)
         {
             entry.remove();
+            self.forget_filter(pattern);
             if shard.len() < shard.capacity() / SHRINK_PARTS {
                 let capacity = 2 * shard.len();
                 shard.shrink_to(capacity, rehash);
@@ -193,6 +214,12 @@ impl Router {
             tree.visit_matches(topic, |subscribers| subscribers.append(found));
         }
         generation
+    }
+
+    /// True if anybody subscribes to a filter that begins with `$`. No other filter matches a topic
+    /// that does [MQTT-4.7.2-1].
+    pub(crate) fn has_reserved(&self) -> bool {
+        self.reserved.load(Ordering::Acquire) > 0
     }
 
     /// True if anybody subscribes to a filter that matches the topic.
@@ -226,6 +253,10 @@ impl Router {
 /// A shard's table looks at the other bits.
 const fn shard_index(hash: u64) -> usize {
     (hash >> 32) as usize % SHARDS
+}
+
+fn is_reserved(pattern: &str) -> bool {
+    pattern.starts_with('$')
 }
 
 fn is(topic: &str) -> impl Fn(&Exact) -> bool {

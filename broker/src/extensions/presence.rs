@@ -57,7 +57,8 @@ impl Exchange {
     }
 
     fn announce_presence(&self, event: &str, client_id: &str, describe: impl Fn() -> Value) {
-        if !self.extensions.client_events {
+        // Clients that come and go are not worth more when nobody looks.
+        if !self.extensions.client_events || !self.router.has_reserved() {
             return;
         }
         let topics = [

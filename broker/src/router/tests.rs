@@ -58,7 +58,7 @@ fn expected(model: &BTreeSet<(&str, usize)>, topic: &str) -> Found {
 }
 
 const SESSIONS: usize = 12;
-const FILTERS: [&str; 12] = [
+const FILTERS: [&str; 15] = [
     "a",
     "a/b",
     "a/+",
@@ -70,6 +70,9 @@ const FILTERS: [&str; 12] = [
     "$exclusive/a/b",
     "$exclusive/a/+",
     "$exclusive/c",
+    "$SYS/a",
+    "$SYS/#",
+    "$share/g/$SYS/+",
     "c",
 ];
 
@@ -103,14 +106,17 @@ proptest! {
                 model.insert((text, session));
             }
         }
-        for topic in ["a", "a/b", "a/c", "b/b", "c", "d"] {
+        for topic in ["a", "a/b", "a/c", "b/b", "c", "d", "$SYS/a", "$SYS/b"] {
             prop_assert_eq!(found(&router, &links, topic), expected(&model, topic));
         }
+        let is_reserved = |text: &str| TopicFilter::new(text).unwrap().pattern().starts_with('$');
+        prop_assert_eq!(router.has_reserved(), model.iter().any(|it| is_reserved(it.0)));
         for (text, session) in model {
             router.unsubscribe(&TopicFilter::new(text).unwrap(), &links[session]);
         }
         prop_assert!(router.exact.iter().all(|it| it.read().is_empty()));
         prop_assert!(router.wildcard.read().is_empty());
+        prop_assert!(!router.has_reserved());
         // Neither the table nor a group has a link any more; its session has one.
         prop_assert!(links.iter().all(|it| Arc::strong_count(it) == 2));
     }
