@@ -305,7 +305,7 @@ fn messages_reach_the_peer() {
     assert_eq!(status.counters.sent(), delivered - 4);
     assert_eq!(status.counters.dropped(DropReason::Untranslatable), 3);
     assert_eq!(status.counters.dropped(DropReason::Unmapped), 1);
-    let ids: Vec<u16> = broker.acknowledged().iter().map(|id| id.0).collect();
+    let ids: Vec<u64> = broker.acknowledged().iter().map(|id| id.0.into()).collect();
     assert_eq!(ids, (1..=delivered).collect::<Vec<u64>>());
 }
 
