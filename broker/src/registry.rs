@@ -124,37 +124,43 @@ impl Exchange {
     /// # Errors
     /// The daemon stops, or it would be one session more than there may be.
     pub(crate) fn admit(&self, claim: Claim<'_>) -> Result<Attached, ReasonCode> {
-        let links = self.settled(claim.client_id);
+        let (links, known) = self.settled(claim.client_id);
         if self.registry.is_closed.load(Ordering::Relaxed) {
             return Err(ReasonCode::ServerUnavailable);
         }
         let has_room = links.len() < self.bounds.sessions_max;
-        if !has_room && !links.contains_key(claim.client_id) {
+        if !has_room && known.is_none() {
             return Err(ReasonCode::QuotaExceeded);
         }
-        Ok(self.begin(links, claim))
+        Ok(self.begin(links, known, claim))
     }
 
     /// Gives a new connection its session: the one there is, taken over from an earlier
     /// connection if need be [MQTT-3.1.4-3], or a new one.
     pub(crate) fn attach(&self, claim: Claim<'_>) -> Attached {
-        self.begin(self.settled(claim.client_id), claim)
+        let (links, known) = self.settled(claim.client_id);
+        self.begin(links, known, claim)
     }
 
-    /// The sessions, when what was due before a client came back has not waited for the next
-    /// sweep.
-    fn settled(&self, client_id: &str) -> Links<'_> {
-        let known = self.registry.lock().get(client_id).cloned();
-        known.iter().for_each(|it| self.settle(it, self.now()));
-        self.registry.lock()
+    /// The sessions, and this client's, when what was due before it came back has not waited for
+    /// the next sweep.
+    fn settled(&self, client_id: &str) -> (Links<'_>, Option<Arc<Link>>) {
+        let links = self.registry.lock();
+        let Some(known) = links.get(client_id).cloned() else {
+            return (links, None);
+        };
+        drop(links);
+        self.settle(&known, self.now());
+        let links = self.registry.lock();
+        let known = links.get(client_id).cloned();
+        (links, known)
     }
 
-    fn begin(&self, mut links: Links<'_>, claim: Claim<'_>) -> Attached {
+    fn begin(&self, mut links: Links<'_>, known: Option<Arc<Link>>, claim: Claim<'_>) -> Attached {
         let Claim {
             client_id, expiry, ..
         } = claim;
-        let existing = links.get(client_id).cloned();
-        let resumed = existing.filter(|link| {
+        let resumed = known.filter(|link| {
             // A session that ends with its connection cannot be resumed.
             let resumable = !claim.clean_start && !link.lock().expiry.is_zero();
             if !resumable {
