@@ -11,6 +11,10 @@ use mqtt::{Sharing, TopicFilter, TopicName};
 use crate::link::{Link, Readiness};
 use crate::router::{Members, Subscription};
 
+/// Members that are asked in a row whether they can take a message. Each of them is locked, and a
+/// choice asks twice as many at most.
+pub(crate) const ASKED_MAX: usize = 16;
+
 /// How a group chooses among its members. Whatever it chooses, a member that cannot take a
 /// message at the moment is passed over for the next one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub(crate) struct ShareGroup {
     members: RwLock<Members>,
     /// Whose turn it is, as far as the strategy needs to know.
     turn: AtomicUsize,
+    /// Where a member was ready last, or is looked for next, when those whose turn it is are not.
+    elsewhere: AtomicUsize,
     hasher: RandomState,
 }
 
@@ -48,12 +54,53 @@ pub(crate) struct Choice<'a> {
     pub(crate) publisher: &'a str,
 }
 
+/// What some members of a group say of themselves.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    readiness: Readiness,
+    /// The first of which that is true; none if all of them have ended.
+    best: Option<usize>,
+    /// Who was asked last.
+    last: usize,
+}
+
+impl Asked {
+    /// Asks one after the other until one is ready. Those that have ended are about to leave, and
+    /// do not count.
+    fn ask(members: &Members, first: usize) -> Self {
+        let count = members.len();
+        let mut asked = Self {
+            readiness: Readiness::Ended,
+            best: None,
+            last: first,
+        };
+        let mut left = ASKED_MAX;
+        for index in (0..count).map(|offset| first.wrapping_add(offset) % count) {
+            let Some(member) = members.get(index) else {
+                break;
+            };
+            let readiness = member.link.readiness();
+            if readiness > asked.readiness {
+                asked.readiness = readiness;
+                asked.best = Some(index);
+            }
+            asked.last = index;
+            left -= usize::from(readiness > Readiness::Ended);
+            if left == 0 || readiness == Readiness::Ready {
+                break;
+            }
+        }
+        asked
+    }
+}
+
 impl ShareGroup {
     pub(crate) fn new(filter: TopicFilter) -> Self {
         Self {
             filter,
             members: RwLock::default(),
             turn: AtomicUsize::new(0),
+            elsewhere: AtomicUsize::new(0),
             hasher: RandomState::new(),
         }
     }
@@ -90,10 +137,11 @@ impl ShareGroup {
     }
 
     /// The member that is to receive a message: the strategy's choice, or the next that can take
-    /// it at once; else one that is connected; else one whose session waits for it.
+    /// it at once; else one that is connected; else one whose session waits for it. This is so of
+    /// the members that are asked: in a large group of which many take nothing, one choice after
+    /// the other looks on for one that does.
     pub(crate) fn choose(&self, choice: Choice<'_>) -> Option<Subscription> {
         let members = self.members();
-        let count = members.len();
         let first = match choice.strategy {
             ShareStrategy::RoundRobin => self.turn.fetch_add(1, Ordering::Relaxed),
             ShareStrategy::Sticky => self.turn.load(Ordering::Relaxed),
@@ -101,20 +149,15 @@ impl ShareGroup {
             ShareStrategy::HashClientId => self.hash(choice.publisher),
             ShareStrategy::HashTopic => self.hash(choice.topic),
         };
-        let mut best: Option<(Readiness, usize)> = None;
-        for index in (0..count).map(|offset| first.wrapping_add(offset) % count) {
-            let Some(member) = members.get(index) else {
-                break;
-            };
-            let readiness = member.link.readiness();
-            if best.is_none_or(|(known, _)| readiness > known) {
-                best = Some((readiness, index));
-            }
-            if readiness == Readiness::Ready {
-                break;
+        let mut asked = Asked::ask(&members, first);
+        if asked.readiness < Readiness::Ready && members.len() > ASKED_MAX {
+            let elsewhere = Asked::ask(&members, self.elsewhere.load(Ordering::Relaxed));
+            self.elsewhere.store(elsewhere.last, Ordering::Relaxed);
+            if elsewhere.readiness > asked.readiness {
+                asked = elsewhere;
             }
         }
-        let (_, index) = best.filter(|(readiness, _)| *readiness > Readiness::Ended)?;
+        let index = asked.best?;
         if choice.strategy == ShareStrategy::Sticky {
             self.turn.store(index, Ordering::Relaxed);
         }

@@ -1,5 +1,7 @@
 //! Shared and exclusive subscriptions without sockets.
 
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use mqtt::{QoS, TopicFilter};
@@ -7,6 +9,7 @@ use mqtt::{QoS, TopicFilter};
 use super::tests::{attach, exchange, message, qos, received, subscribe};
 use super::*;
 use crate::registry::Ending;
+use crate::share::{ASKED_MAX, ShareGroup};
 
 const ENDING: Ending = Ending {
     will: None,
@@ -96,6 +99,73 @@ fn members_that_are_away_or_behind_are_passed_over() {
     assert_eq!((kept.len(), kept[10].as_str()), (11, "late"));
 }
 
+const MANY: usize = 1_000;
+/// Longer than anything takes that is not stuck.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A group of many members that are connected and take nothing.
+fn stuck_group(exchange: &mut Exchange) -> (Arc<ShareGroup>, Vec<Arc<Link>>) {
+    exchange.bounds.sessions_max = 2 * MANY;
+    Arc::make_mut(&mut exchange.bounds.queue).live_bytes_max = 10;
+    let members = (0..MANY).map(|number| {
+        let member = attach(exchange, &format!("m{number}"), true, 0).link;
+        subscribe(exchange, &member, "$share/g/t", qos(QoS::AtMostOnce));
+        subscribe(exchange, &member, "fill", qos(QoS::AtMostOnce));
+        member
+    });
+    let members = members.collect();
+    let publisher = attach(exchange, "p", true, 0).link;
+    publish(exchange, &publisher, "fill", "more than half");
+    let share = TopicFilter::new("$share/g/t").unwrap();
+    (exchange.router.group(&share).unwrap(), members)
+}
+
+#[test]
+fn a_choice_asks_no_more_than_some_of_many_members() {
+    let mut exchange = exchange(Store::disabled());
+    let (group, members) = stuck_group(&mut exchange);
+    let topic = TopicName::new("t").unwrap();
+    let (chosen, is_chosen) = mpsc::sync_channel(1);
+    thread::scope(|scope| {
+        // Whoever asks one of the others waits for this.
+        let others: Vec<_> = members[2 * ASKED_MAX..]
+            .iter()
+            .map(|it| it.lock())
+            .collect();
+        scope.spawn(|| chosen.send(group.choose(exchange.choice(&topic, "p")).is_some()));
+        assert_eq!(is_chosen.recv_timeout(DEADLINE), Ok(true));
+        drop(others);
+    });
+}
+
+#[test]
+fn of_many_members_the_one_that_is_ready_is_soon_found_and_stays_found() {
+    for strategy in [
+        ShareStrategy::RoundRobin,
+        ShareStrategy::Random,
+        ShareStrategy::Sticky,
+        ShareStrategy::HashClientId,
+        ShareStrategy::HashTopic,
+    ] {
+        let mut exchange = exchange(Store::disabled());
+        exchange.bounds.share_strategy = strategy;
+        let (group, members) = stuck_group(&mut exchange);
+        let topic = TopicName::new("t").unwrap();
+        let choose = || group.choose(exchange.choice(&topic, "p")).unwrap().link;
+        for ready in [&members[MANY / 2], &members[MANY / 2 - 1]] {
+            assert_eq!(payloads(&exchange, ready), ["more than half"]);
+            // Some of them find it without looking on.
+            for _ in 0..2 * MANY / (ASKED_MAX - 1) {
+                choose();
+            }
+            let mut chosen = (0..MANY).map(|_| choose());
+            assert!(chosen.all(|it| Arc::ptr_eq(&it, ready)), "{strategy:?}");
+            let publisher = attach(&exchange, "p", true, 0).link;
+            publish(&exchange, &publisher, "fill", "more than half");
+        }
+    }
+}
+
 #[test]
 fn what_a_member_leaves_behind_goes_to_the_others() {
     let directory = tempfile::tempdir().unwrap();
@@ -126,7 +196,7 @@ fn what_a_member_leaves_behind_goes_to_the_others() {
             assert!(std::time::Instant::now() < deadline, "{inherited:?}");
             exchange.sweep();
             inherited.extend(payloads(&exchange, &heir.link));
-            std::thread::yield_now();
+            thread::yield_now();
         }
         assert_eq!(inherited[..2], ["1", "2"]);
         exchange.detach(&heir.link, heir.owner, ENDING);
