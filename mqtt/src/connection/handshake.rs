@@ -264,7 +264,8 @@ pub(super) fn granted_expiry(asked_seconds: u32, limits: &Limits) -> Duration {
     Duration::from_secs(asked_seconds.into()).min(limits.session_expiry_max)
 }
 
-fn expiry_seconds(expiry: Duration) -> u32 {
+/// An interval as it is encoded; what is too long for that never ends.
+pub(super) fn expiry_seconds(expiry: Duration) -> u32 {
     u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX)
 }
 

@@ -5,6 +5,7 @@
 
 mod alias;
 mod authentication;
+mod client;
 mod handshake;
 mod limits;
 mod outgoing;
@@ -14,6 +15,10 @@ mod subscription;
 mod will;
 
 pub use authentication::{Authentication, Mechanism, Mechanisms, Progress, StartMechanism, Step};
+pub use client::{
+    ClientAction, ClientAnswer, ClientConnection, ClientHandshake, ClientOptions, ClientRefusal,
+    OutgoingPublish, RequestError, ServerTerms,
+};
 pub use handshake::{Handshake, encode_refusal};
 pub use limits::Limits;
 pub use server::ServerConnection;
@@ -85,14 +90,14 @@ pub enum AckAction {
     Delivered(u64),
 }
 
-/// A message from a client, and the acknowledgement it awaits.
+/// A message from the peer, and the acknowledgement it awaits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IncomingPublish<'p> {
     /// The topic, whether the packet states it or its Topic Alias stands for it.
     pub topic: IncomingTopic<'p>,
     /// The packet.
     pub publish: Publish<'p>,
-    /// What its properties say to a server.
+    /// What its properties say to its receiver.
     pub properties: PublishProperties<'p>,
     /// None for QoS 0.
     pub ack: Option<PendingAck>,
@@ -139,6 +144,16 @@ pub struct PendingAck {
 }
 
 impl PendingAck {
+    /// An acknowledgement with a Reason Code, which has to be one of its kind.
+    #[must_use]
+    pub const fn new(kind: AckKind, packet_id: u16, reason: ReasonCode) -> Self {
+        Self {
+            kind,
+            packet_id,
+            reason,
+        }
+    }
+
     const fn puback(packet_id: u16) -> Self {
         Self {
             kind: AckKind::Puback,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Limits;
-use super::handshake::check_user_properties;
+use super::handshake::{check_user_properties, expiry_seconds};
 use super::server::check_topic;
 use crate::packet::{Property, Will};
 use crate::{Message, ProtocolViolation, ReasonCode, Timestamp, TopicName};
@@ -72,6 +72,17 @@ impl WillMessage {
             expiry,
             delay,
         })
+    }
+
+    /// Appends the will's properties of a CONNECT.
+    pub(super) fn encode_properties(&self, raw: &mut Vec<u8>) {
+        if !self.delay.is_zero() {
+            Property::WillDelayInterval(expiry_seconds(self.delay)).encode(raw);
+        }
+        if let Some(expiry) = self.expiry {
+            Property::MessageExpiryInterval(expiry_seconds(expiry)).encode(raw);
+        }
+        raw.extend_from_slice(self.message.properties.as_bytes());
     }
 
     /// The message to publish; its expiry counts from now (§3.1.3.2.4).

@@ -18,6 +18,20 @@ pub struct Connack<'a> {
 }
 
 impl<'a> Connack<'a> {
+    /// The refusal of a server that does not know the version of the CONNECT and answers in the
+    /// form of another one (§3.1.2.2); none if this is none.
+    #[must_use]
+    pub fn stated_refusal(frame: Frame<'_>) -> Option<ReasonCode> {
+        let unsupported = ReasonCode::UnsupportedProtocolVersion;
+        match (frame.packet_type(), frame.body()) {
+            (PacketType::Connack, [0, code]) if *code != 0 && *code != unsupported as u8 => {
+                from_return_code(*code)
+            }
+            (PacketType::Connack, [0, code, ..]) if *code == unsupported as u8 => Some(unsupported),
+            _ => None,
+        }
+    }
+
     pub(super) fn decode(
         frame: Frame<'a>,
         version: ProtocolVersion,

@@ -28,12 +28,15 @@ pub use disconnect::Disconnect;
 pub use encoded_run::{EncodedPacket, EncodedRun};
 pub use forwarded::{ForwardedProperties, PublishProperties};
 pub use frame::{Frame, PacketType};
+pub(crate) use primitive::VARIABLE_BYTE_INTEGER_MAX;
 pub use property::{Properties, Property, PropertyOwner};
 pub use publish::{Publish, PublishHeader, encode_publish};
 pub use suback::{Suback, Unsuback};
+pub(crate) use subscribe::put_subscribe;
 pub use subscribe::{RetainHandling, Subscribe, SubscriptionOptions, encode_subscribe};
 pub use successor::Successor;
 pub use unsubscribe::Unsubscribe;
+pub(crate) use unsubscribe::put_unsubscribe;
 
 use crate::{ProtocolVersion, ProtocolViolation};
 

@@ -362,6 +362,30 @@ impl<'a> Properties<'a> {
         })
     }
 
+    /// The Reason String: what the peer has to say, for people.
+    #[must_use]
+    pub fn reason_string(self) -> Option<&'a str> {
+        self.iter().find_map(|property| {
+            if let Property::ReasonString(text) = property {
+                Some(text)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// The Server Reference: another server to use instead (§4.11).
+    #[must_use]
+    pub fn server_reference(self) -> Option<&'a str> {
+        self.iter().find_map(|property| {
+            if let Property::ServerReference(text) = property {
+                Some(text)
+            } else {
+                None
+            }
+        })
+    }
+
     /// True if there is no property.
     #[must_use]
     pub const fn is_empty(self) -> bool {

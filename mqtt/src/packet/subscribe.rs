@@ -159,14 +159,30 @@ pub fn encode_subscribe(
     packet_id: u16,
     filters: &[(&str, SubscriptionOptions)],
 ) {
+    let filters = filters.iter().copied();
+    put_subscribe(out, version, packet_id, Properties::default(), filters);
+}
+
+/// The same with properties, which MQTT 3 does not have, nor any option but the QoS.
+pub(crate) fn put_subscribe<'f>(
+    out: &mut Vec<u8>,
+    version: ProtocolVersion,
+    packet_id: u16,
+    properties: Properties<'_>,
+    filters: impl IntoIterator<Item = (&'f str, SubscriptionOptions)>,
+) {
     let mut payload = Vec::new();
     for (filter, options) in filters {
         put_string(&mut payload, filter);
-        payload.push(options.to_u8());
+        payload.push(if version.is_v5() {
+            options.to_u8()
+        } else {
+            options.qos as u8
+        });
     }
     let subscribe = Subscribe {
         packet_id,
-        properties: Properties::default(),
+        properties,
         payload: &payload,
         version,
     };

@@ -2,7 +2,7 @@
 
 use super::connect::read_properties;
 use super::frame::{Frame, PacketType, put_packet};
-use super::primitive::Reader;
+use super::primitive::{Reader, put_string};
 use super::property::{Properties, PropertyOwner, put_block};
 use crate::{ProtocolVersion, ProtocolViolation};
 
@@ -57,4 +57,24 @@ impl<'a> Unsubscribe<'a> {
             out.extend_from_slice(self.payload);
         });
     }
+}
+
+/// Appends an UNSUBSCRIBE for these filters; MQTT 3 has no properties.
+pub(crate) fn put_unsubscribe<'f>(
+    out: &mut Vec<u8>,
+    version: ProtocolVersion,
+    packet_id: u16,
+    properties: Properties<'_>,
+    filters: impl IntoIterator<Item = &'f str>,
+) {
+    let mut payload = Vec::new();
+    for filter in filters {
+        put_string(&mut payload, filter);
+    }
+    let unsubscribe = Unsubscribe {
+        packet_id,
+        properties,
+        payload: &payload,
+    };
+    unsubscribe.encode(version, out);
 }
