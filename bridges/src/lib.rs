@@ -23,6 +23,9 @@ mod io;
 mod resumption;
 mod translation;
 
-pub use config::{Config, Forward, Subscription};
+pub use config::{
+    Config, Endpoint, Forward, InvalidEndpoint, InvalidProxyUrl, Proxy, ProxyProtocol, ProxyUrl,
+    Subscription, Tcp, Tls, Transport,
+};
 pub use gateway::Bridge;
 pub use resumption::NothingUnacknowledged;

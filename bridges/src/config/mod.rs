@@ -1,13 +1,22 @@
 //! What the operator writes under `bridges.mqtt.<name>`; the key names are NanoMQ's.
 
+mod endpoint;
+mod proxy;
+mod tcp;
+mod tls;
+
 use std::time::Duration;
 
 use gateway::{
     ConfigError, ConfiguredDuration, ConfiguredFilter, ConfiguredQoS, ConfiguredTemplate,
-    check_host,
 };
 use mqtt::QoS;
 use serde::Deserialize;
+
+pub use endpoint::{Endpoint, InvalidEndpoint, Transport};
+pub use proxy::{InvalidProxyUrl, Proxy, ProxyProtocol, ProxyUrl};
+pub use tcp::Tcp;
+pub use tls::Tls;
 
 /// One bridge.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -103,9 +112,6 @@ pub struct Subscription {
     pub retain: u8,
 }
 
-/// MQTT over TCP.
-const DEFAULT_PORT: u16 = 1883;
-
 const fn enabled() -> bool {
     true
 }
@@ -176,37 +182,6 @@ impl Config {
         }
         self.address().map(drop)
     }
-
-    /// Host and port of the hub.
-    pub(crate) fn address(&self) -> Result<(String, u16), ConfigError> {
-        const SCHEMES: [&str; 4] = ["mqtt-tcp://", "mqtt+tcp://", "mqtt://", "tcp://"];
-        let text = self.server.as_str();
-        let error = |problem: &str| {
-            let problem = format!("`{text}`: {problem}; write mqtt-tcp://host:port");
-            ConfigError::new("server", problem)
-        };
-        let plain = SCHEMES
-            .iter()
-            .find_map(|scheme| text.strip_prefix(scheme))
-            .unwrap_or(text);
-        if plain.contains("://") {
-            return Err(error("bridges speak MQTT over TCP only, without TLS"));
-        }
-        if plain.contains('@') {
-            return Err(error("credentials go into `username` and `password`"));
-        }
-        let (host, port) = match plain.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => (host, port.parse()),
-            Some(_) | None => (plain, Ok(DEFAULT_PORT)),
-        };
-        check_host(host).map_err(error)?;
-        let port = port
-            .ok()
-            .filter(|&port: &u16| port > 0)
-            .ok_or_else(|| error("the port is no number from 1 to 65535"))?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        Ok((host.to_owned(), port))
-    }
 }
 
 fn check_retain(retain: u8, key: impl FnOnce() -> String) -> Result<(), ConfigError> {
@@ -225,37 +200,6 @@ mod tests {
 
     fn config(text: &str) -> Config {
         toml::from_str(text).unwrap()
-    }
-
-    #[test]
-    fn server_addresses_are_read() {
-        let table = [
-            ("mqtt-tcp://hub.example:1884", Some(("hub.example", 1884))),
-            ("mqtt://10.0.0.1", Some(("10.0.0.1", 1883))),
-            ("tcp://localhost:1", Some(("localhost", 1))),
-            ("hub:1883", Some(("hub", 1883))),
-            ("mqtt-tcp://[::1]:1883", Some(("::1", 1883))),
-            ("mqtt-tcp://[::1]", Some(("::1", 1883))),
-            ("mqtt-quic://hub:14567", None),
-            ("hub.example", Some(("hub.example", 1883))),
-            ("ssl://hub:8883", None),
-            ("hub:port", None),
-            ("hub:", None),
-            ("hub:0", None),
-            ("hub:65536", None),
-            ("hub:1883/path", None),
-            ("user:secret@hub:1883", None),
-            ("hub example:1883", None),
-            ("10.0.0.256:1883", None),
-            ("::1:1883", None),
-            ("[::1:1883", None),
-            (":1883", None),
-        ];
-        for (server, expected) in table {
-            let config = config(&format!("server = \"{server}\""));
-            let expected = expected.map(|(host, port): (&str, u16)| (host.to_owned(), port));
-            assert_eq!(config.address().ok(), expected, "{server}");
-        }
     }
 
     #[test]
