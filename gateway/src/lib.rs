@@ -42,6 +42,6 @@ pub use config_error::ConfigError;
 pub use duration::ConfiguredDuration;
 pub use gateway::{Fault, Gateway, RunFuture};
 pub use host::check_host;
-pub use mapping::{ConfiguredFilter, ConfiguredQoS, ConfiguredTemplate, MqttRule};
+pub use mapping::{ConfiguredFilter, ConfiguredQoS, ConfiguredTemplate, MatchedTopic, MqttRule};
 pub use status::{Counters, DropReason, LinkState, Status};
-pub use template::{ANY_TEXT, Template, TemplateError, Values};
+pub use template::{ANY_TEXT, Levels, Template, TemplateError, Values};

@@ -10,7 +10,7 @@ use crate::{ANY_TEXT, SubscriptionRequest, Template, TemplateError, Values};
 pub struct ConfiguredFilter(pub TopicFilter);
 
 /// A template that was parsed while the configuration was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfiguredTemplate(pub Template);
 
 /// A QoS written as the number 0, 1 or 2.
@@ -41,21 +41,6 @@ impl<'de> Deserialize<'de> for ConfiguredQoS {
 }
 
 impl ConfiguredTemplate {
-    /// The template of a rule, `default` if it has none, with its placeholders checked.
-    fn checked(
-        configured: Option<&Self>,
-        default: &str,
-        names: &[&str],
-        captures: usize,
-    ) -> Result<Template, TemplateError> {
-        let template = match configured {
-            Some(configured) => configured.0.clone(),
-            None => Template::parse(default)?,
-        };
-        template.check(names, captures)?;
-        Ok(template)
-    }
-
     /// The template of a rule that publishes at this broker, `default` if it has none, with its
     /// placeholders and its topics checked.
     ///
@@ -70,9 +55,17 @@ impl ConfiguredTemplate {
         pieces: &[(&str, &str)],
     ) -> Result<Template, TemplateError> {
         let names: Vec<&str> = pieces.iter().map(|(name, _)| *name).collect();
-        let template = Self::checked(configured, default, &names, 0)?;
+        let template = Self::or(configured, default)?;
+        template.check(&names, 0, 0)?;
         template.check_topic(pieces)?;
         Ok(template)
+    }
+
+    fn or(configured: Option<&Self>, default: &str) -> Result<Template, TemplateError> {
+        match configured {
+            Some(configured) => Ok(configured.0.clone()),
+            None => Template::parse(default),
+        }
     }
 }
 
@@ -81,11 +74,9 @@ const TOPIC: &str = "${topic}";
 
 /// The side of a rule that MQTT messages come in at: which ones, and the text that each is given.
 ///
-/// Placeholders: `$1` and so on for the filter's wildcards, `${topic}` for the whole topic,
-/// `${gateway}` for the gateway's name.
+/// Placeholders: those of [`MatchedTopic`], and `${gateway}` for the gateway's name.
 #[derive(Clone, Debug)]
 pub struct MqttRule {
-    gateway: String,
     subscription: SubscriptionRequest,
     template: Template,
 }
@@ -100,26 +91,18 @@ impl MqttRule {
         subscription: SubscriptionRequest,
         template: Option<&ConfiguredTemplate>,
     ) -> Result<Self, TemplateError> {
-        let levels = subscription.filter.as_str().split('/');
-        let wildcards = levels.filter(|level| matches!(*level, "+" | "#")).count();
-        let template =
-            ConfiguredTemplate::checked(template, TOPIC, &["topic", "gateway"], wildcards)?;
+        let template = ConfiguredTemplate::or(template, TOPIC)?;
+        MatchedTopic::check(&template, &subscription.filter, &["gateway"])?;
         Ok(Self {
-            gateway: gateway.to_owned(),
+            template: template.with(&[("gateway", gateway)]),
             subscription,
-            template,
         })
     }
 
     /// The text for a topic that the filter matches, with [`ANY_TEXT`] for each of its wildcards.
     #[must_use]
     pub fn example(&self) -> Option<String> {
-        let levels = self.subscription.filter.pattern().split('/');
-        let levels = levels.map(|level| match level {
-            "+" | "#" => ANY_TEXT,
-            literal => literal,
-        });
-        let topic = levels.collect::<Vec<_>>().join("/");
+        let topic = MatchedTopic::example(&self.subscription.filter);
         self.render(&TopicName::new(&topic).ok()?)
     }
 
@@ -132,29 +115,70 @@ impl MqttRule {
     /// The text for messages of this topic; none if the filter does not match it.
     #[must_use]
     pub fn render(&self, topic: &TopicName) -> Option<String> {
-        let topic = topic.as_str();
-        self.template.render(&MatchedTopic {
-            gateway: &self.gateway,
-            topic,
-            captures: self.subscription.filter.captures(topic)?,
-        })
+        let filter = &self.subscription.filter;
+        self.template.render(&MatchedTopic::new(filter, topic)?)
     }
 }
 
-/// The pieces of one topic that a filter matched.
-struct MatchedTopic<'t> {
-    gateway: &'t str,
+/// A topic that a filter matched: `${topic}` is all of it, `${topic[2]}` its second level, `$1` what
+/// the first wildcard stands for.
+#[derive(Clone, Debug)]
+pub struct MatchedTopic<'t> {
     topic: &'t str,
     captures: Vec<&'t str>,
 }
 
+impl<'t> MatchedTopic<'t> {
+    /// None if the filter does not match the topic.
+    #[must_use]
+    pub fn new(filter: &TopicFilter, topic: &'t TopicName) -> Option<Self> {
+        let topic = topic.as_str();
+        let captures = filter.captures(topic)?;
+        Some(Self { topic, captures })
+    }
+
+    /// A topic that the filter matches, with [`ANY_TEXT`] for each of its wildcards.
+    #[must_use]
+    pub fn example(filter: &TopicFilter) -> String {
+        let levels = filter.pattern().split('/').map(|level| match level {
+            "+" | "#" => ANY_TEXT,
+            literal => literal,
+        });
+        levels.collect::<Vec<_>>().join("/")
+    }
+
+    /// Checks that every placeholder has a value for the topics that the filter matches; `names`
+    /// are those that there are besides.
+    ///
+    /// # Errors
+    /// The first placeholder that has none.
+    pub fn check(
+        template: &Template,
+        filter: &TopicFilter,
+        names: &[&str],
+    ) -> Result<(), TemplateError> {
+        let names: Vec<&str> = ["topic"].iter().chain(names).copied().collect();
+        let levels = || filter.pattern().split('/');
+        let wildcards = levels().filter(|it| matches!(*it, "+" | "#")).count();
+        let levels_max = match levels().next_back() {
+            Some("#") => usize::MAX,
+            Some(_) | None => levels().count(),
+        };
+        template.check(&names, wildcards, levels_max)
+    }
+}
+
 impl Values for MatchedTopic<'_> {
     fn named(&self, name: &str, out: &mut String) -> bool {
-        [("topic", self.topic), ("gateway", self.gateway)].named(name, out)
+        [("topic", self.topic)].named(name, out)
     }
 
     fn capture(&self, index: usize) -> Option<&str> {
         self.captures.get(index.checked_sub(1)?).copied()
+    }
+
+    fn topic(&self) -> Option<&str> {
+        Some(self.topic)
     }
 }
 
@@ -181,6 +205,7 @@ mod tests {
                 Some("${gateway}:$2:$1:${topic}"),
                 Some("plant:c:a:a/b/c"),
             ),
+            ("a/#", Some("${topic[2..]}/${topic[1]}"), Some("b/c/a")),
             ("a/+", None, None),
         ];
         for (filter, template, expected) in table {
@@ -191,6 +216,8 @@ mod tests {
         let example = rule("a/+/#", Some("$2/$1/b")).unwrap().example();
         assert_eq!(example.as_deref(), Some("x/x/b"));
         assert!(rule("a/+", Some("$2")).is_err());
+        assert!(rule("a/+", Some("${topic[3]}")).is_err());
+        assert!(rule("a/#", Some("${topic[3]}")).is_ok());
         assert!(rule("a/+", Some("${prefix}")).is_err());
     }
 }

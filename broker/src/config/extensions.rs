@@ -190,7 +190,7 @@ pub(super) fn rewrites(rules: &[Rewrite]) -> Result<Rewrites, Problem> {
             Some(expression) => expression.0.captures_len() - 1,
             None => filter.pattern().matches(['+', '#']).count(),
         };
-        let checked = rule.dest_topic.0.check(&WHO_NAMES, captures);
+        let checked = rule.dest_topic.0.check(&WHO_NAMES, captures, 0);
         checked.map_err(|error: TemplateError| {
             Problem::within(&["rewrite"], index, "dest_topic", &error.to_string())
         })?;
@@ -215,7 +215,7 @@ impl AutoSubscribe {
         let topics = self.topics.iter().enumerate();
         let built = topics.map(|(index, it)| {
             let template = &it.topic.0;
-            let checked = template.check(&WHO_NAMES, 0);
+            let checked = template.check(&WHO_NAMES, 0, 0);
             checked.map_err(|error| Problem::within(&PATH, index, "topic", &error.to_string()))?;
             // With any values in their places it must be a filter.
             let example = template.render([("clientid", "c"), ("username", "u")].as_slice());
