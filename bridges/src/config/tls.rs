@@ -53,7 +53,8 @@ impl Tls {
     /// Whether what the operating system trusts is trusted.
     #[must_use]
     pub fn trusts_os(&self) -> bool {
-        self.use_os_certs.unwrap_or(self.cacertfile.is_none())
+        self.use_os_certs
+            .unwrap_or_else(|| self.cacertfile.is_none())
     }
 
     /// Checks what a single value cannot show; nothing is read.

@@ -4,6 +4,7 @@ mod access;
 mod actor;
 mod bare;
 mod client;
+mod deferral;
 mod deliver;
 mod farewell;
 mod half_open;

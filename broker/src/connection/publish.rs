@@ -87,17 +87,10 @@ impl<'p> Batch<'p> {
         };
         let route = other.as_ref().unwrap_or(last);
         let version = client.protocol.version();
-        let user_properties_max = client.limits.user_properties_max;
+        let properties_max = client.limits.user_properties_max;
         let before = self.messages.last().map_or(&[][..], |it| it.properties);
         let stated = route.stated();
-        let next = Successor::decode(
-            frame,
-            version,
-            stated,
-            self.qos,
-            before,
-            user_properties_max,
-        )?;
+        let next = Successor::decode(frame, version, stated, self.qos, before, properties_max)?;
         is_copied(next.payload, route).then_some((next, other))
     }
 }
