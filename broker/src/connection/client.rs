@@ -9,8 +9,8 @@ use mqtt::packet::{Ack, AckKind, Frame, Packet, PacketType};
 use mqtt::{ProtocolViolation, ReasonCode};
 use persistence::{Durability, Operation, Position, SessionId};
 
+use super::batch::Batch;
 use super::outbox::Outbox;
-use super::publish::Batch;
 use super::routes::Routes;
 use super::{Accepted, End};
 use crate::exchange::Exchange;

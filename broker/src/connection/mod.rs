@@ -3,6 +3,7 @@
 mod access;
 mod actor;
 mod bare;
+mod batch;
 mod client;
 mod deferral;
 mod deliver;

@@ -4,114 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqtt::connection::{IncomingPublish, PendingAck, ReceivedAck};
+use mqtt::connection::{IncomingPublish, PendingAck};
 use mqtt::packet::{Frame, Publish, Successor};
 use mqtt::{Message, ProtocolViolation, QoS, ReasonCode, TopicName};
 use persistence::{Durability, Operation, Position};
 
+use super::batch::{Batch, is_plain};
 use super::client::Client;
 use super::outbox::Reply;
 use crate::exchange::{Outcome, Published, Route, RunMessage};
-
-/// Bytes of a payload above which sessions share it, if there are several.
-const SHARED_BYTES: usize = 2 << 10;
-/// Messages that are routed together at most.
-const BATCH_MESSAGES_MAX: usize = 256;
-/// So many of them have room without a second allocation.
-const BATCH_ROOM: usize = 64;
-
-/// Messages that came in a row for the same receivers in one QoS, until they are routed.
-#[derive(Debug, Default)]
-pub(super) struct Batch<'p> {
-    /// The route of the first.
-    route: Option<Arc<Route>>,
-    qos: QoS,
-    messages: Vec<RunMessage<'p>>,
-    acks: Vec<PendingAck>,
-    /// What became of the messages; kept for its allocation.
-    outcomes: Vec<Outcome>,
-    /// Acknowledgements that came, until they are handled.
-    pub(super) answers: Vec<ReceivedAck>,
-    /// Bytes of the packets that are still to be handled.
-    pub(super) bytes_left: usize,
-}
-
-impl<'p> Batch<'p> {
-    /// The route of the last message.
-    fn last(&self) -> Option<&Arc<Route>> {
-        let last = self.messages.last()?;
-        last.route.as_ref().or(self.route.as_ref())
-    }
-
-    /// Whether a message of this QoS that takes a route can be routed with those that are here.
-    fn takes(&self, qos: QoS, route: &Arc<Route>) -> bool {
-        let is_alike = |it: &Arc<Route>| Arc::ptr_eq(it, route) || it.is_like(route);
-        self.qos == qos
-            && self.messages.len() < BATCH_MESSAGES_MAX
-            && self.route.as_ref().is_some_and(is_alike)
-    }
-
-    /// Adds a message with its route, which is taken.
-    fn push(&mut self, mut message: RunMessage<'p>, ack: Option<PendingAck>) {
-        if self.messages.capacity() == 0 {
-            // Most likely what is still to be handled is more of the same.
-            let count = (self.bytes_left / message.payload.len().max(1)).min(BATCH_ROOM) + 1;
-            self.messages.reserve(count);
-            self.acks.reserve(usize::from(ack.is_some()) * count);
-        }
-        match (&self.route, &message.route) {
-            (None, _) => self.route = message.route.take(),
-            (Some(first), Some(route)) if Arc::ptr_eq(first, route) => message.route = None,
-            (Some(_), _) => {}
-        }
-        self.messages.push(message);
-        self.acks.extend(ack);
-    }
-
-    /// The message in a frame, if it is like those that are here, and its route, if that is not
-    /// the one of the last.
-    fn successor(
-        &self,
-        frame: Frame<'p>,
-        client: &Client,
-    ) -> Option<(Successor<'p>, Option<Arc<Route>>)> {
-        let last = self.last()?;
-        if self.messages.len() >= BATCH_MESSAGES_MAX {
-            return None;
-        }
-        let topic = Successor::topic_of(frame)?;
-        let other = if topic == last.stated().as_str().as_bytes() {
-            None
-        } else {
-            Some(client.routes.get(topic, &client.exchange)?)
-        };
-        let route = other.as_ref().unwrap_or(last);
-        let version = client.protocol.version();
-        let properties_max = client.limits.user_properties_max;
-        let before = self.messages.last().map_or(&[][..], |it| it.properties);
-        let stated = route.stated();
-        let next = Successor::decode(frame, version, stated, self.qos, before, properties_max)?;
-        is_copied(next.payload, route).then_some((next, other))
-    }
-}
-
-/// Whether nothing about a message needs care of its own.
-fn is_plain(incoming: &IncomingPublish<'_>, route: &Route) -> bool {
-    let IncomingPublish {
-        publish,
-        properties,
-        ..
-    } = incoming;
-    !publish.header.retain
-        && properties.expiry_interval.is_none()
-        && properties.forwarded.is_some()
-        && is_copied(publish.payload, route)
-}
-
-/// Whether each session gets a copy of a payload, and not a share in one.
-const fn is_copied(payload: &[u8], route: &Route) -> bool {
-    payload.len() <= SHARED_BYTES || route.targets.len() <= 1
-}
 
 impl Client {
     pub(super) fn on_publish<'p>(

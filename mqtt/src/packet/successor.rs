@@ -4,7 +4,7 @@ use super::forwarded::PublishProperties;
 use super::frame::{DUP, Frame, PacketType};
 use super::primitive::Reader;
 use super::property::{Properties, PropertyOwner};
-use crate::{ProtocolVersion, QoS, TopicName};
+use crate::{ProtocolVersion, QoS};
 
 /// What is new in a PUBLISH to the same topic in the same QoS, of a message that is not retained
 /// and has no property that is meant for the server.
@@ -24,6 +24,7 @@ pub struct Successor<'a> {
 
 impl<'a> Successor<'a> {
     /// The topic that a PUBLISH states, unchecked.
+    #[inline]
     #[must_use]
     pub fn topic_of(frame: Frame<'a>) -> Option<&'a [u8]> {
         let (length, rest) = frame.body().split_first_chunk()?;
@@ -31,13 +32,14 @@ impl<'a> Successor<'a> {
     }
 
     /// Decodes a packet that is like one before it, which had these encoded properties that
-    /// travel, at little cost. None if it differs, or if anything is wrong with it, which decoding
-    /// it as a [`super::Publish`] then tells.
+    /// travel, at little cost. Its topic, see [`Successor::topic_of`], is a Topic Name that is
+    /// known. None if it differs, or if anything is wrong with it, which decoding it as a
+    /// [`super::Publish`] then tells.
     #[must_use]
     pub fn decode(
         frame: Frame<'a>,
         version: ProtocolVersion,
-        topic: &TopicName,
+        topic: &[u8],
         qos: QoS,
         before: &[u8],
         user_properties_max: usize,
@@ -50,12 +52,7 @@ impl<'a> Successor<'a> {
         if !is_like {
             return None;
         }
-        let (length, rest) = frame.body().split_first_chunk()?;
-        let name = topic.as_str().as_bytes();
-        if usize::from(u16::from_be_bytes(*length)) != name.len() {
-            return None;
-        }
-        let mut rest = rest.strip_prefix(name)?;
+        let mut rest = frame.body().get(size_of::<u16>() + topic.len()..)?;
         let packet_id_at = frame.packet().len() - rest.len();
         let mut packet_id = 0;
         if qos.is_acknowledged() {
@@ -113,12 +110,12 @@ mod tests {
 
     fn decode(bytes: &[u8], version: ProtocolVersion) -> Option<Successor<'_>> {
         let (frame, _) = Frame::split(bytes, 1_000).unwrap().unwrap();
-        let topic = TopicName::new("a/b").unwrap();
-        let plain = Successor::decode(frame, version, &topic, QoS::AtLeastOnce, b"", 2);
+        let topic = Successor::topic_of(frame).filter(|it| it == b"a/b")?;
+        let plain = Successor::decode(frame, version, topic, QoS::AtLeastOnce, b"", 2);
         // Whatever came before makes no difference.
         if let Some(found) = plain {
             let before = found.properties;
-            let again = Successor::decode(frame, version, &topic, QoS::AtLeastOnce, before, 2);
+            let again = Successor::decode(frame, version, topic, QoS::AtLeastOnce, before, 2);
             assert_eq!(again, plain);
         }
         plain
