@@ -34,12 +34,14 @@ pub(super) struct Batch<'p> {
 
 impl<'p> Batch<'p> {
     /// The route of the last message.
+    #[inline]
     pub(super) fn last(&self) -> Option<&Arc<Route>> {
         let last = self.messages.last()?;
         last.route.as_ref().or(self.route.as_ref())
     }
 
     /// Whether a message of this QoS that takes a route can be routed with those that are here.
+    #[inline]
     pub(super) fn takes(&self, qos: QoS, route: &Arc<Route>) -> bool {
         let is_alike = |it: &Arc<Route>| Arc::ptr_eq(it, route) || it.is_like(route);
         self.qos == qos
@@ -66,6 +68,7 @@ impl<'p> Batch<'p> {
 
     /// The message in a frame, if it is like those that are here, and its route, if that is not
     /// the one of the last.
+    #[inline]
     pub(super) fn successor(
         &self,
         frame: Frame<'p>,

@@ -50,25 +50,24 @@ impl Client {
         }
         self.received.publish(next.payload);
         // Receivers get the topic that it was rewritten to.
-        let is_as_sent = route
-            .as_ref()
-            .or_else(|| batch.last())
-            .is_some_and(|it| it.stated.is_none());
-        let route = match route {
-            None => batch.messages.last().and_then(|it| it.route.clone()),
-            Some(route) => {
-                if !batch.takes(batch.qos, &route) {
-                    self.flush(batch);
-                }
-                Some(route)
-            }
-        };
-        let message = RunMessage {
-            route,
+        let last = route.as_ref().or_else(|| batch.last());
+        let is_as_sent = last.is_some_and(|it| it.stated.is_none());
+        let mut message = RunMessage {
+            route: None,
             payload: next.payload,
             properties: next.properties,
             packet: is_as_sent.then_some((next.packet, next.packet_id_at)),
         };
+        let Some(route) = route else {
+            message.route = batch.messages.last().and_then(|it| it.route.clone());
+            batch.messages.push(message);
+            batch.acks.extend(ack);
+            return Ok(());
+        };
+        if !batch.takes(batch.qos, &route) {
+            self.flush(batch);
+        }
+        message.route = Some(route);
         batch.push(message, ack);
         Ok(())
     }
