@@ -113,15 +113,31 @@ impl Greeting<'_> {
 
 impl Drop for Greeting<'_> {
     fn drop(&mut self) {
+        // First, or it would wake itself.
+        self.going.close();
         self.line.lock().waiting.remove(&self.number);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Wake, Waker};
+
     use tokio::sync::oneshot::error::TryRecvError;
 
     use super::*;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 
     const NOW: Timestamp = Timestamp::from_millis(1_000);
 
@@ -148,6 +164,22 @@ mod tests {
         half_open.shrink();
         drop((first, third, fourth));
         assert!(half_open.lock().waiting.is_empty());
+    }
+
+    #[test]
+    fn who_is_done_does_not_wake_itself() {
+        let half_open = HalfOpen::new(1);
+        let mut greeting = half_open.enter(NOW);
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut context = Context::from_waker(&waker);
+        assert!(pin!(greeting.dismissed()).poll(&mut context).is_pending());
+        drop(greeting);
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+        let mut greeting = half_open.enter(NOW);
+        assert!(pin!(greeting.dismissed()).poll(&mut context).is_pending());
+        half_open.shrink();
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
     }
 
     #[test]
