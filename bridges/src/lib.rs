@@ -22,6 +22,7 @@ mod gateway;
 mod io;
 mod resumption;
 mod translation;
+mod transport;
 
 pub use config::{
     Config, Endpoint, Forward, InvalidEndpoint, InvalidProxyUrl, Proxy, ProxyProtocol, ProxyUrl,
@@ -29,3 +30,7 @@ pub use config::{
 };
 pub use gateway::Bridge;
 pub use resumption::NothingUnacknowledged;
+pub use transport::{
+    ByteStream, ConnectError, PemError, Phase, QuicOptions, Stream, TransportOptions, certificates,
+    connect, private_key, reason,
+};

@@ -13,6 +13,7 @@ use gateway::{
 use mqtt::QoS;
 use serde::Deserialize;
 
+pub(crate) use endpoint::write_authority;
 pub use endpoint::{Endpoint, InvalidEndpoint, Transport};
 pub use proxy::{InvalidProxyUrl, Proxy, ProxyProtocol, ProxyUrl};
 pub use tcp::Tcp;

@@ -1,0 +1,104 @@
+//! Certificates and keys in PEM files.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use pkcs8::EncryptedPrivateKeyInfoRef;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+/// Bytes of the largest file that is read; the certificates that a system trusts are 0.3 MiB.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+const ENCRYPTED_BEGIN: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
+const ENCRYPTED_END: &str = "-----END ENCRYPTED PRIVATE KEY-----";
+/// What begins an encrypted key in OpenSSL's older form.
+const OLD_ENCRYPTED: &str = "Proc-Type: 4,ENCRYPTED";
+
+/// A file that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}`: {reason}", path.display())]
+pub struct PemError {
+    /// The file.
+    pub path: PathBuf,
+    /// Why not.
+    pub reason: String,
+}
+
+impl PemError {
+    pub(super) fn new(path: &Path, reason: impl ToString) -> Self {
+        Self {
+            path: path.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// Reads all certificates of a file, in their order. Blocks.
+///
+/// # Errors
+/// The file cannot be read, or it has no certificate.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
+    let text = read(path)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    let found = found.map_err(|error| PemError::new(path, error))?;
+    if found.is_empty() {
+        return Err(PemError::new(path, "there is no certificate in it"));
+    }
+    Ok(found)
+}
+
+/// Reads the first private key of a file; the password is for one that is encrypted. Blocks, with
+/// an encrypted key for up to a second.
+///
+/// # Errors
+/// The file cannot be read, has no key, or needs another password.
+pub fn private_key(
+    path: &Path,
+    password: Option<&str>,
+) -> Result<PrivateKeyDer<'static>, PemError> {
+    let text = read(path)?;
+    if text.contains(OLD_ENCRYPTED) {
+        let reason = "the key is encrypted in an old form; convert it with `openssl pkcs8 -topk8`";
+        return Err(PemError::new(path, reason));
+    }
+    let Some((_, rest)) = text.split_once(ENCRYPTED_BEGIN) else {
+        return PrivateKeyDer::from_pem_slice(text.as_bytes())
+            .map_err(|_| PemError::new(path, "there is no private key in it"));
+    };
+    let Some(password) = password else {
+        let reason = "the key is encrypted, but there is no `key_password`";
+        return Err(PemError::new(path, reason));
+    };
+    let body = rest.split(ENCRYPTED_END).next().unwrap_or_default();
+    decrypt(body, password).map_err(|reason| PemError::new(path, reason))
+}
+
+fn decrypt(body: &str, password: &str) -> Result<PrivateKeyDer<'static>, String> {
+    let body: String = body.split_whitespace().collect();
+    let der = STANDARD
+        .decode(body)
+        .map_err(|error| format!("the key is no Base64: {error}"))?;
+    let key = EncryptedPrivateKeyInfoRef::try_from(der.as_slice())
+        .map_err(|error| format!("the key is encrypted in a way that is not known: {error}"))?;
+    let key = key.decrypt(password).map_err(|error| {
+        format!("the key cannot be decrypted, perhaps `key_password` is wrong: {error}")
+    })?;
+    Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into())
+}
+
+fn read(path: &Path) -> Result<String, PemError> {
+    let error = |reason: std::io::Error| PemError::new(path, reason);
+    let file = File::open(path).map_err(error)?;
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(error)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(PemError::new(path, "is larger than 4 MiB"));
+    }
+    // Comments around the blocks may be in any encoding.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
