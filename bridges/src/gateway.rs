@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::io::{Hub, HubError, Incoming, Outcome, Sent};
-use crate::translation::Translation;
+use crate::site::Site;
+use crate::translation::{BrokerId, Translation};
 
 /// Deliveries taken from the outbox at a time.
 const BATCH: usize = 64;
@@ -29,7 +30,6 @@ pub struct Bridge {
 
 #[derive(Debug)]
 struct Shared {
-    name: String,
     /// The bridge's name in the log.
     label: String,
     config: Config,
@@ -42,13 +42,26 @@ impl Bridge {
     /// # Errors
     /// The first key that cannot work, and why.
     pub fn new(name: &str, config: Config) -> Result<Self, ConfigError> {
+        Self::of_broker(name, config, None)
+    }
+
+    /// Like [`Bridge::new`]; what goes to the hub is marked with the identifier of the broker, and
+    /// what comes back with it is dropped.
+    ///
+    /// # Errors
+    /// As [`Bridge::new`].
+    pub fn of_broker(
+        name: &str,
+        config: Config,
+        broker: Option<BrokerId>,
+    ) -> Result<Self, ConfigError> {
         config.check()?;
-        let translation = Translation::new(name, &config)?;
+        let site = Site::here(name);
+        let translation = Translation::new(&site, &config, broker)?;
         Ok(Self {
             shared: Arc::new(Shared {
-                name: name.to_owned(),
                 label: format!("bridge/{name}"),
-                config,
+                config: config.placed(&site)?,
                 translation,
             }),
         })
@@ -79,7 +92,7 @@ impl Shared {
     async fn run(&self, client: &Client, status: &Status) -> Result<Infallible, HubError> {
         let mut backoff = Backoff::new(FIRST_PAUSE, self.config.backoff_max.0, seed());
         loop {
-            let error = match Hub::connect(&self.name, &self.config).await {
+            let error = match Hub::connect(&self.config).await {
                 Ok((hub, incoming)) => {
                     backoff.reset();
                     status.report_link(&self.label, LinkState::Up);
@@ -151,9 +164,9 @@ impl Shared {
         status: &Status,
     ) -> Result<Option<Pending>, HubError> {
         let mut sent = Vec::new();
-        let forwarded = self.translation.forward(delivery);
-        if forwarded.is_empty() {
-            status.report_drop(&self.label, DropReason::Unmapped, &"no rule applies");
+        let mut forwarded = Vec::new();
+        if let Err(error) = self.translation.forward(delivery, now(), &mut forwarded) {
+            status.report_drop(&self.label, error.reason(), &error);
         }
         for message in forwarded {
             if hub.fits(&message) {
@@ -214,11 +227,12 @@ impl Shared {
 
     /// Publishes a message from the hub; what cannot be published is counted and done with.
     async fn publish(&self, message: &Incoming, client: &Client, status: &Status) -> Receipt {
-        let now = Timestamp::default().after(since_epoch());
-        let Some(message) = self.translation.receive(message.received(), now) else {
-            let error = "no rule gives it a topic";
-            status.report_drop(&self.label, DropReason::Unmapped, &error);
-            return Receipt::default();
+        let message = match self.translation.receive(message.received(), now()) {
+            Ok(message) => message,
+            Err(error) => {
+                status.report_drop(&self.label, error.reason(), &error);
+                return Receipt::default();
+            }
         };
         match client.publish(message).await {
             Ok(receipt) => {
@@ -256,6 +270,10 @@ async fn first(pending: &mut VecDeque<Pending>) -> Result<Outcome, HubError> {
 /// Different on every gateway of a fleet, so that they do not all come back at once.
 fn seed() -> u64 {
     u64::from(since_epoch().subsec_nanos()) << 32 | u64::from(std::process::id())
+}
+
+fn now() -> Timestamp {
+    Timestamp::default().after(since_epoch())
 }
 
 /// The wall clock, which is what the daemon's clock begins with.

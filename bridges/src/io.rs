@@ -71,10 +71,9 @@ pub(crate) enum HubError {
 impl Hub {
     /// Connects and waits for the hub to accept.
     pub(crate) async fn connect(
-        name: &str,
         config: &Config,
     ) -> Result<(Self, mpsc::Receiver<Incoming>), HubError> {
-        let options = options(name, config)?;
+        let options = options(config)?;
         let (client, mut events) = AsyncClient::builder(options)
             .capacity(REQUESTS)
             .try_build()
@@ -144,7 +143,7 @@ impl Hub {
     /// True if the hub accepts a packet of this size. The estimate is on the safe side.
     pub(crate) fn fits(&self, message: &Forwarded) -> bool {
         const HEADER: usize = 32;
-        let bytes = message.topic.len() + message.payload.len();
+        let bytes = message.topic.as_str().len() + message.payload.len();
         bytes + message.properties.as_bytes().len() + HEADER <= self.packet_bytes_max
     }
 
@@ -155,7 +154,7 @@ impl Hub {
             .properties(to_properties(&message));
         let notice = self
             .client
-            .publish_tracked(message.topic, message.payload, options)
+            .publish_tracked(message.topic.as_str(), message.payload, options)
             .await?;
         Ok(Sent::new(notice))
     }
@@ -232,14 +231,11 @@ fn report_refused(codes: &[SubscribeReasonCode]) {
     }
 }
 
-fn options(name: &str, config: &Config) -> Result<MqttOptions, HubError> {
+fn options(config: &Config) -> Result<MqttOptions, HubError> {
     let (host, port) = config
         .address()
         .map_err(|error| HubError::Options(error.to_string()))?;
-    let client_id = config
-        .clientid
-        .clone()
-        .unwrap_or_else(|| format!("{}-{name}", host_name()));
+    let client_id = config.clientid.clone().unwrap_or_default();
     let mut options = MqttOptions::new(client_id, Broker::tcp(host, port));
     let seconds = u16::try_from(config.keepalive.0.as_secs()).unwrap_or(u16::MAX);
     let expiry = u32::try_from(config.session_expiry_interval.0.as_secs()).unwrap_or(u32::MAX);
@@ -265,17 +261,6 @@ fn options(name: &str, config: &Config) -> Result<MqttOptions, HubError> {
     Ok(options)
 }
 
-/// The host's name, which makes the Client Identifier at the hub unique among gateways.
-fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() {
-        "tidegate".to_owned()
-    } else {
-        name.to_owned()
-    }
-}
-
 const fn to_library(qos: QoS) -> rumqttc::QoS {
     match qos {
         QoS::AtMostOnce => rumqttc::QoS::AtMostOnce,
@@ -293,7 +278,10 @@ const fn from_library(qos: rumqttc::QoS) -> QoS {
 }
 
 fn to_properties(message: &Forwarded) -> PublishProperties {
-    let mut found = PublishProperties::default();
+    let mut found = PublishProperties {
+        message_expiry_interval: message.expiry_seconds,
+        ..PublishProperties::default()
+    };
     for property in message.properties.iter() {
         #[expect(clippy::wildcard_enum_match_arm, reason = "only these travel")]
         match property {

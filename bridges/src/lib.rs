@@ -14,6 +14,9 @@
 //! there. The client library's own memory is never relied on: each attempt to connect begins
 //! with an empty client, and what was not acknowledged is taken from the outbox again.
 //!
+//! A message that has been at this broker before is not taken from the hub again, if the daemon has
+//! given the broker an identifier; nor is one that has passed too many brokers.
+//!
 //! Limits: MQTT 5 over TCP. QoS 2 towards the hub is sent with QoS 1: exactly once needs the
 //! identifiers of the hub's session to be kept here as well.
 
@@ -21,12 +24,13 @@ mod config;
 mod gateway;
 mod io;
 mod resumption;
+mod site;
 mod translation;
 mod transport;
 
 pub use config::{
-    Config, Endpoint, Forward, InvalidEndpoint, InvalidProxyUrl, Proxy, ProxyProtocol, ProxyUrl,
-    Subscription, Tcp, Tls, Transport,
+    Config, Endpoint, Forward, InvalidEndpoint, InvalidProxyUrl, Properties, Proxy, ProxyProtocol,
+    ProxyUrl, Subscription, Tcp, Tls, Transport,
 };
 pub use gateway::Bridge;
 pub use resumption::NothingUnacknowledged;
@@ -34,3 +38,5 @@ pub use transport::{
     ByteStream, ConnectError, PemError, Phase, QuicOptions, Stream, TransportOptions, certificates,
     connect, private_key, reason,
 };
+pub use site::VIN_VARIABLES;
+pub use translation::{BrokerId, BrokerIdError, HOPS_MAX};

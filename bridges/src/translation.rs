@@ -1,41 +1,69 @@
 //! Messages here and messages at the hub: pure.
 
+mod origin;
+mod payload;
+mod property;
+mod rule;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use gateway::{
-    ConfigError, ConfiguredTemplate, Delivery, MqttRule, SubscriptionRequest, TemplateError,
+    ConfigError, Delivery, DropReason, MatchedTopic, SubscriptionRequest, TemplateError,
 };
 use mqtt::packet::{ForwardedProperties, Property};
-use mqtt::{Message, QoS, Timestamp, TopicFilter, TopicName};
+use mqtt::{Message, QoS, Timestamp, TopicFilter, TopicName, TopicNameError};
 
-use crate::config::Config;
+pub use self::origin::{BrokerId, BrokerIdError, HOPS_MAX};
+
+use self::origin::{LoopError, Origin};
+use self::payload::{Content, PayloadTemplate};
+use self::property::PropertyRule;
+use self::rule::{Rule, Written};
+use crate::config::{Config, Forward, Subscription};
+use crate::site::Site;
+
+/// The highest QoS that the hub is sent messages with.
+const QOS_MAX: QoS = QoS::AtLeastOnce;
 
 /// The rules of one bridge, ready for use.
 #[derive(Debug)]
 pub(crate) struct Translation {
-    forwards: Vec<Rule>,
-    subscriptions: Vec<Rule>,
+    forwards: Vec<ForwardRule>,
+    subscriptions: Vec<SubscriptionRule>,
+    /// Marks what goes to the hub, if the broker has an identifier.
+    origin: Option<Origin>,
 }
 
-/// One rule in either direction.
+/// One rule from here to the hub.
 #[derive(Debug)]
-struct Rule {
-    source: MqttRule,
-    prefix: String,
-    suffix: String,
-    /// Towards the hub; the other way a message keeps the QoS that the hub sent it with.
+struct ForwardRule {
+    rule: Rule,
+    allow: Vec<TopicFilter>,
+    deny: Vec<TopicFilter>,
     qos: Option<QoS>,
+    retain: Option<bool>,
+    payload: Option<PayloadTemplate>,
+    properties: PropertyRule,
+}
+
+/// One rule from the hub to here. A message keeps the QoS that the hub sent it with.
+#[derive(Debug)]
+struct SubscriptionRule {
+    rule: Rule,
+    request: SubscriptionRequest,
     retain: Option<bool>,
 }
 
 /// A message as it is sent to the hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Forwarded {
-    pub(crate) topic: String,
+    pub(crate) topic: TopicName,
     pub(crate) payload: Bytes,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
+    /// What is left of the Message Expiry Interval.
+    pub(crate) expiry_seconds: Option<u32>,
     pub(crate) properties: ForwardedProperties,
 }
 
@@ -50,89 +78,137 @@ pub(crate) struct Received {
     pub(crate) properties: ForwardedProperties,
 }
 
+/// Why a message does not cross.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Untranslated {
+    /// The rules were others when the message was queued, or the hub sends what was not asked for.
+    #[error("no rule applies")]
+    NoRule,
+    /// The rule makes something of its topic that is none.
+    #[error(transparent)]
+    Topic(#[from] TopicNameError),
+    /// The rule's template wants text.
+    #[error("the payload is not UTF-8 text, as the rule's `payload` wants it")]
+    NotText,
+    /// It goes round in a circle.
+    #[error(transparent)]
+    Loop(#[from] LoopError),
+}
+
+impl Untranslated {
+    /// Under which reason the drop is counted.
+    pub(crate) const fn reason(self) -> DropReason {
+        match self {
+            Self::NoRule | Self::Topic(_) => DropReason::Unmapped,
+            Self::NotText => DropReason::Untranslatable,
+            Self::Loop(_) => DropReason::Looped,
+        }
+    }
+}
+
 impl Translation {
-    pub(crate) fn new(name: &str, config: &Config) -> Result<Self, ConfigError> {
-        let forwards = config.forwards.iter().enumerate().map(|(index, it)| {
-            let filter = &it.local_topic.0;
-            let place = format!("forwards[{index}]");
-            if filter.pattern().starts_with('$') {
-                // `$SYS` and the like describe this broker and mean nothing at another.
-                let problem = "topics that begin with `$` belong to this broker and stay here";
-                return Err(ConfigError::new(format!("{place}.local_topic"), problem));
-            }
-            let request = request(filter, QoS::AtLeastOnce);
-            let rule = Rule {
-                source: source(name, request, it.remote_topic.as_ref()).map_err(|problem| {
-                    ConfigError::new(format!("{place}.remote_topic"), problem)
-                })?,
-                prefix: it.prefix.clone(),
-                suffix: it.suffix.clone(),
-                qos: it.qos.map(|qos| qos.0),
-                retain: retain_override(it.retain),
-            };
-            rule.check(&place, "remote_topic")
-        });
-        let subscriptions = config.subscription.iter().enumerate().map(|(index, it)| {
-            let place = format!("subscription[{index}]");
-            let request = request(&it.remote_topic.0, it.qos.0);
-            let rule = Rule {
-                source: source(name, request, it.local_topic.as_ref())
-                    .map_err(|problem| ConfigError::new(format!("{place}.local_topic"), problem))?,
-                prefix: it.prefix.clone(),
-                suffix: it.suffix.clone(),
-                qos: None,
-                retain: retain_override(it.retain),
-            };
-            rule.check(&place, "local_topic")?
-                .check_not_reserved(&place)
+    /// Compiles the rules. With an identifier of the broker, messages are marked with it, and
+    /// those that come back are dropped.
+    pub(crate) fn new(
+        site: &Site,
+        config: &Config,
+        broker: Option<BrokerId>,
+    ) -> Result<Self, ConfigError> {
+        let forwards =
+            config.forwards.iter().enumerate().map(|(index, forward)| {
+                ForwardRule::new(site, &format!("forwards[{index}]"), forward)
+            });
+        let subscriptions = config.subscription.iter().enumerate();
+        let subscriptions = subscriptions.map(|(index, subscription)| {
+            SubscriptionRule::new(site, &format!("subscription[{index}]"), subscription)
         });
         Ok(Self {
             forwards: forwards.collect::<Result<_, _>>()?,
             subscriptions: subscriptions.collect::<Result<_, _>>()?,
+            origin: broker.map(Origin::new),
         })
     }
 
     /// What the bridge's session subscribes to here.
     pub(crate) fn local_subscriptions(&self) -> Vec<SubscriptionRequest> {
         let rules = self.forwards.iter();
-        rules
-            .map(|rule| rule.source.subscription().clone())
-            .collect()
+        rules.map(|it| request(&it.rule, QOS_MAX)).collect()
     }
 
     /// What the bridge subscribes to at the hub.
     pub(crate) fn remote_subscriptions(&self) -> impl Iterator<Item = &SubscriptionRequest> {
-        let rules = self.subscriptions.iter();
-        rules.map(|rule| rule.source.subscription())
+        self.subscriptions.iter().map(|it| &it.request)
     }
 
-    /// What one delivery becomes at the hub: a message for each rule that matches.
-    pub(crate) fn forward(&self, delivery: &Delivery) -> Vec<Forwarded> {
+    /// Appends what a delivery becomes at the hub to `forwarded`: a message for each rule that
+    /// matches, none if all of them deny its topic.
+    ///
+    /// # Errors
+    /// Why one of these messages, or all of them, are not there.
+    pub(crate) fn forward(
+        &self,
+        delivery: &Delivery,
+        now: Timestamp,
+        forwarded: &mut Vec<Forwarded>,
+    ) -> Result<(), Untranslated> {
+        let topic = delivery.message.topic.as_str();
+        let takes = |rule: &&ForwardRule| rule.rule.filter.matches(topic);
+        let mut problem = Some(Untranslated::NoRule);
+        for rule in self.forwards.iter().filter(takes) {
+            problem = problem.filter(|it| *it != Untranslated::NoRule);
+            if !rule.allows(topic) {
+                continue;
+            }
+            match self.forward_by(rule, delivery, now) {
+                Ok(message) => forwarded.push(message),
+                Err(error) => problem = Some(error),
+            }
+        }
+        problem.map_or(Ok(()), Err)
+    }
+
+    fn forward_by(
+        &self,
+        rule: &ForwardRule,
+        delivery: &Delivery,
+        now: Timestamp,
+    ) -> Result<Forwarded, Untranslated> {
         let message = &delivery.message;
-        let forwarded = self.forwards.iter().filter_map(|rule| {
-            let topic = rule.topic(&rule.source.render(&message.topic)?)?;
-            Some(Forwarded {
-                topic: topic.as_str().to_owned(),
-                payload: message.payload.clone(),
-                qos: rule.qos.unwrap_or(QoS::AtLeastOnce),
-                retain: rule.retain.unwrap_or(message.retain),
-                properties: message.properties.clone(),
-            })
-        });
-        forwarded.collect()
+        let properties = rule.properties.apply(&message.properties);
+        let expiry = rule.properties.expiry_seconds;
+        Ok(Forwarded {
+            topic: rule.rule.topic(&message.topic)?,
+            payload: rule.payload(message, delivery)?,
+            qos: rule
+                .qos
+                .unwrap_or_else(|| delivery.qos.max(QoS::AtLeastOnce)),
+            retain: rule.retain.unwrap_or(message.retain),
+            expiry_seconds: expiry.or_else(|| message.expiry_interval(now)),
+            properties: match &self.origin {
+                Some(origin) => origin.mark(&properties)?,
+                None => properties,
+            },
+        })
     }
 
-    /// What a message from the hub becomes here; none if no rule gives it a valid topic.
-    pub(crate) fn receive(&self, received: Received, now: Timestamp) -> Option<Message> {
-        let remote = TopicName::new(&received.topic).ok()?;
+    /// What a message from the hub becomes here: the first rule that matches says it.
+    pub(crate) fn receive(
+        &self,
+        received: Received,
+        now: Timestamp,
+    ) -> Result<Message, Untranslated> {
+        if let Some(origin) = &self.origin {
+            origin.check(&received.properties)?;
+        }
+        let remote = TopicName::new(&received.topic)?;
         let mut rules = self.subscriptions.iter();
-        let (rule, topic) = rules.find_map(|rule| Some((rule, rule.source.render(&remote)?)))?;
-        let topic = rule.topic(&topic)?;
+        let rule = rules.find(|it| it.rule.filter.matches(remote.as_str()));
+        let rule = rule.ok_or(Untranslated::NoRule)?;
         let expiry = received
             .expiry_seconds
             .map(|seconds| Duration::from_secs(seconds.into()));
-        Some(Message {
-            topic,
+        Ok(Message {
+            topic: rule.rule.topic(&remote)?,
             payload: received.payload,
             qos: received.qos,
             retain: rule.retain.unwrap_or(received.retain),
@@ -142,55 +218,93 @@ impl Translation {
     }
 }
 
-impl Rule {
-    /// Refuses a rule that never gives a topic; `key` is where the rule has it.
-    fn check(self, place: &str, key: &str) -> Result<Self, ConfigError> {
-        let middle = self.source.example().unwrap_or_default();
-        for (key, text) in [
-            (key, middle.clone()),
-            ("prefix", format!("{}{middle}", self.prefix)),
-            ("suffix", format!("{}{middle}{}", self.prefix, self.suffix)),
-        ] {
-            TopicName::check(&text)
-                .map_err(|error| ConfigError::new(format!("{place}.{key}"), error))?;
+impl ForwardRule {
+    fn new(site: &Site, place: &str, forward: &Forward) -> Result<Self, ConfigError> {
+        let key = |key: &str| format!("{place}.{key}");
+        let rule = Rule::new(
+            site,
+            &Written {
+                place,
+                source: ("local_topic", &forward.local_topic.0),
+                target: ("remote_topic", forward.remote_topic.as_ref()),
+                prefix: &forward.prefix,
+                suffix: &forward.suffix,
+            },
+        )?;
+        if rule.filter.pattern().starts_with('$') {
+            // `$SYS` and the like describe this broker and mean nothing at another.
+            let problem = "topics that begin with `$` belong to this broker and stay here";
+            return Err(ConfigError::new(key("local_topic"), problem));
         }
-        Ok(self)
+        let filters = |name: &str, filters: &[gateway::ConfiguredFilter]| {
+            let filters = filters.iter().enumerate();
+            let filters =
+                filters.map(|(at, it)| site.filter(&key(&format!("{name}[{at}]")), &it.0));
+            filters.collect::<Result<Vec<_>, _>>()
+        };
+        let payload = forward
+            .payload
+            .as_ref()
+            .map(|template| PayloadTemplate::new(site, &key("payload"), &rule.filter, &template.0));
+        Ok(Self {
+            allow: filters("allow", &forward.allow)?,
+            deny: filters("deny", &forward.deny)?,
+            qos: forward.qos.map(|qos| qos.0),
+            retain: retain_override(forward.retain),
+            payload: payload.transpose()?,
+            properties: PropertyRule::new(site, &key("properties"), &forward.properties)?,
+            rule,
+        })
     }
 
-    fn check_not_reserved(self, place: &str) -> Result<Self, ConfigError> {
-        let topic = self.topic(&self.source.example().unwrap_or_default());
-        if topic.is_some_and(|it| it.as_str().starts_with("$SYS/")) {
+    /// Whether a topic that the rule takes is to go to the hub.
+    fn allows(&self, topic: &str) -> bool {
+        let matches = |filters: &[TopicFilter]| filters.iter().any(|it| it.matches(topic));
+        (self.allow.is_empty() || matches(&self.allow)) && !matches(&self.deny)
+    }
+
+    fn payload(&self, message: &Message, delivery: &Delivery) -> Result<Bytes, Untranslated> {
+        let Some(template) = &self.payload else {
+            return Ok(message.payload.clone());
+        };
+        let matched = MatchedTopic::new(&self.rule.filter, &message.topic);
+        let payload = template.render(&Content {
+            matched: matched.ok_or(Untranslated::NoRule)?,
+            payload: &message.payload,
+            qos: delivery.qos,
+            retain: message.retain,
+        });
+        payload.ok_or(Untranslated::NotText)
+    }
+}
+
+impl SubscriptionRule {
+    fn new(site: &Site, place: &str, subscription: &Subscription) -> Result<Self, ConfigError> {
+        let rule = Rule::new(
+            site,
+            &Written {
+                place,
+                source: ("remote_topic", &subscription.remote_topic.0),
+                target: ("local_topic", subscription.local_topic.as_ref()),
+                prefix: &subscription.prefix,
+                suffix: &subscription.suffix,
+            },
+        )?;
+        if rule.example().is_some_and(|it| it.is_system()) {
             let key = format!("{place}.local_topic");
             return Err(ConfigError::new(key, TemplateError::Reserved));
         }
-        Ok(self)
-    }
-
-    fn topic(&self, middle: &str) -> Option<TopicName> {
-        TopicName::new(&format!("{}{middle}{}", self.prefix, self.suffix)).ok()
+        Ok(Self {
+            request: request(&rule, subscription.qos.0),
+            retain: retain_override(subscription.retain),
+            rule,
+        })
     }
 }
 
-/// What a rule takes and the topic that it makes of that; the error is the reason.
-fn source(
-    name: &str,
-    request: SubscriptionRequest,
-    topic: Option<&ConfiguredTemplate>,
-) -> Result<MqttRule, String> {
-    // NanoMQ writes an empty topic for "the same".
-    let topic = topic.filter(|it| !it.0.to_string().is_empty());
-    let text = topic.map(|it| it.0.to_string()).unwrap_or_default();
-    if text.contains(['+', '#']) {
-        return Err(format!(
-            "`{text}` has a wildcard; use $1 for the first wildcard of the filter"
-        ));
-    }
-    MqttRule::new(name, request, topic).map_err(|error| error.to_string())
-}
-
-fn request(filter: &TopicFilter, qos: QoS) -> SubscriptionRequest {
+fn request(rule: &Rule, qos: QoS) -> SubscriptionRequest {
     SubscriptionRequest {
-        filter: filter.clone(),
+        filter: rule.filter.clone(),
         qos,
         retained: true,
     }
@@ -212,136 +326,4 @@ pub(crate) fn properties<'a>(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use gateway::DeliveryId;
-
-    use super::*;
-
-    fn translation(text: &str) -> Result<Translation, ConfigError> {
-        let config: Config = toml::from_str(&format!("server = \"hub\"\n{text}")).unwrap();
-        Translation::new("up", &config)
-    }
-
-    fn forwarded_topics(rules: &str, topic: &str) -> Vec<String> {
-        let message = Message::new(TopicName::new(topic).unwrap(), "x");
-        let delivery = Delivery {
-            id: DeliveryId(1),
-            message: Arc::new(message),
-            qos: QoS::AtLeastOnce,
-            retain: false,
-            dup: false,
-        };
-        let forwarded = translation(rules).unwrap().forward(&delivery);
-        forwarded.into_iter().map(|it| it.topic).collect()
-    }
-
-    #[test]
-    fn topics_are_mapped_towards_the_hub() {
-        let table: [(&str, &str, &[&str]); 9] = [
-            (r#"forwards = [{ local_topic = "a/#" }]"#, "a/b", &["a/b"]),
-            (
-                r#"forwards = [{ local_topic = "a/#", remote_topic = "" }]"#,
-                "a/b",
-                &["a/b"],
-            ),
-            (
-                r#"forwards = [{ local_topic = "a/#", prefix = "p/", suffix = "/s" }]"#,
-                "a/b",
-                &["p/a/b/s"],
-            ),
-            (
-                r#"forwards = [{ local_topic = "a/#", remote_topic = "all" }]"#,
-                "a/b",
-                &["all"],
-            ),
-            (
-                r#"forwards = [{ local_topic = "a/+/#", remote_topic = "$2/$1/${gateway}" }]"#,
-                "a/b/c/d",
-                &["c/d/b/up"],
-            ),
-            (
-                r#"forwards = [{ local_topic = "a/#" }, { local_topic = "+/b", prefix = "2/" }]"#,
-                "a/b",
-                &["a/b", "2/a/b"],
-            ),
-            (r#"forwards = [{ local_topic = "a/#" }]"#, "b", &[]),
-            (
-                r##"forwards = [{ local_topic = "#" }]"##,
-                "$SYS/broker",
-                &[],
-            ),
-            (
-                r#"forwards = [{ local_topic = "$share/g/a/#", remote_topic = "$1" }]"#,
-                "a/b",
-                &["b"],
-            ),
-        ];
-        for (rules, topic, expected) in table {
-            assert_eq!(
-                forwarded_topics(rules, topic),
-                expected,
-                "{rules} on {topic}"
-            );
-        }
-    }
-
-    #[test]
-    fn topics_are_mapped_from_the_hub_by_the_first_rule() {
-        let rules = r##"subscription = [
-            { remote_topic = "cmd/up/#", local_topic = "cmd/$1", retain = 0 },
-            { remote_topic = "#", prefix = "hub/" }]"##;
-        let translation = translation(rules).unwrap();
-        let received = |topic: &str| Received {
-            topic: topic.to_owned(),
-            payload: Bytes::from_static(b"x"),
-            qos: QoS::AtLeastOnce,
-            retain: true,
-            expiry_seconds: Some(5),
-            properties: ForwardedProperties::default(),
-        };
-        let now = Timestamp::from_millis(1_000);
-        let message = translation
-            .receive(received("cmd/up/valve/1"), now)
-            .unwrap();
-        assert_eq!(message.topic.as_str(), "cmd/valve/1");
-        assert!(!message.retain);
-        assert_eq!(message.expires_at, Some(Timestamp::from_millis(6_000)));
-        let message = translation.receive(received("news"), now).unwrap();
-        assert_eq!((message.topic.as_str(), message.retain), ("hub/news", true));
-    }
-
-    #[test]
-    fn templates_that_cannot_work_are_refused() {
-        let forward = "forwards = [{ local_topic";
-        let subscribe = "subscription = [{ remote_topic";
-        let table = [
-            (forward, r#""a", remote_topic = "$1""#, "remote_topic"),
-            (forward, r#""a/#", remote_topic = "b/#""#, "remote_topic"),
-            (
-                forward,
-                r#""a/#", remote_topic = "${nothing}""#,
-                "remote_topic",
-            ),
-            (forward, r#""a/#", prefix = "+/""#, "prefix"),
-            (forward, r#""a/#", suffix = "/#""#, "suffix"),
-            (forward, r#""$SYS/#""#, "local_topic"),
-            (subscribe, r#""a/#", local_topic = "+""#, "local_topic"),
-            (
-                subscribe,
-                r#""a/#", local_topic = "$SYS/$1""#,
-                "local_topic",
-            ),
-            (subscribe, r#""$SYS/#""#, "local_topic"),
-            (subscribe, r##""a", suffix = "#""##, "suffix"),
-        ];
-        for (list, rule, key) in table {
-            let error = translation(&format!("{list} = {rule} }}]")).unwrap_err();
-            assert!(
-                error.key.ends_with(&format!("[0].{key}")),
-                "{rule}: {error}"
-            );
-        }
-    }
-}
+mod tests;

@@ -65,6 +65,12 @@ impl Values for [(&str, &str)] {
 }
 
 impl Levels {
+    /// The whole topic.
+    pub const ALL: Self = Self {
+        first: 1,
+        last: None,
+    };
+
     /// These levels of a topic, as far as it has them.
     #[must_use]
     pub fn of(self, topic: &str) -> &str {
@@ -260,6 +266,13 @@ impl Template {
             [Part::Literal(text)] => Some(text),
             [..] => None,
         }
+    }
+
+    /// True if it has `${name}`.
+    #[must_use]
+    pub fn has_name(&self, name: &str) -> bool {
+        let named = |part: &Part| matches!(part, Part::Named(it) if it == name);
+        self.parts.iter().any(named)
     }
 
     /// True if its text, apart from its placeholders, has one of these characters.

@@ -1,19 +1,21 @@
 //! What the operator writes under `bridges.mqtt.<name>`; the key names are NanoMQ's.
 
 mod endpoint;
+mod properties;
 mod proxy;
+mod rule;
 mod tcp;
 mod tls;
 
 use std::time::Duration;
 
-use gateway::{
-    ConfigError, ConfiguredDuration, ConfiguredFilter, ConfiguredQoS, ConfiguredTemplate,
-};
-use mqtt::QoS;
+use gateway::{ConfigError, ConfiguredDuration};
 use serde::Deserialize;
 
 pub(crate) use endpoint::write_authority;
+pub use self::properties::Properties;
+pub use self::rule::{Forward, Subscription};
+use crate::site::Site;
 pub use endpoint::{Endpoint, InvalidEndpoint, Transport};
 pub use proxy::{InvalidProxyUrl, Proxy, ProxyProtocol, ProxyUrl};
 pub use tcp::Tcp;
@@ -32,10 +34,11 @@ pub struct Config {
     /// The protocol version, 5.
     #[serde(default = "protocol_version")]
     pub proto_ver: u8,
-    /// The Client Identifier at the hub; `<host name>-<bridge>` if absent. It names the session
-    /// that the hub keeps, so it must stay the same.
+    /// The Client Identifier at the hub, from `${gateway}` (the bridge's name), `${HOSTNAME}` and
+    /// `${VIN}`; `${HOSTNAME}-${gateway}` if absent. If there is a VIN it stands at the end, unless
+    /// it stands elsewhere. It names the session that the hub keeps, so it must stay the same.
     pub clientid: Option<String>,
-    /// The user name at the hub.
+    /// The user name at the hub, from the same placeholders.
     pub username: Option<String>,
     /// The password at the hub.
     pub password: Option<String>,
@@ -66,51 +69,6 @@ pub struct Config {
     /// What comes from the hub. The first rule that matches a message applies.
     #[serde(default)]
     pub subscription: Vec<Subscription>,
-}
-
-/// One rule from here to the hub.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Forward {
-    /// The local messages that are forwarded.
-    pub local_topic: ConfiguredFilter,
-    /// Their topic at the hub, from `${topic}`, `${gateway}` (the bridge's name) and the
-    /// wildcards `$1`, `$2`; the local topic if absent or empty.
-    pub remote_topic: Option<ConfiguredTemplate>,
-    /// Text before the topic.
-    #[serde(default)]
-    pub prefix: String,
-    /// Text behind the topic.
-    #[serde(default)]
-    pub suffix: String,
-    /// 0 or 1 to send with that QoS; 1 if absent.
-    pub qos: Option<ConfiguredQoS>,
-    /// The retain flag: 0 off, 1 on, 2 as published.
-    #[serde(default = "retain_as_published")]
-    pub retain: u8,
-}
-
-/// One rule from the hub to here.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Subscription {
-    /// What is subscribed to at the hub.
-    pub remote_topic: ConfiguredFilter,
-    /// The topic here, from `${topic}`, `${gateway}` and the wildcards; the hub's topic if absent
-    /// or empty.
-    pub local_topic: Option<ConfiguredTemplate>,
-    /// Text before the topic.
-    #[serde(default)]
-    pub prefix: String,
-    /// Text behind the topic.
-    #[serde(default)]
-    pub suffix: String,
-    /// The highest QoS to receive with; 1 if absent.
-    #[serde(default = "subscription_qos")]
-    pub qos: ConfiguredQoS,
-    /// The retain flag: 0 off, 1 on, 2 as published.
-    #[serde(default = "retain_as_published")]
-    pub retain: u8,
 }
 
 const fn enabled() -> bool {
@@ -145,14 +103,6 @@ const fn max_packet_size() -> u32 {
     1 << 20
 }
 
-const fn retain_as_published() -> u8 {
-    2
-}
-
-const fn subscription_qos() -> ConfiguredQoS {
-    ConfiguredQoS(QoS::AtLeastOnce)
-}
-
 impl Config {
     /// Checks what a single value cannot show.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
@@ -171,28 +121,21 @@ impl Config {
             let problem = "is empty and so is `subscription`: the bridge would do nothing";
             return Err(ConfigError::new("forwards", problem));
         }
-        for (index, rule) in self.forwards.iter().enumerate() {
-            if rule.qos.is_some_and(|qos| qos.0 == QoS::ExactlyOnce) {
-                let problem = "QoS 2 towards the hub is not supported, use 1";
-                return Err(ConfigError::new(format!("forwards[{index}].qos"), problem));
-            }
-            check_retain(rule.retain, || format!("forwards[{index}].retain"))?;
-        }
-        for (index, rule) in self.subscription.iter().enumerate() {
-            check_retain(rule.retain, || format!("subscription[{index}].retain"))?;
-        }
+        let mut forwards = self.forwards.iter().enumerate();
+        forwards.try_for_each(|(at, rule)| rule.check(&format!("forwards[{at}]")))?;
+        let mut subscription = self.subscription.iter().enumerate();
+        subscription.try_for_each(|(at, rule)| rule.check(&format!("subscription[{at}]")))?;
         self.address().map(drop)
     }
-}
 
-fn check_retain(retain: u8, key: impl FnOnce() -> String) -> Result<(), ConfigError> {
-    if retain > 2 {
-        return Err(ConfigError::new(
-            key(),
-            "is 0 (off), 1 (on) or 2 (as published)",
-        ));
+    /// Puts the values of the site into what is said to the hub of the bridge itself.
+    pub(crate) fn placed(mut self, site: &Site) -> Result<Self, ConfigError> {
+        self.clientid = Some(site.client_id(self.clientid.as_deref())?);
+        if let Some(username) = &mut self.username {
+            *username = site.text("username", username)?;
+        }
+        Ok(self)
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -35,7 +35,8 @@ pub(super) fn read(
             continue;
         };
         if !keys.contains(SEPARATOR) {
-            if !is_service_link(keys, value) {
+            let is_read_elsewhere = bridges::VIN_VARIABLES.contains(&name.as_str());
+            if !is_read_elsewhere && !is_service_link(keys, value) {
                 let variable = name.clone();
                 origins.notices.push(Notice::IgnoredVariable { variable });
             }

@@ -771,6 +771,8 @@ fn what_is_left_out_is_noticed() {
         ("TIDEGATE_LAB_SERVICE_HOST", "10.0.0.2"),
         ("TIDEGATE_LAB_PORT", "tcp://10.0.0.2:1883"),
         ("TIDEGATE_LAB_PORT_1883_TCP_PORT", "1883"),
+        // Bridges read it.
+        ("TIDEGATE_VIN", "W0L000051T2123456"),
     ];
     let ignored = [
         ("TIDEGATE_", "1"),
