@@ -39,4 +39,6 @@ pub use transport::{
     connect, private_key, reason,
 };
 pub use site::VIN_VARIABLES;
-pub use translation::{BrokerId, BrokerIdError, HOPS_MAX};
+pub use translation::{
+    BLOCK_BYTES, BrokerId, BrokerIdError, HOPS_MAX, Novelty, ORIGINS_MAX, Row, Seen, Stamp, WINDOW,
+};

@@ -4,6 +4,8 @@ mod origin;
 mod payload;
 mod property;
 mod rule;
+mod seen;
+mod stamp;
 
 use std::time::Duration;
 
@@ -15,6 +17,8 @@ use mqtt::packet::{ForwardedProperties, Property};
 use mqtt::{Message, QoS, Timestamp, TopicFilter, TopicName, TopicNameError};
 
 pub use self::origin::{BrokerId, BrokerIdError, HOPS_MAX};
+pub use self::seen::{BLOCK_BYTES, Novelty, ORIGINS_MAX, Row, Seen, WINDOW};
+pub use self::stamp::Stamp;
 
 use self::origin::{LoopError, Origin};
 use self::payload::{Content, PayloadTemplate};

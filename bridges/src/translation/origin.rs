@@ -20,7 +20,8 @@ const ID_BYTES_MAX: usize = 64;
 
 /// What tells one broker from all others that its messages can reach.
 ///
-/// It must stay the same over restarts.
+/// It must stay the same over restarts. A broker that has lost its store takes a new one, because
+/// its sequence numbers begin anew ([`crate::Stamp`]).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BrokerId(String);
 
