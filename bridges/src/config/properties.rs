@@ -4,22 +4,24 @@ use std::collections::BTreeMap;
 
 use gateway::ConfigError;
 use mqtt::TopicName;
+use mqtt::packet::Property;
 use serde::Deserialize;
 
-/// Properties of a message (MQTT 5.0 §3.3.2.3). What is absent is not sent, or left as it is.
+/// Properties of a message (MQTT 5.0 §3.3.2.3). What is absent is not sent, or left as it is; so is
+/// what is empty or 0, as NanoMQ's examples have it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Properties {
-    /// 1 if the payload is UTF-8 text, 0 if it may be anything.
-    pub payload_format_indicator: Option<u8>,
+    /// 1 if the payload is UTF-8 text.
+    pub payload_format_indicator: u8,
     /// Seconds after which the message is no longer worth delivering.
-    pub message_expiry_interval: Option<u32>,
+    pub message_expiry_interval: u32,
     /// What the payload is, such as `application/json`.
-    pub content_type: Option<String>,
+    pub content_type: String,
     /// The topic for an answer.
-    pub response_topic: Option<String>,
+    pub response_topic: String,
     /// What an answer is to be recognised by.
-    pub correlation_data: Option<String>,
+    pub correlation_data: String,
     /// Names with their values; of the placeholders, those that do not depend on the message.
     pub user_property: BTreeMap<String, String>,
 }
@@ -31,11 +33,11 @@ impl Properties {
             let key = format!("{place}.{key}");
             Err(ConfigError::new(key, problem))
         };
-        if self.payload_format_indicator.is_some_and(|it| it > 1) {
-            return refuse("payload_format_indicator", "is 0 (anything) or 1 (text)");
+        if self.payload_format_indicator > 1 {
+            return refuse("payload_format_indicator", "is 0 (not said) or 1 (text)");
         }
-        if let Some(topic) = &self.response_topic
-            && let Err(error) = TopicName::check(topic)
+        if !self.response_topic.is_empty()
+            && let Err(error) = TopicName::check(&self.response_topic)
         {
             return refuse("response_topic", &error.to_string());
         }
@@ -44,11 +46,28 @@ impl Properties {
             ("correlation_data", &self.correlation_data),
         ];
         for (key, text) in texts {
-            if let Some(text) = text {
-                check_text(&format!("{place}.{key}"), text)?;
-            }
+            check_text(&format!("{place}.{key}"), text)?;
         }
         check_user_property(&format!("{place}.user_property"), &self.user_property)
+    }
+
+    /// The Message Expiry Interval, in seconds.
+    pub(crate) fn expiry_seconds(&self) -> Option<u32> {
+        Some(self.message_expiry_interval).filter(|it| *it > 0)
+    }
+
+    /// Those that are set, apart from the user properties and the Message Expiry Interval.
+    pub(crate) fn set(&self) -> impl Iterator<Item = Property<'_>> {
+        let text = |text| Some(text).filter(|it: &&str| !it.is_empty());
+        let format = self.payload_format_indicator == 1;
+        let correlation = text(&self.correlation_data).map(str::as_bytes);
+        let single = [
+            format.then_some(Property::PayloadFormatIndicator(true)),
+            text(&self.content_type).map(Property::ContentType),
+            text(&self.response_topic).map(Property::ResponseTopic),
+            correlation.map(Property::CorrelationData),
+        ];
+        single.into_iter().flatten()
     }
 }
 
@@ -105,5 +124,20 @@ mod tests {
         let text = "content_type = \"text\"\nmessage_expiry_interval = 5\nuser_property.a = \"b\"";
         let properties: Properties = toml::from_str(text).unwrap();
         assert_eq!(properties.check("p"), Ok(()));
+        assert_eq!(properties.expiry_seconds(), Some(5));
+        assert!(properties.set().eq([Property::ContentType("text")]));
+    }
+
+    #[test]
+    fn what_is_empty_is_absent() {
+        let text = "payload_format_indicator = 0\nmessage_expiry_interval = 0\ncontent_type = \"\"\n\
+                    response_topic = \"\"\ncorrelation_data = \"\"";
+        let properties: Properties = toml::from_str(text).unwrap();
+        assert_eq!(properties.check("p"), Ok(()));
+        assert_eq!(
+            (properties.expiry_seconds(), properties.set().count()),
+            (None, 0)
+        );
+        assert_eq!(properties, Properties::default());
     }
 }

@@ -27,26 +27,12 @@ impl PropertyRule {
             Ok((name.as_str(), site.text(&key, value)?))
         });
         let pairs: Vec<(&str, String)> = pairs.collect::<Result<_, _>>()?;
-        let format = properties.payload_format_indicator;
-        let correlation = properties.correlation_data.as_deref();
-        let single = [
-            format.map(|it| Property::PayloadFormatIndicator(it == 1)),
-            properties
-                .content_type
-                .as_deref()
-                .map(Property::ContentType),
-            properties
-                .response_topic
-                .as_deref()
-                .map(Property::ResponseTopic),
-            correlation.map(|it| Property::CorrelationData(it.as_bytes())),
-        ];
         let pairs = pairs
             .iter()
             .map(|(name, value)| Property::UserProperty(name, value));
         Ok(Self {
-            set: ForwardedProperties::from_properties(single.into_iter().flatten().chain(pairs)),
-            expiry_seconds: properties.message_expiry_interval,
+            set: ForwardedProperties::from_properties(properties.set().chain(pairs)),
+            expiry_seconds: properties.expiry_seconds(),
         })
     }
 

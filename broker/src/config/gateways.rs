@@ -56,7 +56,9 @@ fn check_client_ids<'c>(
 ) -> Result<(), Problem> {
     let mut known = BTreeMap::new();
     for (name, config) in bridges {
-        let Some(client_id) = &config.clientid else {
+        // With its name in it, that of each bridge is another.
+        let client_id = config.clientid.as_ref();
+        let Some(client_id) = client_id.filter(|it| !it.contains("${gateway}")) else {
             continue;
         };
         if let Some(first) = known.insert((&config.server, client_id), name) {
@@ -168,6 +170,19 @@ mod tests {
             assert_eq!(error.to_string(), expected);
         }
     }
+
+    #[test]
+    fn bridges_to_one_hub_are_told_apart_by_their_names() {
+        let bridge = |name| {
+            format!(
+                "bridges.mqtt.{name} {{ server = hub, clientid = \"c-${{gateway}}\", \
+                 forwards = [{{ local_topic = a }}] }}\n"
+            )
+        };
+        let text = bridge("one") + &bridge("two");
+        assert!(load_text(Path::new("t.conf"), &text, []).is_ok());
+    }
+
     #[test]
     fn a_mistake_in_a_text_of_several_lines_has_its_own_line_in_toml_too() {
         let table = [
