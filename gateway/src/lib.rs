@@ -22,6 +22,7 @@
 //! [`Gateway::run`] ends everything that the gateway started.
 
 mod backoff;
+mod byte_size;
 mod client;
 mod config_error;
 mod duration;
@@ -34,6 +35,7 @@ mod template;
 pub mod testing;
 
 pub use backoff::Backoff;
+pub use byte_size::ByteSize;
 pub use client::{
     Broker, Client, Delivery, DeliveryId, INFLIGHT_MESSAGES_MAX, NotStored, Outgoing, PublishError,
     Receipt, SubscriptionRequest,

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use gateway::ConfiguredDuration;
+use gateway::{ByteSize, ConfiguredDuration};
 use serde::Deserialize;
 
 use super::bind_address::BindAddress;
-use super::byte_size::ByteSize;
 use super::mqtt::check_packet_size;
 use super::node::{Entry, Node, NodeValue, Table};
 use super::problem::{Problem, check_positive};

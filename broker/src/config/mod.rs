@@ -4,7 +4,6 @@
 //! mistake is reported with file, line and column. The `config` crate merges the trees.
 
 mod bind_address;
-mod byte_size;
 mod deserializer;
 mod endpoints;
 mod environment;

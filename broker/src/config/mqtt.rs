@@ -1,10 +1,9 @@
 //! `mqtt`: the protocol's limits and time spans.
 
-use gateway::ConfiguredDuration;
+use gateway::{ByteSize, ConfiguredDuration};
 use serde::Deserialize;
 
 use super::bind_address::BindAddress;
-use super::byte_size::ByteSize;
 use super::problem::{Problem, check_positive, check_range};
 use crate::share::ShareStrategy;
 

@@ -1,8 +1,7 @@
 //! `retain`: retained messages.
 
+use gateway::ByteSize;
 use serde::Deserialize;
-
-use super::byte_size::ByteSize;
 
 /// Limits of retained messages. What exceeds them is not taken from MQTT 5 publishers, who get 0x97
 /// at QoS 1 and 2. All others are not told: theirs is delivered but not retained, and removes the

@@ -1,8 +1,8 @@
 //! `runtime`: the machine's resources.
 
+use gateway::ByteSize;
 use serde::Deserialize;
 
-use super::byte_size::ByteSize;
 use super::problem::{Problem, check_range};
 
 /// With less, large packets would come one by one.

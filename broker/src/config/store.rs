@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use gateway::{ConfiguredDuration, ConfiguredFilter};
+use gateway::{ByteSize, ConfiguredDuration, ConfiguredFilter};
 use mqtt::Sharing;
 use mqtt::session::LANE_MAX;
 use persistence::{Durability, Quota};
 use serde::Deserialize;
 
-use super::byte_size::ByteSize;
 use super::node::Step;
 use super::problem::{Problem, check_positive, check_range};
 use crate::exchange::{DurabilityRules, QueueRules};

@@ -7,20 +7,24 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 /// An amount of bytes. Units are multiples of 1024, with or without `i` or `B`, as in NanoMQ's
 /// files; a number without a unit means bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ByteSize(pub u64);
+pub struct ByteSize(pub u64);
 
 impl ByteSize {
-    pub(crate) const fn kibibytes(number: u64) -> Self {
+    /// So many times 1024 bytes.
+    #[must_use]
+    pub const fn kibibytes(number: u64) -> Self {
         Self(number * 1024)
     }
 
-    pub(crate) const fn mebibytes(number: u64) -> Self {
+    /// So many times 1024 times 1024 bytes.
+    #[must_use]
+    pub const fn mebibytes(number: u64) -> Self {
         Self(number * 1024 * 1024)
     }
 
     /// The amount of bytes.
     #[must_use]
-    pub(crate) const fn bytes(self) -> u64 {
+    pub const fn bytes(self) -> u64 {
         self.0
     }
 
@@ -65,5 +69,30 @@ impl Visitor<'_> for SizeVisitor {
 
     fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<ByteSize, E> {
         Ok(ByteSize(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ByteSize;
+
+    #[test]
+    fn texts_are_read() {
+        let table = [
+            ("0", Some(0)),
+            ("512KB", Some(512 << 10)),
+            ("1 MiB", Some(1 << 20)),
+            ("2g", Some(2 << 30)),
+            ("7 b", Some(7)),
+            ("", None),
+            ("KB", None),
+            ("1.5M", None),
+            ("1T", None),
+            ("-1", None),
+            ("18446744073709551615K", None),
+        ];
+        for (text, bytes) in table {
+            assert_eq!(ByteSize::parse(text), bytes.map(ByteSize), "{text}");
+        }
     }
 }
