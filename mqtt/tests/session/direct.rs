@@ -1,17 +1,16 @@
 //! Packets that are encoded when they are put in, beside deliveries that are not.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use bytes::Bytes;
 use mqtt::packet::{EncodedRun, Frame, Packet};
 use mqtt::session::{
-    Acknowledged, Delivery, DirectTerms, Encoded, Enqueue, Outgoing, QueueClass, QueueLimits,
-    Session, WhenFull,
+    Acknowledged, DirectTerms, Encoded, Enqueue, Outgoing, QueueLimits, Session, WhenFull,
 };
-use mqtt::{Message, ProtocolVersion, QoS, Timestamp, TopicName};
+use mqtt::{ProtocolVersion, QoS};
 use proptest::collection::vec;
 use proptest::prelude::*;
+
+use crate::{NOW, delivery_of, number_in, payload};
 
 const LIMITS: QueueLimits = QueueLimits {
     messages_max: 40,
@@ -28,31 +27,24 @@ const TERMS: DirectTerms = DirectTerms {
     packet_bytes_max: 1_000,
     is_transient: true,
 };
-const NOW: Timestamp = Timestamp::from_millis(0);
+const TOPIC: &str = "topic";
 
 /// A client with the session that it gets its messages from.
 struct Client {
     session: Session,
     window: usize,
     /// What is to come, by QoS, in its order.
-    expected: [VecDeque<u32>; 3],
+    expected: [VecDeque<u64>; 3],
     /// Identifiers that are in use.
     unacknowledged: VecDeque<(u16, QoS)>,
-    next: u32,
-}
-
-/// A message of so many bytes; the first four are its number.
-fn payload(number: u32, length: usize) -> Vec<u8> {
-    let mut payload = number.to_be_bytes().to_vec();
-    payload.resize(length.max(4), b'x');
-    payload
+    next: u64,
 }
 
 fn run(qos: QoS, payloads: &[Vec<u8>]) -> EncodedRun {
     let mut run = EncodedRun::default();
     run.begin(qos);
     for payload in payloads {
-        run.push(VERSION, "topic", &[], &[], payload);
+        run.push(VERSION, TOPIC, &[], &[], payload);
     }
     run
 }
@@ -72,10 +64,10 @@ impl Client {
     }
 
     /// Puts messages in, as a publisher's run; returns how many were taken.
-    fn put(&mut self, qos: QoS, count: usize, length: usize) -> usize {
-        let numbers: Vec<u32> = (0..count as u32).map(|it| self.next + it).collect();
-        self.next += count as u32;
-        let payloads: Vec<Vec<u8>> = numbers.iter().map(|it| payload(*it, length)).collect();
+    fn put(&mut self, qos: QoS, count: usize, bytes: usize) -> usize {
+        let numbers: Vec<u64> = (0..count as u64).map(|it| self.next + it).collect();
+        self.next += count as u64;
+        let payloads: Vec<Vec<u8>> = numbers.iter().map(|it| payload(*it, bytes)).collect();
         let direct = match self.session.encoded_version(qos) {
             Some(version) => {
                 assert_eq!(version, VERSION);
@@ -84,10 +76,9 @@ impl Client {
             None => 0,
         };
         let mut taken = direct;
-        let rest = payloads.into_iter().zip(&numbers).skip(direct);
         self.expected[qos as usize].extend(&numbers[..direct]);
-        for (payload, number) in rest {
-            if self.put_delivery(qos, payload) {
+        for number in &numbers[direct..] {
+            if self.put_delivery(qos, *number, bytes) {
                 self.expected[qos as usize].push_back(*number);
                 taken += 1;
             }
@@ -95,21 +86,8 @@ impl Client {
         taken
     }
 
-    fn put_delivery(&mut self, qos: QoS, payload: Vec<u8>) -> bool {
-        let topic = TopicName::new("topic").unwrap();
-        let message = Message {
-            qos,
-            ..Message::new(topic, Bytes::from(payload))
-        };
-        let enqueued = self.session.enqueue(Delivery {
-            sequence: 0,
-            message: Arc::new(message),
-            qos,
-            retain: false,
-            subscription_ids: Vec::new(),
-            class: QueueClass::default(),
-            expires_at: None,
-        });
+    fn put_delivery(&mut self, qos: QoS, number: u64, bytes: usize) -> bool {
+        let enqueued = self.session.enqueue(delivery_of(TOPIC, qos, number, bytes));
         matches!(enqueued, Enqueue::Kept { .. })
     }
 
@@ -146,8 +124,8 @@ impl Client {
     }
 
     fn check(&mut self, qos: QoS, packet_id: u16, payload: &[u8]) {
-        let number = u32::from_be_bytes(payload[..4].try_into().unwrap());
-        assert_eq!(self.expected[qos as usize].pop_front(), Some(number));
+        let expected = self.expected[qos as usize].pop_front();
+        assert_eq!(expected, Some(number_in(payload)));
         if qos.is_acknowledged() {
             assert!(packet_id > 0);
             let mut used = self.unacknowledged.iter();
@@ -220,7 +198,7 @@ proptest! {
                 Step::Delivery(qos) => {
                     let number = client.next;
                     client.next += 1;
-                    if client.put_delivery(qos, payload(number, 4)) {
+                    if client.put_delivery(qos, number, 0) {
                         client.expected[qos as usize].push_back(number);
                     }
                 }
@@ -272,11 +250,11 @@ fn no_more_waits_encoded_than_may_wait_in_memory() {
 #[test]
 fn qos_0_is_encoded_within_its_budget() {
     let mut client = Client::new(1, TERMS);
-    let length = 100 + 2 + 2 + "topic".len();
-    assert_eq!(client.put(QoS::AtMostOnce, 100, 100), 4_000 / length);
-    assert_eq!(client.put(QoS::AtMostOnce, 1, 100), 0);
+    let length = payload(0, 92).len() + 2 + 2 + TOPIC.len();
+    assert_eq!(client.put(QoS::AtMostOnce, 100, 92), 4_000 / length);
+    assert_eq!(client.put(QoS::AtMostOnce, 1, 92), 0);
     client.take();
-    assert_eq!(client.put(QoS::AtMostOnce, 1, 100), 1);
+    assert_eq!(client.put(QoS::AtMostOnce, 1, 92), 1);
 }
 
 #[test]
@@ -307,10 +285,10 @@ fn what_may_be_sent_again_is_not_encoded() {
 #[test]
 fn nothing_goes_before_what_waits_for_its_turn() {
     let mut client = Client::new(1, TERMS);
-    assert!(client.put_delivery(QoS::AtLeastOnce, payload(0, 4)));
+    assert!(client.put_delivery(QoS::AtLeastOnce, 0, 0));
     assert_eq!(client.session.encoded_version(QoS::AtLeastOnce), None);
     assert!(client.session.encoded_version(QoS::AtMostOnce).is_some());
-    assert!(client.put_delivery(QoS::AtMostOnce, payload(1, 4)));
+    assert!(client.put_delivery(QoS::AtMostOnce, 1, 0));
     assert_eq!(client.session.encoded_version(QoS::AtMostOnce), None);
 }
 

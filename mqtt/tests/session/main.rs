@@ -25,8 +25,7 @@ fn delivery(qos: QoS, number: u64, bytes: usize) -> Delivery {
 }
 
 fn delivery_of(topic: &str, qos: QoS, number: u64, bytes: usize) -> Delivery {
-    let mut payload = number.to_be_bytes().to_vec();
-    payload.resize(payload.len() + bytes, 0);
+    let payload = payload(number, bytes);
     let mut message = Message::new(TopicName::new(topic).unwrap(), payload);
     message.qos = qos;
     Delivery {
@@ -41,6 +40,17 @@ fn delivery_of(topic: &str, qos: QoS, number: u64, bytes: usize) -> Delivery {
 }
 
 fn number(delivery: &Delivery) -> u64 {
-    let (number, _) = delivery.message.payload.split_first_chunk().unwrap();
+    number_in(&delivery.message.payload)
+}
+
+/// A number and so many bytes.
+fn payload(number: u64, bytes: usize) -> Vec<u8> {
+    let mut payload = number.to_be_bytes().to_vec();
+    payload.resize(payload.len() + bytes, 0);
+    payload
+}
+
+fn number_in(payload: &[u8]) -> u64 {
+    let (number, _) = payload.split_first_chunk().unwrap();
     u64::from_be_bytes(*number)
 }
