@@ -5,11 +5,20 @@ use persistence::{Clock, Deadline, Recovered};
 use super::*;
 
 /// A database as version 1 left it, with a client connected.
-pub(crate) const VERSION_1: &str = include_str!("version_1.sql");
+pub(crate) const VERSION_1: &str =
+    concat!(include_str!("tables_1.sql"), include_str!("version_1.sql"));
 /// A database as version 3 left it in 2100, when one client had just gone and one was connected.
-const VERSION_3: &str = include_str!("version_3.sql");
+const VERSION_3: &str = concat!(
+    include_str!("tables_1.sql"),
+    include_str!("tables_3.sql"),
+    include_str!("version_3.sql")
+);
 /// Another one, with an entry whose message is missing.
-const VERSION_3_QUEUES: &str = include_str!("version_3_queues.sql");
+const VERSION_3_QUEUES: &str = concat!(
+    include_str!("tables_1.sql"),
+    include_str!("tables_3.sql"),
+    include_str!("version_3_queues.sql")
+);
 const IN_2100: Timestamp = Timestamp::from_millis(4_102_444_800_000);
 
 fn open_file(sql: &str) -> (tempfile::TempDir, Store, Recovered) {
