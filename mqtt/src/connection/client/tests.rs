@@ -1,5 +1,6 @@
 //! The client's state machine, packet by packet.
 
+mod against_server;
 mod answers;
 mod handshake;
 mod incoming;
