@@ -46,17 +46,67 @@ const CONVERSATIONS: [(&str, &str); 6] = [
          c000 a205 0001 00 0000 e007 04 05 11 00000001",
     ),
 ];
+/// What a server says to clients of MQTT 5 and 3.1.1: messages of every QoS with their
+/// acknowledgements, answers to requests, topic aliases, refusals, terms that allow little.
+const SERVERS: [(u8, &str); 8] = [
+    (
+        0,
+        "2003 0000 00 3206 0001 74 0001 00 3406 0001 74 0002 00 6202 0002 d000 4002 0001 5002 0002 7002 0002",
+    ),
+    (
+        0x81,
+        "2002 0000 3205 0001 74 0001 3405 0001 74 0002 6202 0002 d000 b002 0002 d000 d000 9005 0003 000102 5002 0002",
+    ),
+    (
+        0,
+        "2003 0000 00 3009 0001 74 03 230001 78 3008 0000 03 230001 7878 d000 b006 0002 00 001100
+         d000 d000 d000 9006 0003 00 000102 e000",
+    ),
+    (
+        0,
+        "2013 0000 10 2400 2500 2700000020 220001 210001 2800 d000 d000 d000 d000 d000 d000 d000 d000",
+    ),
+    (
+        0,
+        "2002 0001 2003 0084 00 200b 009d 08 1f000178 1c000173 2003 0000 00 e006 9c 04 1c000173",
+    ),
+    (
+        0xD2,
+        "2014 0100 11 1200016e 1300 09 1a000172 2600016100 0162 d000 3206 0001 74 0001 00 3206 0001 74 0002 00",
+    ),
+    (
+        0x21,
+        "2002 0100 3405 0001 74 0001 2002 0000 e000 2002 0000 f000 2002 0001",
+    ),
+    (
+        0x10,
+        "2003 0000 00 4008 0001 87 04 1f000178 2003 0000 00 f000 2003 0000 00 c000",
+    ),
+];
+/// What accepts a client of this version, which the choice gives the options.
+const ACCEPTED: [(u8, &str, &str); 3] = [
+    (0, "5", "2003 0000 00"),
+    (0x10, "5", "2006 0000 03 210001"),
+    (1, "3.1.1", "2002 0000"),
+];
 
 fn main() {
+    for (index, (choice, packets)) in SERVERS.into_iter().enumerate() {
+        let input = [&[choice], bytes(packets).as_slice()].concat();
+        write("client", index, &input);
+    }
+    for (index, (choice, version, connack)) in ACCEPTED.into_iter().enumerate() {
+        write("client", 10 + index, &server(choice, version, connack));
+    }
     for (index, (version, rest)) in CONVERSATIONS.into_iter().enumerate() {
         let input = [&[0], connect(version).as_slice(), &bytes(rest)].concat();
         write("connection", 90 + index, &input);
     }
-    for (index, (version, packet)) in vectors().into_iter().enumerate() {
+    for (index, (version, packet)) in all_vectors().into_iter().enumerate() {
         let input = [&[0], connect(&version).as_slice(), &packet].concat();
         write("connection", index, &input);
     }
-    for (index, (version, bytes)) in vectors().into_iter().enumerate() {
+    for (index, (version, bytes)) in all_vectors().into_iter().enumerate() {
         let level = match version.as_str() {
             "3.1" => 3,
             "3.1.1" => 4,
@@ -75,18 +125,34 @@ fn connect(version: &str) -> Vec<u8> {
     found.map_or_else(Vec::new, |(_, hex)| bytes(hex))
 }
 
-/// The version and the bytes of each packet.
-fn vectors() -> Vec<(String, Vec<u8>)> {
-    let mut found = Vec::new();
-    for name in ["well_formed.txt", "malformed.txt"] {
-        let path = Path::new(ROOT).join("../mqtt/vectors").join(name);
-        let text = fs::read_to_string(path).expect("the vectors");
-        for line in text.lines().filter(|line| !line.starts_with('#')) {
-            let columns: Vec<&str> = line.split(" | ").collect();
-            found.push((columns[0].to_owned(), bytes(columns[2])));
+/// Every packet on a connection of its own, for a client.
+fn server(choice: u8, version: &str, connack: &str) -> Vec<u8> {
+    let mut input = vec![choice];
+    for packet in vectors("well_formed.txt") {
+        if packet.0 == version {
+            // AUTH ends the connection before.
+            input.extend(bytes("f000"));
+            input.extend(bytes(connack));
+            input.extend(packet.1);
         }
     }
-    found
+    input
+}
+
+/// The version and the bytes of each packet.
+fn vectors(name: &str) -> Vec<(String, Vec<u8>)> {
+    let path = Path::new(ROOT).join("../mqtt/vectors").join(name);
+    let text = fs::read_to_string(path).expect("the vectors");
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let packets = lines.map(|line| {
+        let columns: Vec<&str> = line.split(" | ").collect();
+        (columns[0].to_owned(), bytes(columns[2]))
+    });
+    packets.collect()
+}
+
+fn all_vectors() -> Vec<(String, Vec<u8>)> {
+    [vectors("well_formed.txt"), vectors("malformed.txt")].concat()
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
