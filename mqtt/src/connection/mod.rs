@@ -2,6 +2,9 @@
 //!
 //! The caller moves the bytes, routes what [`Action::Publish`] carries, and acknowledges once the
 //! message is as safe as configured. Nothing here blocks, and time is an argument.
+//!
+//! [`ServerConnection`] is the side of the broker, [`ClientConnection`] that of a bridge; each begins with
+//! its handshake, [`Handshake`] or [`ClientHandshake`].
 
 mod alias;
 mod authentication;

@@ -199,7 +199,7 @@ fn begin(
     let header_len = 1 + length_len;
     let packet_len = header_len + length;
     if packet_len > packet_bytes_max {
-        let detail = "the packet is larger than this server accepts";
+        let detail = "the packet is larger than its receiver accepts";
         return Err(ProtocolViolation::new(ReasonCode::PacketTooLarge, detail));
     }
     Ok(Some((packet_type, header_len, packet_len)))

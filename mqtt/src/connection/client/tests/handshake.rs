@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::connection::WillMessage;
+use crate::connection::{Limits, WillMessage, encode_refusal};
 use crate::packet::{Connect, ForwardedProperties};
 use crate::{Message, TopicName};
 
@@ -335,4 +335,40 @@ fn nothing_but_a_connack_answers_a_connect() {
         let error = answer(&options(V5), &connack(&[property])).unwrap_err();
         assert_eq!(error.reason, protocol, "{property:?}");
     }
+}
+
+#[test]
+fn every_refusal_of_our_server_is_understood() {
+    let limits = Limits {
+        server_reference: Some("s".into()),
+        ..Limits::default()
+    };
+    let mut count = 0;
+    for code in 0x80..=u8::MAX {
+        let Some(reason) = ReasonCode::from_u8(code) else {
+            continue;
+        };
+        let violation = ProtocolViolation::new(reason, "why");
+        let mut out = Vec::new();
+        encode_refusal(Some(V5), u32::MAX, &violation, &limits, &mut out);
+        // Some codes are for other packets only.
+        if let Ok(ClientAnswer::Refused(refusal)) = answer(&options(V5), &out) {
+            count += 1;
+            assert_eq!(refusal.reason, reason);
+            assert_eq!(refusal.reason_string.as_deref(), Some("why"));
+            let elsewhere = matches!(code, 0x9C | 0x9D).then_some("s");
+            assert_eq!(refusal.server_reference.as_deref(), elsewhere);
+        }
+        let mut out = Vec::new();
+        encode_refusal(Some(V311), u32::MAX, &violation, &limits, &mut out);
+        if out.is_empty() {
+            continue;
+        }
+        let Ok(ClientAnswer::Refused(refusal)) = answer(&options(V311), &out) else {
+            panic!("{out:?}");
+        };
+        let return_code = reason.connect_return_code();
+        assert_eq!(refusal.reason.connect_return_code(), return_code);
+    }
+    assert_eq!(count, 21, "table 3-1");
 }
