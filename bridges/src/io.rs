@@ -94,8 +94,9 @@ impl Hub {
             .and_then(|it| it.max_packet_size)
             .unwrap_or(u32::MAX);
         // Never more than may be unacknowledged, so a full channel holds up QoS 0 only.
-        let (sender, incoming) = mpsc::channel(usize::from(config.max_inflight) + 1);
-        let packet_bytes_max = hub_max.min(config.max_packet_size) as usize;
+        let (sender, incoming) = mpsc::channel(usize::from(config.receive_maximum()) + 1);
+        let own_max = u32::try_from(config.max_packet_size.bytes()).unwrap_or(u32::MAX);
+        let packet_bytes_max = hub_max.min(own_max) as usize;
         let hub = Self {
             client,
             events: Mutex::new(events),
@@ -238,7 +239,7 @@ fn options(config: &Config) -> Result<MqttOptions, HubError> {
     let client_id = config.clientid.clone().unwrap_or_default();
     let mut options = MqttOptions::new(client_id, Broker::tcp(host, port));
     let seconds = u16::try_from(config.keepalive.0.as_secs()).unwrap_or(u16::MAX);
-    let expiry = u32::try_from(config.session_expiry_interval.0.as_secs()).unwrap_or(u32::MAX);
+    let expiry = config.session_expiry_seconds();
     options
         .set_keep_alive(seconds)
         .set_clean_start(config.clean_start)
@@ -250,9 +251,9 @@ fn options(config: &Config) -> Result<MqttOptions, HubError> {
             inflight_max: Some(config.max_inflight),
         })
         .set_ack_mode(AckMode::Manual)
-        .set_receive_maximum(Some(config.max_inflight))
+        .set_receive_maximum(Some(config.receive_maximum()))
         .set_outgoing_inflight_upper_limit(config.max_inflight)
-        .set_max_packet_size(Some(config.max_packet_size))
+        .set_max_packet_size(Some(config.maximum_packet_size()))
         .set_connect_timeout(config.connect_timeout.0);
     if let Some(username) = &config.username {
         let password = config.password.clone().unwrap_or_default();

@@ -29,16 +29,17 @@ mod translation;
 mod transport;
 
 pub use config::{
-    Config, Endpoint, Forward, InvalidEndpoint, InvalidProxyUrl, Properties, Proxy, ProxyProtocol,
-    ProxyUrl, Subscription, Tcp, Tls, Transport,
+    Config, ConnProperties, Endpoint, Flag, Forward, InvalidEndpoint, InvalidProxyUrl, NoEffect,
+    Properties, Proxy, ProxyProtocol, ProxyUrl, SubProperties, Subscription, Tcp, Tls, Transport,
+    Will,
 };
 pub use gateway::Bridge;
 pub use resumption::NothingUnacknowledged;
-pub use transport::{
-    ByteStream, ConnectError, PemError, Phase, QuicOptions, Stream, TransportOptions, certificates,
-    connect, private_key, reason,
-};
 pub use site::VIN_VARIABLES;
 pub use translation::{
     BLOCK_BYTES, BrokerId, BrokerIdError, HOPS_MAX, Novelty, ORIGINS_MAX, Row, Seen, Stamp, WINDOW,
+};
+pub use transport::{
+    ByteStream, ConnectError, PemError, Phase, QuicOptions, Stream, TransportOptions, certificates,
+    connect, private_key, reason,
 };

@@ -1,7 +1,7 @@
 //! Where a bridge runs: what `${gateway}`, `${HOSTNAME}` and `${VIN}` stand for.
 
 use gateway::{ConfigError, Template};
-use mqtt::TopicFilter;
+use mqtt::{TopicFilter, TopicName};
 
 /// The variables that may have the Vehicle Identification Number; the first one counts.
 pub const VIN_VARIABLES: [&str; 2] = ["TIDEGATE_VIN", "NANOMQ_VIN"];
@@ -53,6 +53,13 @@ impl Site {
         let known = ["gateway", "HOSTNAME", "VIN"];
         template.check(&known, 0, 0).map_err(refused)?;
         Ok(template.as_literal().unwrap_or_default().to_owned())
+    }
+
+    /// A topic with the site's values in it.
+    pub(crate) fn topic(&self, key: &str, topic: &str) -> Result<String, ConfigError> {
+        let topic = self.text(key, topic)?;
+        TopicName::check(&topic).map_err(|error| ConfigError::new(key, error))?;
+        Ok(topic)
     }
 
     /// A filter with the site's values in it.
@@ -136,6 +143,9 @@ mod tests {
             let error = site.text("k", text).unwrap_err();
             assert_eq!(error.to_string(), expected);
         }
+        assert_eq!(site.topic("k", "a/${gateway}").as_deref(), Ok("a/up"));
+        let error = site.topic("k", "${gateway}/+").unwrap_err();
+        assert_eq!(error.key, "k");
         let filter = TopicFilter::new("$share/g/${gateway}/+").unwrap();
         let filled = site.filter("k", &filter).unwrap();
         assert_eq!(filled.as_str(), "$share/g/up/+");

@@ -28,7 +28,7 @@ use crate::config::{Config, Forward, Subscription};
 use crate::site::Site;
 
 /// The highest QoS that the hub is sent messages with.
-const QOS_MAX: QoS = QoS::AtLeastOnce;
+const QOS_MAX: QoS = QoS::ExactlyOnce;
 
 /// The rules of one bridge, ready for use.
 #[derive(Debug)]

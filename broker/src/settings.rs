@@ -326,7 +326,10 @@ mod tests {
         let lines = examples
             .lines()
             .map(|line| line.strip_prefix("# ").unwrap_or(line));
-        let is_sentence = |line: &str| line.ends_with('.') || line.contains(": ");
+        let is_sentence = |line: &str| {
+            let code = line.split(" # ").next().unwrap_or_default();
+            code.ends_with('.') || code.contains(": ")
+        };
         let examples: Vec<&str> = lines.filter(|line| !is_sentence(line)).collect();
         let file = tempfile::Builder::new().suffix(".conf").tempfile().unwrap();
         std::fs::write(file.path(), examples.join("\n")).unwrap();
@@ -344,5 +347,11 @@ mod tests {
         assert_eq!(extensions.extensions.auto_subscriptions.len(), 1);
         assert_eq!(extensions.preset_sessions.len(), 1);
         assert_eq!(names, ["zmq/plant", "nng/line", "dds/robot", "bridge/hub"]);
+        let mut bridge = settings.config.bridges.mqtt["hub"].clone();
+        let default = bridges::Config::default();
+        bridge.server.clone_from(&default.server);
+        bridge.forwards.clone_from(&default.forwards);
+        bridge.subscription.clone_from(&default.subscription);
+        assert_eq!(bridge, default, "a bridge's values are the defaults");
     }
 }

@@ -1,21 +1,28 @@
 //! What the operator writes under `bridges.mqtt.<name>`; the key names are NanoMQ's.
 
+mod check;
+mod connect;
 mod endpoint;
+mod flag;
+mod no_effect;
 mod properties;
 mod proxy;
 mod rule;
 mod tcp;
 mod tls;
+mod will;
 
-use std::time::Duration;
-
-use gateway::{ConfigError, ConfiguredDuration};
+use gateway::{ByteSize, ConfigError, ConfiguredDuration};
 use serde::Deserialize;
 
-pub(crate) use endpoint::write_authority;
+pub use self::connect::{ConnProperties, SubProperties};
+pub use self::flag::Flag;
+pub use self::no_effect::NoEffect;
 pub use self::properties::Properties;
 pub use self::rule::{Forward, Subscription};
+pub use self::will::Will;
 use crate::site::Site;
+pub(crate) use endpoint::write_authority;
 pub use endpoint::{Endpoint, InvalidEndpoint, Transport};
 pub use proxy::{InvalidProxyUrl, Proxy, ProxyProtocol, ProxyUrl};
 pub use tcp::Tcp;
@@ -23,16 +30,21 @@ pub use tls::Tls;
 
 /// One bridge.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// False leaves the bridge out; its outbox stays.
-    #[serde(default = "enabled")]
+    /// False leaves the bridge out; its outbox stays. Default true.
     pub enable: bool,
-    /// The hub: `mqtt-tcp://host:port`, `mqtt://host`, `tcp://host` or `host:port`; the port is
-    /// 1883 if absent.
+    /// The hub, such as `mqtt-tcp://host:port`. It may be left out if there are `servers`.
     pub server: String,
-    /// The protocol version, 5.
-    #[serde(default = "protocol_version")]
+    /// Further hubs. They are tried in their order, behind `server`, when a hub cannot be reached or
+    /// is lost, and from the beginning behind the last. Default none.
+    pub servers: Vec<String>,
+    /// Whether `hybrid_servers` are tried too. Default false.
+    pub hybrid_bridging: bool,
+    /// Hubs behind `server` and `servers`. Default none.
+    pub hybrid_servers: Vec<String>,
+    /// The protocol: 3 is MQTT 3.1, 4 is MQTT 3.1.1, 5 is MQTT 5. Default 5; a hub that does not
+    /// speak it is spoken to with 4.
     pub proto_ver: u8,
     /// The Client Identifier at the hub, from `${gateway}` (the bridge's name), `${HOSTNAME}` and
     /// `${VIN}`; `${HOSTNAME}-${gateway}` if absent. If there is a VIN it stands at the end, unless
@@ -42,126 +54,207 @@ pub struct Config {
     pub username: Option<String>,
     /// The password at the hub.
     pub password: Option<String>,
-    /// The Keep Alive towards the hub, 5 to 65,535 seconds.
-    #[serde(default = "keep_alive")]
+    /// The Keep Alive towards the hub, 5 to 65,535 seconds. Default 30s. A hub that has sent nothing
+    /// for one and a half of it counts as lost.
     pub keepalive: ConfiguredDuration,
-    /// True makes the hub forget the bridge's session at every connect.
-    #[serde(default)]
+    /// How long nothing comes from the hub until it is asked whether it is there (PINGREQ), from 1s
+    /// to `keepalive`; `keepalive` if absent.
+    pub ping: Option<ConfiguredDuration>,
+    /// True makes the hub forget the bridge's session at every connect. Default false.
     pub clean_start: bool,
-    /// How long the hub is asked to keep the bridge's session.
-    #[serde(default = "session_expiry")]
-    pub session_expiry_interval: ConfiguredDuration,
-    /// The longest pause between two attempts to connect.
-    #[serde(default = "backoff_max")]
+    /// How long the hub is asked to keep the bridge's session, whole seconds up to 4,294,967,295,
+    /// which is for ever. Default 24h; MQTT 3 has no such time.
+    pub session_expiry_interval: Option<ConfiguredDuration>,
+    /// The longest pause between two attempts to connect, more than 0. Default 60s.
     pub backoff_max: ConfiguredDuration,
-    /// How long an attempt to connect may take.
-    #[serde(default = "connect_timeout")]
+    /// How long an attempt to connect may take, more than 0. Default 10s.
     pub connect_timeout: ConfiguredDuration,
-    /// Messages that may be unacknowledged in each direction, 1 to 4,096.
-    #[serde(default = "max_inflight")]
+    /// Messages that may be unacknowledged in each direction, 1 to 4,096. Default 256.
     pub max_inflight: u16,
-    /// Bytes of the largest packet from or to the hub.
-    #[serde(default = "max_packet_size")]
-    pub max_packet_size: u32,
+    /// Bytes of the largest packet from or to the hub, 1 KiB to 256 MiB. Default 1 MiB.
+    pub max_packet_size: ByteSize,
+    /// Messages that go to the hub in a second, on average. Default 0, for no limit. What is more
+    /// waits in the outbox.
+    pub max_messages_per_second: u32,
+    /// Bytes of packets that go to the hub in a second, on average. Default 0, for no limit.
+    pub max_bytes_per_second: ByteSize,
+    /// Bytes of packets that go to the hub in a day (UTC). Default 0, for no limit. What is more
+    /// waits in the outbox until the next day.
+    pub daily_bytes: ByteSize,
+    /// Whether the bridge's state is published here, retained, when it changes. Default true.
+    pub notification: bool,
+    /// The topic of that, from the same placeholders as `clientid`;
+    /// `$SYS/brokers/bridges/${gateway}/status` if absent.
+    pub notification_topic: Option<String>,
+    /// Whether what local clients subscribe to is subscribed to at the hub too, for as long as
+    /// somebody does. Default false.
+    pub transparent: bool,
+    /// Whether a hub without No Local (MQTT 3) is kept from sending back what it was sent. Default
+    /// true.
+    pub no_local_v4: bool,
+    /// Whether messages of QoS 0 wait in the outbox while the hub is away. Default false.
+    pub retry_qos_0: bool,
+    /// What CONNECT says to the hub.
+    pub conn_properties: ConnProperties,
+    /// What each SUBSCRIBE says to the hub.
+    pub sub_properties: SubProperties,
+    /// What the hub publishes when the bridge is lost. Default nothing.
+    pub will: Option<Will>,
+    /// How long nothing is sent over QUIC until it asks whether the hub is there, 1s to 3600s;
+    /// never if absent, since MQTT asks.
+    pub quic_keepalive: Option<ConfiguredDuration>,
+    /// How long nothing comes over QUIC until the connection counts as lost, 1s to 3600s. Default
+    /// 120s.
+    pub quic_idle_timeout: ConfiguredDuration,
+    /// The time to the hub and back that QUIC begins with, 1ms to 10s. Default 800ms.
+    pub quic_initial_rtt_ms: ConfiguredDuration,
     /// What goes to the hub. All rules that match a message apply.
-    #[serde(default)]
     pub forwards: Vec<Forward>,
     /// What comes from the hub. The first rule that matches a message applies.
-    #[serde(default)]
     pub subscription: Vec<Subscription>,
+    /// No effect.
+    pub max_parallel_processes: NoEffect,
+    /// No effect.
+    pub max_send_queue_len: NoEffect,
+    /// No effect.
+    pub max_recv_queue_len: NoEffect,
+    /// No effect.
+    pub resend_interval: NoEffect,
+    /// No effect.
+    pub resend_wait: NoEffect,
+    /// No effect.
+    pub cancel_timeout: NoEffect,
+    /// No effect.
+    pub quic_handshake_timeout: NoEffect,
+    /// No effect.
+    pub quic_discon_timeout: NoEffect,
+    /// No effect.
+    pub quic_send_idle_timeout: NoEffect,
+    /// No effect.
+    pub quic_max_ack_delay_ms: NoEffect,
+    /// No effect.
+    pub quic_congestion_control: NoEffect,
+    /// No effect.
+    pub quic_multi_stream: NoEffect,
+    /// No effect.
+    pub quic_qos_priority: NoEffect,
+    /// No effect.
+    pub quic_0rtt: NoEffect,
 }
 
-const fn enabled() -> bool {
-    true
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            enable: true,
+            server: String::new(),
+            servers: Vec::new(),
+            hybrid_bridging: false,
+            hybrid_servers: Vec::new(),
+            proto_ver: 5,
+            clientid: None,
+            username: None,
+            password: None,
+            keepalive: ConfiguredDuration::from_secs(30),
+            ping: None,
+            clean_start: false,
+            session_expiry_interval: None,
+            backoff_max: ConfiguredDuration::from_secs(60),
+            connect_timeout: ConfiguredDuration::from_secs(10),
+            max_inflight: 256,
+            max_packet_size: ByteSize::mebibytes(1),
+            max_messages_per_second: 0,
+            max_bytes_per_second: ByteSize(0),
+            daily_bytes: ByteSize(0),
+            notification: true,
+            notification_topic: None,
+            transparent: false,
+            no_local_v4: true,
+            retry_qos_0: false,
+            conn_properties: ConnProperties::default(),
+            sub_properties: SubProperties::default(),
+            will: None,
+            quic_keepalive: None,
+            quic_idle_timeout: ConfiguredDuration::from_secs(120),
+            quic_initial_rtt_ms: ConfiguredDuration::from_millis(800),
+            forwards: Vec::new(),
+            subscription: Vec::new(),
+            max_parallel_processes: NoEffect::default(),
+            max_send_queue_len: NoEffect::default(),
+            max_recv_queue_len: NoEffect::default(),
+            resend_interval: NoEffect::default(),
+            resend_wait: NoEffect::default(),
+            cancel_timeout: NoEffect::default(),
+            quic_handshake_timeout: NoEffect::default(),
+            quic_discon_timeout: NoEffect::default(),
+            quic_send_idle_timeout: NoEffect::default(),
+            quic_max_ack_delay_ms: NoEffect::default(),
+            quic_congestion_control: NoEffect::default(),
+            quic_multi_stream: NoEffect::default(),
+            quic_qos_priority: NoEffect::default(),
+            quic_0rtt: NoEffect::default(),
+        }
+    }
 }
 
-const fn protocol_version() -> u8 {
-    5
-}
-
-const fn keep_alive() -> ConfiguredDuration {
-    ConfiguredDuration::from_secs(30)
-}
-
-const fn session_expiry() -> ConfiguredDuration {
-    ConfiguredDuration::from_secs(24 * 3_600)
-}
-
-const fn backoff_max() -> ConfiguredDuration {
-    ConfiguredDuration::from_secs(60)
-}
-
-const fn connect_timeout() -> ConfiguredDuration {
-    ConfiguredDuration::from_secs(10)
-}
-
-const fn max_inflight() -> u16 {
-    256
-}
-
-const fn max_packet_size() -> u32 {
-    1 << 20
-}
+/// The topic of the bridge's state.
+const NOTIFICATION_TOPIC: &str = "$SYS/brokers/bridges/${gateway}/status";
+/// The Session Expiry Interval.
+const SESSION_EXPIRY: ConfiguredDuration = ConfiguredDuration::from_secs(24 * 3_600);
 
 impl Config {
-    /// Checks what a single value cannot show.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        if self.proto_ver != 5 {
-            let problem = "bridges speak MQTT 5 only, so this must be 5";
-            return Err(ConfigError::new("proto_ver", problem));
-        }
-        let seconds = self.keepalive.0;
-        if seconds < Duration::from_secs(5) || seconds > Duration::from_secs(u16::MAX.into()) {
-            return Err(ConfigError::new("keepalive", "must be from 5s to 65535s"));
-        }
-        if !(1..=4_096).contains(&self.max_inflight) {
-            return Err(ConfigError::new("max_inflight", "must be from 1 to 4096"));
-        }
-        if self.forwards.is_empty() && self.subscription.is_empty() {
-            let problem = "is empty and so is `subscription`: the bridge would do nothing";
-            return Err(ConfigError::new("forwards", problem));
-        }
-        let mut forwards = self.forwards.iter().enumerate();
-        forwards.try_for_each(|(at, rule)| rule.check(&format!("forwards[{at}]")))?;
-        let mut subscription = self.subscription.iter().enumerate();
-        subscription.try_for_each(|(at, rule)| rule.check(&format!("subscription[{at}]")))?;
-        self.address().map(drop)
-    }
-
-    /// Puts the values of the site into what is said to the hub of the bridge itself.
+    /// Puts the values of the site into what the bridge says of itself. Afterwards there is a
+    /// Client Identifier and a topic of the bridge's state.
     pub(crate) fn placed(mut self, site: &Site) -> Result<Self, ConfigError> {
         self.clientid = Some(site.client_id(self.clientid.as_deref())?);
         if let Some(username) = &mut self.username {
             *username = site.text("username", username)?;
         }
+        let topic = self.notification_topic.as_deref();
+        let topic = topic.unwrap_or(NOTIFICATION_TOPIC);
+        self.notification_topic = Some(site.topic("notification_topic", topic)?);
+        if let Some(will) = &mut self.will {
+            will.topic = site.topic("will.topic", &will.topic)?;
+        }
         Ok(self)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(text: &str) -> Config {
-        toml::from_str(text).unwrap()
+    /// The hubs as they are written, each with its key, in the order in which they are tried.
+    pub fn hubs(&self) -> impl Iterator<Item = (String, &str)> {
+        let lists = [
+            ("servers", &self.servers, true),
+            ("hybrid_servers", &self.hybrid_servers, self.hybrid_bridging),
+        ];
+        let lists = lists.into_iter().filter(|(_, _, is_used)| *is_used);
+        let further = lists.flat_map(|(key, list, _)| {
+            let list = list.iter().enumerate();
+            list.map(move |(at, text)| (format!("{key}[{at}]"), text.as_str()))
+        });
+        let first = Some(("server".to_owned(), self.server.as_str()));
+        let first = first.filter(|(_, text)| !text.is_empty());
+        first.into_iter().chain(further)
     }
 
-    #[test]
-    fn what_cannot_work_is_refused_with_its_key() {
-        let rule = "forwards = [{ local_topic = \"a/#\"";
-        let table = [
-            (format!("{rule} }}]\nproto_ver = 4"), "proto_ver"),
-            (format!("{rule} }}]\nkeepalive = 1"), "keepalive"),
-            (format!("{rule} }}]\nmax_inflight = 0"), "max_inflight"),
-            (format!("{rule}, qos = 2 }}]"), "forwards[0].qos"),
-            (format!("{rule}, retain = 3 }}]"), "forwards[0].retain"),
-            (String::new(), "forwards"),
-        ];
-        for (text, key) in table {
-            let error = config(&format!("server = \"hub\"\n{text}"))
-                .check()
-                .unwrap_err();
-            assert_eq!(error.key, key, "{error}");
-        }
+    /// Seconds for which the hub is asked to keep the bridge's session.
+    #[must_use]
+    pub fn session_expiry_seconds(&self) -> u32 {
+        let written = self.conn_properties.session_expiry_interval;
+        let interval = written.or(self.session_expiry_interval);
+        let seconds = interval.unwrap_or(SESSION_EXPIRY).0.as_secs();
+        u32::try_from(seconds).unwrap_or(u32::MAX)
+    }
+
+    /// Messages from the hub that may be unacknowledged.
+    #[must_use]
+    pub fn receive_maximum(&self) -> u16 {
+        let written = self.conn_properties.receive_maximum;
+        written.unwrap_or(self.max_inflight)
+    }
+
+    /// Bytes of the largest packet from the hub.
+    #[must_use]
+    pub fn maximum_packet_size(&self) -> u32 {
+        let written = self.conn_properties.maximum_packet_size;
+        let size = written.unwrap_or(self.max_packet_size).bytes();
+        u32::try_from(size).unwrap_or(u32::MAX)
     }
 }

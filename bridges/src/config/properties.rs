@@ -22,6 +22,8 @@ pub struct Properties {
     pub response_topic: String,
     /// What an answer is to be recognised by.
     pub correlation_data: String,
+    /// Seconds that the hub waits before it publishes a will; only of `will`.
+    pub will_delay_interval: u32,
     /// Names with their values; of the placeholders, those that do not depend on the message.
     pub user_property: BTreeMap<String, String>,
 }

@@ -1,10 +1,14 @@
 //! `forwards` and `subscription`: what goes to the hub, and what comes from it.
 
+use std::collections::BTreeMap;
+
 use gateway::{ConfigError, ConfiguredFilter, ConfiguredQoS, ConfiguredTemplate};
 use mqtt::{QoS, Sharing};
 use serde::Deserialize;
 
-use super::Properties;
+use super::check::check_identifier;
+use super::properties::check_user_property;
+use super::{Flag, NoEffect, Properties};
 
 /// One rule from here to the hub.
 ///
@@ -62,12 +66,39 @@ pub struct Subscription {
     /// Text behind the topic; empty if absent.
     #[serde(default)]
     pub suffix: ConfiguredTemplate,
-    /// The highest QoS to receive with; 1 if absent.
+    /// The highest QoS to receive with, 0 to 2; 1 if absent.
     #[serde(default = "subscription_qos")]
     pub qos: ConfiguredQoS,
     /// The retain flag: 0 off, 1 on, 2 (if absent) as the hub sends it.
     #[serde(default = "retain_as_it_is")]
     pub retain: u8,
+    /// Whether the hub sends the retain flag as it was published (MQTT 5); true if absent. With
+    /// MQTT 3, and if false, only messages that were retained before have it.
+    #[serde(default = "on")]
+    pub retain_as_published: Flag,
+    /// Whether the hub sends what it has retained (MQTT 5): 0 at every SUBSCRIBE, 1 (if absent) if
+    /// the subscription is new, 2 never.
+    #[serde(default = "if_new")]
+    pub retain_handling: u8,
+    /// Whether the hub does not send back what this bridge sent it (MQTT 5); true if absent.
+    #[serde(default = "on", alias = "no_local")]
+    pub nolocal: Flag,
+    /// The Subscription Identifier (MQTT 5), 1 to 268,435,455; that of `sub_properties` if absent.
+    pub identifier: Option<u32>,
+    /// User properties of the SUBSCRIBE (MQTT 5), besides those of `sub_properties`; none if absent.
+    #[serde(default)]
+    pub user_property: BTreeMap<String, String>,
+    /// No effect.
+    #[serde(default)]
+    pub stream_id: NoEffect,
+}
+
+const fn on() -> Flag {
+    Flag(true)
+}
+
+const fn if_new() -> u8 {
+    1
 }
 
 const fn retain_as_it_is() -> u8 {
@@ -81,10 +112,6 @@ const fn subscription_qos() -> ConfiguredQoS {
 impl Forward {
     /// Checks what a single value cannot show; `place` is where the rule is.
     pub(super) fn check(&self, place: &str) -> Result<(), ConfigError> {
-        if self.qos.is_some_and(|qos| qos.0 == QoS::ExactlyOnce) {
-            let problem = "QoS 2 towards the hub is not supported, use 1";
-            return Err(ConfigError::new(format!("{place}.qos"), problem));
-        }
         check_retain(place, self.retain)?;
         for (list, filters) in [("allow", &self.allow), ("deny", &self.deny)] {
             let mut filters = filters.iter();
@@ -93,6 +120,10 @@ impl Forward {
                 return Err(ConfigError::new(format!("{place}.{list}[{at}]"), problem));
             }
         }
+        if self.properties.will_delay_interval > 0 {
+            let key = format!("{place}.properties.will_delay_interval");
+            return Err(ConfigError::new(key, "is a property of `will` only"));
+        }
         self.properties.check(&format!("{place}.properties"))
     }
 }
@@ -100,7 +131,14 @@ impl Forward {
 impl Subscription {
     /// Checks what a single value cannot show; `place` is where the rule is.
     pub(super) fn check(&self, place: &str) -> Result<(), ConfigError> {
-        check_retain(place, self.retain)
+        check_retain(place, self.retain)?;
+        if self.retain_handling > 2 {
+            let key = format!("{place}.retain_handling");
+            let problem = "is 0 (at every SUBSCRIBE), 1 (if it is new) or 2 (never)";
+            return Err(ConfigError::new(key, problem));
+        }
+        check_identifier(&format!("{place}.identifier"), self.identifier)?;
+        check_user_property(&format!("{place}.user_property"), &self.user_property)
     }
 }
 
@@ -110,4 +148,29 @@ fn check_retain(place: &str, retain: u8) -> Result<(), ConfigError> {
         return Err(ConfigError::new(format!("{place}.retain"), problem));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subscriptions_have_defaults_and_numbers_for_flags() {
+        let read = |text: &str| -> Subscription { toml::from_str(text).unwrap() };
+        let topic = "remote_topic = \"a\"";
+        let plain = read(topic);
+        assert_eq!(
+            (plain.retain_as_published, plain.nolocal),
+            (Flag(true), Flag(true))
+        );
+        assert_eq!((plain.retain_handling, plain.retain), (1, 2));
+        assert_eq!(plain.qos.0, QoS::AtLeastOnce);
+        for (text, expected) in [("0", false), ("false", false), ("1", true), ("true", true)] {
+            let rule = read(&format!(
+                "{topic}\nretain_as_published = {text}\nno_local = {text}"
+            ));
+            let flags = (rule.retain_as_published, rule.nolocal);
+            assert_eq!(flags, (Flag(expected), Flag(expected)), "{text}");
+        }
+    }
 }

@@ -11,6 +11,7 @@ use gateway_zmq::ZmqGateway;
 use serde::Deserialize;
 
 use super::node::Step;
+use super::notice::Notice;
 use super::problem::Problem;
 
 /// Gateways by protocol and name.
@@ -49,6 +50,17 @@ pub(super) fn build(gateways: &Gateways, bridges: &Bridges) -> Result<Vec<NamedG
     Ok(kinds.into_iter().flatten().collect())
 }
 
+/// What is said of keys that change nothing.
+pub(super) fn notices(bridges: &Bridges) -> impl Iterator<Item = Notice> {
+    bridges.mqtt.iter().flat_map(|(name, config)| {
+        let keys = config.without_effect().into_iter();
+        keys.map(move |(key, reason)| Notice::NoEffect {
+            key: format!("bridges.mqtt.{name}.{key}"),
+            reason,
+        })
+    })
+}
+
 /// Refuses a Client Identifier that another bridge to the same hub has: each connection would end
 /// the other.
 fn check_client_ids<'c>(
@@ -61,12 +73,13 @@ fn check_client_ids<'c>(
         let Some(client_id) = client_id.filter(|it| !it.contains("${gateway}")) else {
             continue;
         };
-        if let Some(first) = known.insert((&config.server, client_id), name) {
-            let message = format!("`bridges.mqtt.{first}` has this identifier at the same hub");
-            return Err(Problem::at(
-                &["bridges", "mqtt", name, "clientid"],
-                &message,
-            ));
+        for (_, hub) in config.hubs() {
+            let first = known.insert((hub, client_id), name);
+            if let Some(first) = first.filter(|first| *first != name) {
+                let message = format!("`bridges.mqtt.{first}` has this identifier at the same hub");
+                let path = ["bridges", "mqtt", name, "clientid"];
+                return Err(Problem::at(&path, &message));
+            }
         }
     }
     Ok(())
@@ -160,9 +173,20 @@ mod tests {
                  `bridges.mqtt.a` has this identifier at the same hub",
             ),
             (
-                "bridges.mqtt.up { server = hub, proto_ver = 4 }",
+                "bridges.mqtt.up { server = hub, proto_ver = 6 }",
                 "t.conf:1:45: `bridges.mqtt.up.proto_ver`: \
-                 bridges speak MQTT 5 only, so this must be 5",
+                 is 3 (MQTT 3.1), 4 (MQTT 3.1.1) or 5 (MQTT 5)",
+            ),
+            (
+                "bridges.mqtt.up { proto_ver = 5 }",
+                "t.conf:1:17: `bridges.mqtt.up.server`: \
+                 is missing; write the hub's URL, such as mqtt-tcp://host:port",
+            ),
+            (
+                "bridges.mqtt { a { server = hub, clientid = x, transparent = on }\n\
+                 b { servers = [other, hub], clientid = x, transparent = on } }",
+                "t.conf:2:40: `bridges.mqtt.b.clientid`: \
+                 `bridges.mqtt.a` has this identifier at the same hub",
             ),
         ];
         for (text, expected) in table {
@@ -181,6 +205,52 @@ mod tests {
         };
         let text = bridge("one") + &bridge("two");
         assert!(load_text(Path::new("t.conf"), &text, []).is_ok());
+    }
+
+    /// Every key of a bridge that NanoMQ's documentation has, but those of TLS and TCP.
+    const NANOMQ: &str = r#"
+        bridges.mqtt.emqx1 = {
+          server = "mqtt-tcp://127.0.0.1:1883", proto_ver = 4, clientid = "bridge_client"
+          keepalive = "60s", backoff_max = 60s, clean_start = false, retry_qos_0 = true
+          username = "username", password = "passwd", enable = true
+          no_local_v4 = true, transparent = false
+          will = {
+            topic = "will_topic", qos = 1, retain = false, payload = "will_message"
+            properties = {
+              payload_format_indicator = 0, message_expiry_interval = 0, content_type = ""
+              response_topic = "", correlation_data = "", will_delay_interval = 0
+              user_property = { key1 = "value1", key2 = "value2" }
+            }
+          }
+          conn_properties = {
+            maximum_packet_size = 1024, receive_maximum = 65535, topic_alias_maximum = 0
+            request_problem_infomation = 1, request_response_infomation = 0
+            session_expiry_interval = 0, user_property { key1 = "value1" }
+          }
+          sub_properties { identifier = 1, user_property { key1 = "value1" } }
+          forwards = [{ remote_topic = "fwd/topic1", local_topic = "topic1", suffix = "/emqx", qos = 2 }]
+          subscription = [
+            { remote_topic = "cmd/topic1", local_topic = "topic3", qos = 1, retain = 2
+              retain_as_published = 1, retain_handling = 2, nolocal = true, stream_id = 1 }
+          ]
+          hybrid_bridging = false, hybrid_servers = ["mqtt-quic://127.0.0.1:14567"]
+          quic_keepalive = "120s", quic_idle_timeout = "120s", quic_discon_timeout = "20s"
+          quic_handshake_timeout = "60s", quic_send_idle_timeout = "2s", quic_initial_rtt_ms = "800ms"
+          quic_max_ack_delay_ms = "100ms", quic_multi_stream = false, quic_qos_priority = true
+          quic_0rtt = true, max_parallel_processes = 2, max_send_queue_len = 32
+          max_recv_queue_len = 128, resend_interval = 5000, resend_wait = 3000, cancel_timeout = 8000
+        }"#;
+
+    #[test]
+    fn nanomqs_keys_are_taken_and_those_without_effect_are_named() {
+        let loaded = load_text(Path::new("t.conf"), NANOMQ, []);
+        let loaded = loaded.unwrap_or_else(|error| panic!("{error}"));
+        let notices = loaded.notices.iter().map(ToString::to_string);
+        let notices: Vec<String> = notices.collect();
+        let first = "`bridges.mqtt.emqx1.max_parallel_processes` has no effect: \
+                     one connection keeps the order";
+        assert_eq!(notices[0], first);
+        assert_eq!(notices.len(), 15, "{notices:?}");
     }
 
     #[test]

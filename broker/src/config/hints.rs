@@ -21,7 +21,6 @@ const NO_USERS: Hint = Says("there are no users and access lists, see `mqtt.allo
 const NO_HTTP: Hint = Says("there is no HTTP interface; the broker's state is below `$SYS/broker`");
 const NO_RULES: Hint = Says("there are no rules; gateways, bridges and `rewrite` do some of that");
 const STDERR: Hint = Says("the log goes to standard error, for the service manager to keep");
-const NO_PROPERTIES: Hint = Says("bridges have keys for what they send, not properties");
 const NOT_NEEDED: Hint = Says("nothing needs it here, leave it out");
 const QOS_2: Hint = Says("`mqtt.receive_maximum` limits them, and they wait without an end");
 
@@ -146,18 +145,6 @@ const HINTS: &[(&str, Hint)] = &[
     ("bridges.mqtt.*.address", BRIDGE),
     ("bridges.mqtt.*.ssl", NO_TLS),
     (
-        "bridges.mqtt.*.max_send_queue_len",
-        Is("store.max_messages"),
-    ),
-    (
-        "bridges.mqtt.*.max_recv_queue_len",
-        Is("bridges.mqtt.<name>.max_inflight"),
-    ),
-    (
-        "bridges.mqtt.*.max_parallel_processes",
-        Says("one connection keeps the order"),
-    ),
-    (
         "bridges.mqtt.*.forwards.topic",
         Is("bridges.mqtt.<name>.forwards.local_topic"),
     ),
@@ -165,14 +152,7 @@ const HINTS: &[(&str, Hint)] = &[
         "bridges.mqtt.*.subscription.topic",
         Is("bridges.mqtt.<name>.subscription.remote_topic"),
     ),
-    ("bridges.mqtt.*.conn_properties", NO_PROPERTIES),
-    ("bridges.mqtt.*.sub_properties", NO_PROPERTIES),
-    (
-        "bridges.mqtt.*.transparent",
-        Says("`subscription` says what comes from the hub"),
-    ),
     ("bridges.mqtt.*.tcp", NOT_NEEDED),
-    ("bridges.mqtt.*.resend_interval", NOT_NEEDED),
     (
         "gateways.zmq.*.sub_address",
         Is("gateways.zmq.<name>.sub.connect"),

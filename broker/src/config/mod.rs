@@ -136,11 +136,13 @@ fn finish(mut sources: Sources) -> Result<Loaded, ConfigError> {
     config.validate().map_err(located)?;
     let gateways = gateways::build(&config.gateways, &config.bridges).map_err(located)?;
     let extensions = config.extensions().map_err(located)?;
+    let mut notices = gateways::notices(&config.bridges).collect::<Vec<_>>();
+    notices.splice(0..0, sources.into_notices());
     Ok(Loaded {
         config,
         gateways,
         extensions,
-        notices: sources.into_notices(),
+        notices,
     })
 }
 

@@ -22,6 +22,14 @@ pub(crate) enum Notice {
         /// The missing file's path.
         file: String,
     },
+    /// A key of another broker that means nothing here.
+    #[error("`{key}` has no effect: {reason}")]
+    NoEffect {
+        /// The whole key.
+        key: String,
+        /// Why not.
+        reason: &'static str,
+    },
 }
 
 impl Notice {
@@ -34,6 +42,9 @@ impl Notice {
             ),
             Self::MissingInclude { place, file } => {
                 tracing::info!(place, file, "an included file does not exist");
+            }
+            Self::NoEffect { key, reason } => {
+                tracing::info!(key, reason, "a key has no effect");
             }
         }
     }
