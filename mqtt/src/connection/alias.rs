@@ -80,7 +80,7 @@ impl OutgoingAliases {
 
     /// The alias for a topic, and whether the receiver knows it already. None if there is none to
     /// be had or nothing to be won.
-    fn find(&self, topic: &TopicName) -> Option<(u16, bool)> {
+    pub(super) fn find(&self, topic: &TopicName) -> Option<(u16, bool)> {
         if self.alias_max == 0 || topic.as_str().len() <= ALIAS_BYTES {
             return None;
         }
@@ -113,7 +113,7 @@ impl OutgoingAliases {
     }
 
     /// The receiver has been sent this alias with this topic.
-    fn set(&mut self, alias: u16, topic: &TopicName) {
+    pub(super) fn set(&mut self, alias: u16, topic: &TopicName) {
         if self.names.is_empty() {
             self.names.resize(usize::from(self.alias_max), None);
         }

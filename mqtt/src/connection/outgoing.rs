@@ -62,26 +62,56 @@ impl ServerConnection {
                 return true;
             }
         };
-        let (version, packet_bytes_max) = (self.version, self.client_packet_bytes_max);
-        let topic = &delivery.message.topic;
-        self.outgoing_aliases.send(topic, |topic, alias| {
-            let header = PublishHeader {
-                dup,
-                qos: delivery.qos,
-                retain: delivery.retain,
-                topic,
-                packet_id,
-            };
-            let mut own = Vec::new();
-            if version.is_v5() {
-                encode_own_properties(delivery, alias, now, &mut own);
+        let message = &*delivery.message;
+        let header = PublishHeader {
+            dup,
+            qos: delivery.qos,
+            retain: delivery.retain,
+            topic: message.topic.as_str(),
+            packet_id,
+        };
+        let Some((alias, is_known)) = self.outgoing_aliases.find(&message.topic) else {
+            return self.encode_delivery(delivery, &header, None, now, out);
+        };
+        if is_known {
+            let topic = "";
+            let header = PublishHeader { topic, ..header };
+            return self.encode_delivery(delivery, &header, Some(alias), now, out);
+        }
+        if !self.encode_delivery(delivery, &header, Some(alias), now, out) {
+            // The alias may be what there is no room for.
+            return self.encode_delivery(delivery, &header, None, now, out);
+        }
+        self.outgoing_aliases.set(alias, &message.topic);
+        true
+    }
+
+    /// Appends a PUBLISH if the client accepts one of that size.
+    fn encode_delivery(
+        &self,
+        delivery: &Delivery,
+        header: &PublishHeader<'_>,
+        alias: Option<u16>,
+        now: Timestamp,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let message = &*delivery.message;
+        let start = out.len();
+        let mut own = Vec::new();
+        if let Some(alias) = alias {
+            Property::TopicAlias(alias).encode(&mut own);
+        }
+        if self.version.is_v5() {
+            if let Some(seconds) = message.expiry_interval(now) {
+                Property::MessageExpiryInterval(seconds).encode(&mut own);
             }
-            let message = &*delivery.message;
-            let properties = [own.as_slice(), message.properties.as_bytes()];
-            let start = out.len();
-            encode_publish(out, version, &header, &properties, &message.payload);
-            fits(out, start, packet_bytes_max)
-        })
+            for &identifier in &delivery.subscription_ids {
+                Property::SubscriptionIdentifier(identifier).encode(&mut own);
+            }
+        }
+        let properties = [own.as_slice(), message.properties.as_bytes()];
+        encode_publish(out, self.version, header, &properties, &message.payload);
+        fits(out, start, self.client_packet_bytes_max)
     }
 
     /// Appends the DISCONNECT that tells an MQTT 5 client why it is closed; MQTT 3 has none.
@@ -107,7 +137,8 @@ impl ServerConnection {
         let start = out.len();
         packet(&raw).encode(self.version, out);
         // [MQTT-3.14.2-3]
-        if !fits(out, start, self.client_packet_bytes_max) {
+        if out.len() - start > self.client_packet_bytes_max as usize {
+            out.truncate(start);
             packet(&[]).encode(self.version, out);
         }
     }
@@ -115,24 +146,6 @@ impl ServerConnection {
     fn encode_pubrel(&self, packet_id: u16, out: &mut Vec<u8>) {
         let pubrel = Ack::new(AckKind::Pubrel, packet_id, ReasonCode::Success);
         Packet::Ack(pubrel).encode(self.version, out);
-    }
-}
-
-/// The properties of a PUBLISH that do not come from its publisher.
-fn encode_own_properties(
-    delivery: &Delivery,
-    alias: Option<u16>,
-    now: Timestamp,
-    own: &mut Vec<u8>,
-) {
-    if let Some(alias) = alias {
-        Property::TopicAlias(alias).encode(own);
-    }
-    if let Some(seconds) = delivery.message.expiry_interval(now) {
-        Property::MessageExpiryInterval(seconds).encode(own);
-    }
-    for &identifier in &delivery.subscription_ids {
-        Property::SubscriptionIdentifier(identifier).encode(own);
     }
 }
 
