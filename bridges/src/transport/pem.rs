@@ -102,3 +102,52 @@ fn read(path: &Path) -> Result<String, PemError> {
     // Comments around the blocks may be in any encoding.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file made by OpenSSL 3 from the key in `plain.pem`.
+    fn key(name: &str, password: Option<&str>) -> Result<PrivateKeyDer<'static>, PemError> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/transport/tests/keys");
+        private_key(&Path::new(folder).join(name), password)
+    }
+
+    #[test]
+    fn encrypted_keys_are_decrypted() {
+        let plain = key("plain.pem", None).unwrap();
+        for name in ["pbkdf2.pem", "scrypt.pem"] {
+            let found = key(name, Some("secret")).unwrap();
+            // The encrypted form may leave out or add attributes, so the keys are compared by use.
+            let sign = rustls::crypto::ring::sign::any_supported_type;
+            let public = |key| sign(key).unwrap().public_key().unwrap().to_vec();
+            assert_eq!(public(&found), public(&plain), "{name}");
+        }
+        // A password does no harm.
+        assert_eq!(key("plain.pem", Some("secret")).unwrap(), plain);
+        assert!(matches!(key("sec1.pem", None), Ok(PrivateKeyDer::Sec1(_))));
+    }
+
+    #[test]
+    fn keys_that_cannot_be_decrypted_are_named() {
+        let table = [
+            (
+                "pbkdf2.pem",
+                Some("other"),
+                "perhaps `key_password` is wrong",
+            ),
+            ("pbkdf2.pem", None, "there is no `key_password`"),
+            ("old.pem", Some("secret"), "`openssl pkcs8 -topk8`"),
+        ];
+        for (name, password, reason) in table {
+            let error = key(name, password).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_not_read() {
+        let error = certificates(Path::new("/dev/zero")).unwrap_err();
+        assert_eq!(error.to_string(), "`/dev/zero`: is larger than 4 MiB");
+    }
+}

@@ -31,6 +31,8 @@ pub(super) struct WebSocket {
     messages: WebSocketStream<Stream>,
     /// What of the last message has not been read yet.
     unread: Bytes,
+    /// The server has closed it; whether it closes the connection too is up to the server.
+    is_closed: bool,
 }
 
 /// Makes a connection a WebSocket.
@@ -61,6 +63,7 @@ pub(super) async fn connect(
     Ok(WebSocket {
         messages,
         unread: Bytes::new(),
+        is_closed: false,
     })
 }
 
@@ -119,18 +122,16 @@ impl AsyncRead for WebSocket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        while self.unread.is_empty() {
+        while self.unread.is_empty() && !self.is_closed {
             match ready!(Pin::new(&mut self.messages).poll_next(context)) {
                 Some(Ok(Message::Binary(bytes))) => self.unread = bytes,
                 Some(Ok(Message::Text(_))) => {
                     let text = "MQTT is in binary messages, but a text came";
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, text)));
                 }
-                Some(Ok(
-                    Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_),
-                )) => {}
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Err(error)) => return Poll::Ready(Err(io_error(error))),
-                None => return Poll::Ready(Ok(())),
+                Some(Ok(Message::Close(_))) | None => self.is_closed = true,
             }
         }
         let count = self.unread.len().min(buffer.remaining());
