@@ -26,7 +26,7 @@ mod io;
 mod resumption;
 mod site;
 mod translation;
-mod transport;
+pub mod transport;
 
 pub use config::{
     Config, ConnProperties, Endpoint, Flag, Forward, InvalidEndpoint, InvalidProxyUrl, NoEffect,
@@ -38,8 +38,4 @@ pub use resumption::NothingUnacknowledged;
 pub use site::VIN_VARIABLES;
 pub use translation::{
     BLOCK_BYTES, BrokerId, BrokerIdError, HOPS_MAX, Novelty, ORIGINS_MAX, Row, Seen, Stamp, WINDOW,
-};
-pub use transport::{
-    ByteStream, ConnectError, PemError, Phase, QuicOptions, Stream, TransportOptions, certificates,
-    connect, private_key, reason,
 };

@@ -6,13 +6,16 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{ConnectError, Phase};
 
+/// Longer times to connect count as this one: a moment has to be a number.
+const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3_600);
+
 /// A moment that all steps of a connect share.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline(Instant);
 
 impl Deadline {
     pub(super) fn after(duration: Duration) -> Self {
-        Self(Instant::now() + duration)
+        Self(Instant::now() + duration.min(TIMEOUT_MAX))
     }
 
     /// Part of what is left, if it is shared by so many.
@@ -24,7 +27,7 @@ impl Deadline {
 
     /// This one, or the moment after a duration if that comes first.
     pub(super) fn or_after(self, duration: Duration) -> Self {
-        Self(self.0.min(Instant::now() + duration))
+        Self(self.0.min(Self::after(duration).0))
     }
 
     /// Runs a step as long as there is time.

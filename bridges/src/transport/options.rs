@@ -9,7 +9,7 @@ use crate::config::{Endpoint, Proxy, Tcp, Tls, Transport};
 /// How to connect to a hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransportOptions {
-    /// How long all of it may take, from the lookup of the name on.
+    /// How long all of it may take, from the lookup of the name on, at most a day.
     pub connect_timeout: Duration,
     /// `ssl{}`; the defaults of its keys if absent.
     pub tls: Option<Tls>,

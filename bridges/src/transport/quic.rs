@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{
@@ -23,6 +24,8 @@ use super::{ConnectError, Phase, QuicOptions, TransportOptions};
 use crate::config::{Endpoint, Tcp};
 
 const ALPN: &str = "mqtt";
+/// Longer pauses between probes count as this one: their end has to be a moment.
+const KEEP_ALIVE_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// The stream, and what it needs to live.
 pub(super) struct QuicStream {
@@ -106,7 +109,7 @@ fn socket(peer: SocketAddr, tcp: &Tcp) -> io::Result<UdpSocket> {
 
 fn transport(options: QuicOptions) -> Result<TransportConfig, ConnectError> {
     let mut config = TransportConfig::default();
-    let mut keep_alive = options.keep_alive;
+    let mut keep_alive = options.keep_alive.min(KEEP_ALIVE_MAX);
     let idle = options.idle_timeout;
     if idle.is_zero() {
         config.max_idle_timeout(None);

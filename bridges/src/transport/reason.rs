@@ -32,7 +32,8 @@ pub fn reason(error: &io::Error) -> String {
     if let Some(lost) = lost {
         return quic_reason(lost);
     }
-    if error.kind() == io::ErrorKind::UnexpectedEof {
+    let hung_up = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset];
+    if hung_up.contains(&error.kind()) {
         return "the server closed the connection".to_owned();
     }
     error.to_string()

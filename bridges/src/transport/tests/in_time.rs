@@ -1,8 +1,11 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 
+use rustls::version::TLS13;
 use tokio::time::Instant;
 
+use super::authority::{Authority, Validity};
+use super::over_quic::server;
 use super::*;
 use crate::config::Proxy;
 use crate::transport::address::first;
@@ -96,4 +99,22 @@ async fn a_connect_that_is_dropped_closes_its_socket() {
     };
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_longest_times_are_no_problem() {
+    let mut options = with_tls(Tls {
+        verify: false,
+        ..Tls::default()
+    });
+    options.connect_timeout = Duration::MAX;
+    options.quic.handshake_timeout = Duration::MAX;
+    options.quic.keep_alive = Duration::MAX;
+    options.quic.idle_timeout = Duration::ZERO;
+    let authority = Authority::new("ours");
+    let identity = authority.sign("127.0.0.1", Validity::Now);
+    let (endpoint, url) = server(identity.server_of(&[&TLS13]));
+    let serve = async { endpoint.accept().await.unwrap().await.unwrap() };
+    let (_connection, stream) = tokio::join!(serve, connect_to(&url, &options));
+    assert!(stream.is_ok());
 }

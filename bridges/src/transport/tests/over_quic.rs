@@ -8,7 +8,7 @@ use rustls::version::TLS13;
 use super::authority::{Authority, Validity};
 use super::*;
 
-fn server(mut config: rustls::ServerConfig) -> (quinn::Endpoint, String) {
+pub(super) fn server(mut config: rustls::ServerConfig) -> (quinn::Endpoint, String) {
     config.alpn_protocols = vec![b"mqtt".to_vec()];
     let config = QuicServerConfig::try_from(config).unwrap();
     let config = ServerConfig::with_crypto(Arc::new(config));
