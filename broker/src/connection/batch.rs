@@ -66,30 +66,44 @@ impl<'p> Batch<'p> {
         self.acks.extend(ack);
     }
 
-    /// The message in a frame, if it is like those that are here, and its route, if that is not
-    /// the one of the last.
+    /// The message in a frame, if it is like those that are here and has the topic of the last.
     #[inline]
-    pub(super) fn successor(
+    pub(super) fn successor(&self, frame: Frame<'p>, client: &Client) -> Option<Successor<'p>> {
+        let last = self.last()?;
+        let topic = Successor::topic_of(frame)?;
+        let is_next = topic == last.stated().as_str().as_bytes();
+        is_next.then(|| self.next_to(last, topic, frame, client))?
+    }
+
+    /// The message in a frame, if it is like those that are here but for its topic, and its route.
+    pub(super) fn turn(
         &self,
         frame: Frame<'p>,
         client: &Client,
-    ) -> Option<(Successor<'p>, Option<Arc<Route>>)> {
-        let last = self.last()?;
+    ) -> Option<(Successor<'p>, Arc<Route>)> {
+        self.last()?;
+        let topic = Successor::topic_of(frame)?;
+        let route = client.routes.get(topic, &client.exchange)?;
+        let next = self.next_to(&route, topic, frame, client)?;
+        Some((next, route))
+    }
+
+    #[inline]
+    fn next_to(
+        &self,
+        route: &Route,
+        topic: &[u8],
+        frame: Frame<'p>,
+        client: &Client,
+    ) -> Option<Successor<'p>> {
         if self.messages.len() >= BATCH_MESSAGES_MAX {
             return None;
         }
-        let topic = Successor::topic_of(frame)?;
-        let other = if topic == last.stated().as_str().as_bytes() {
-            None
-        } else {
-            Some(client.routes.get(topic, &client.exchange)?)
-        };
-        let route = other.as_ref().unwrap_or(last);
         let version = client.protocol.version();
         let user_properties_max = client.limits.user_properties_max;
         let before = self.messages.last().map_or(&[][..], |it| it.properties);
         let next = Successor::decode(frame, version, topic, self.qos, before, user_properties_max)?;
-        is_copied(next.payload, route).then_some((next, other))
+        is_copied(next.payload, route).then_some(next)
     }
 }
 

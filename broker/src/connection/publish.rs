@@ -20,10 +20,14 @@ impl Client {
         frame: Frame<'p>,
         batch: &mut Batch<'p>,
     ) -> Result<(), ProtocolViolation> {
-        if let Some((next, route)) = batch.successor(frame, self)
-            && !(batch.qos.is_acknowledged() && self.is_careful())
-        {
-            return self.on_successor(&next, route, batch);
+        if !(batch.qos.is_acknowledged() && self.is_careful()) {
+            if let Some(next) = batch.successor(frame, self) {
+                return self.on_successor(&next, None, batch);
+            }
+            // Apart from the path above, whose result need not be moved.
+            if let Some((next, route)) = batch.turn(frame, self) {
+                return self.on_successor(&next, Some(route), batch);
+            }
         }
         let publish = Publish::decode(frame, self.protocol.version())?;
         let incoming = self.protocol.begin_publish(publish, &self.limits)?;
@@ -52,23 +56,28 @@ impl Client {
         // Receivers get the topic that it was rewritten to.
         let last = route.as_ref().or_else(|| batch.last());
         let is_as_sent = last.is_some_and(|it| it.stated.is_none());
-        let mut message = RunMessage {
-            route: None,
-            payload: next.payload,
-            properties: next.properties,
-            packet: is_as_sent.then_some((next.packet, next.packet_id_at)),
-        };
-        let Some(route) = route else {
-            message.route = batch.messages.last().and_then(|it| it.route.clone());
-            batch.messages.push(message);
+        let packet = is_as_sent.then_some((next.packet, next.packet_id_at));
+        let (payload, properties) = (next.payload, next.properties);
+        if let Some(route) = route {
+            if !batch.takes(batch.qos, &route) {
+                self.flush(batch);
+            }
+            let message = RunMessage {
+                route: Some(route),
+                payload,
+                properties,
+                packet,
+            };
+            batch.push(message, ack);
+        } else {
+            batch.messages.push(RunMessage {
+                route: batch.messages.last().and_then(|it| it.route.clone()),
+                payload,
+                properties,
+                packet,
+            });
             batch.acks.extend(ack);
-            return Ok(());
-        };
-        if !batch.takes(batch.qos, &route) {
-            self.flush(batch);
         }
-        message.route = Some(route);
-        batch.push(message, ack);
         Ok(())
     }
 
