@@ -1,28 +1,35 @@
-//! The bridge's life: connect, serve, reconnect.
+//! The bridge's life: connect to the first hub that can be reached, serve, connect again.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gateway::{
-    Backoff, Client, ConfigError, Delivery, DeliveryId, DropReason, Fault, Gateway, LinkState,
-    Receipt, RunFuture, Status, SubscriptionRequest,
+    Backoff, Client, ConfigError, Gateway, LinkState, RunFuture, Status, SubscriptionRequest,
 };
-use mqtt::Timestamp;
-use tokio::sync::mpsc;
+use mqtt::QoS;
+use mqtt::connection::{ClientOptions, RequestError};
+use mqtt::packet::SubscriptionOptions;
+use tokio::time::{Instant, sleep};
 
 use crate::config::Config;
-use crate::io::{Hub, HubError, Incoming, Outcome, Sent};
+use crate::dead_letter::DeadLetter;
+use crate::hub::{Hub, HubError};
+use crate::options::{Options, Target};
+use crate::service::Service;
 use crate::site::Site;
 use crate::translation::{BrokerId, Translation};
+use crate::transport;
 
-/// Deliveries taken from the outbox at a time.
-const BATCH: usize = 64;
 /// The cap of the first pause after a failed attempt.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// A connection that lasted so long was sound: the pauses begin with the first again.
+const SOUND: Duration = Duration::from_secs(10);
+/// How often a bridge that has fallen back looks for the hubs before its own in the list.
+const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// One bridge to one hub.
+/// One bridge to one hub, or to the first of several that can be reached.
 #[derive(Debug)]
 pub struct Bridge {
     shared: Arc<Shared>,
@@ -33,7 +40,15 @@ struct Shared {
     /// The bridge's name in the log.
     label: String,
     config: Config,
+    options: Options,
     translation: Translation,
+    dead_letter: DeadLetter,
+}
+
+/// A hub that has accepted the bridge, and its place in the list.
+struct Reached {
+    hub: Hub,
+    place: usize,
 }
 
 impl Bridge {
@@ -56,12 +71,20 @@ impl Bridge {
         broker: Option<BrokerId>,
     ) -> Result<Self, ConfigError> {
         config.check()?;
+        let label = format!("bridge/{name}");
+        for (key, why) in config.without_effect() {
+            tracing::warn!(bridge = label, key, "the key has no effect: {why}");
+        }
         let site = Site::here(name);
         let translation = Translation::new(&site, &config, broker)?;
+        let config = config.placed(&site)?;
+        let dead_letter = config.dead_letter_topic.as_deref().unwrap_or_default();
         Ok(Self {
             shared: Arc::new(Shared {
-                label: format!("bridge/{name}"),
-                config: config.placed(&site)?,
+                label,
+                options: Options::new(&config)?,
+                dead_letter: DeadLetter::new(dead_letter),
+                config,
                 translation,
             }),
         })
@@ -77,208 +100,152 @@ impl Gateway for Bridge {
         true
     }
 
+    /// A message that is sent with more than it was published with has to be kept as such, or it
+    /// would have no Packet Identifier that survives a restart.
+    fn least_qos(&self) -> QoS {
+        let rules = self.shared.config.forwards.iter();
+        let least = rules.filter_map(|rule| rule.qos).map(|it| it.0).max();
+        let retried = self.shared.config.retry_qos_0.then_some(QoS::AtLeastOnce);
+        least.max(retried).unwrap_or(QoS::AtMostOnce)
+    }
+
     fn run(&self, client: Client, status: Arc<Status>) -> RunFuture {
         let shared = Arc::clone(&self.shared);
-        Box::pin(async move {
-            match shared.run(&client, &status).await {
-                Ok(never) => match never {},
-                Err(error) => Fault(error.to_string()),
-            }
-        })
+        Box::pin(async move { match shared.run(&client, &status).await {} })
     }
 }
 
 impl Shared {
-    async fn run(&self, client: &Client, status: &Status) -> Result<Infallible, HubError> {
+    async fn run(&self, client: &Client, status: &Status) -> Infallible {
         let mut backoff = Backoff::new(FIRST_PAUSE, self.config.backoff_max.0, seed());
+        // A hub that does not speak the version is spoken to with an older one from then on.
+        let mut options = vec![self.options.client.clone(); self.options.targets.len()];
         loop {
-            let error = match Hub::connect(&self.config).await {
-                Ok((hub, incoming)) => {
-                    backoff.reset();
+            let problem = match self.reach(&mut options).await {
+                Ok(reached) => {
+                    let since = Instant::now();
+                    let name = &self.options.targets[reached.place].name;
                     status.report_link(&self.label, LinkState::Up);
-                    client.redeliver(gateway::INFLIGHT_MESSAGES_MAX);
-                    let Err(error) = self.serve(&hub, incoming, client, status).await;
-                    error
+                    let error = self.serve(reached, client, status).await;
+                    if matches!(error, HubError::Better) {
+                        continue;
+                    }
+                    if since.elapsed() >= SOUND {
+                        backoff.reset();
+                    }
+                    format!("not connected to {name}: {error}")
                 }
-                Err(error) => error,
+                Err(problem) => problem,
             };
-            let server = &self.config.server;
-            let state = LinkState::Down(format!("not connected to {server}: {error}"));
-            status.report_link(&self.label, state);
-            tokio::time::sleep(backoff.next_pause()).await;
+            status.report_link(&self.label, LinkState::Down(problem));
+            sleep(backoff.next_pause()).await;
         }
     }
 
-    async fn serve(
-        &self,
-        hub: &Hub,
-        incoming: mpsc::Receiver<Incoming>,
-        client: &Client,
-        status: &Status,
-    ) -> Result<Infallible, HubError> {
-        for request in self.translation.remote_subscriptions() {
-            hub.subscribe(&request.filter, request.qos).await?;
+    /// Connects to the first hub of the list that accepts; the error has the reason of each.
+    async fn reach(&self, options: &mut [ClientOptions]) -> Result<Reached, String> {
+        let mut problems = Vec::new();
+        for (place, options) in options.iter_mut().enumerate() {
+            let target = &self.options.targets[place];
+            match self.connect(target, options).await {
+                Ok(hub) => return Ok(Reached { hub, place }),
+                Err(error) => problems.push(format!("not connected to {}: {error}", target.name)),
+            }
         }
+        Err(problems.join("; "))
+    }
+
+    /// Connects to a hub, with older versions if it does not know this one.
+    async fn connect(&self, target: &Target, options: &mut ClientOptions) -> Result<Hub, HubError> {
+        loop {
+            let transport = &self.options.transport;
+            match Hub::connect(&target.endpoint, transport, options).await {
+                Err(HubError::Refused {
+                    is_worth_falling_back: true,
+                    ..
+                }) => options.fall_back(),
+                connected => return connected,
+            }
+        }
+    }
+
+    async fn serve(&self, reached: Reached, client: &Client, status: &Status) -> HubError {
+        let Reached { mut hub, place } = reached;
+        if !hub.session_present {
+            // The hub counts its identifiers anew.
+            client.forget_received();
+        }
+        let unanswered = self.subscribe(&mut hub);
+        let window = hub.connection.terms().receive_maximum;
+        client.redeliver(window.min(self.config.max_inflight));
+        let parts = (&*self.label, &self.translation, &self.dead_letter);
+        let mut service = Service::new(parts, client, status, hub);
+        service.unanswered = unanswered;
         tokio::select! {
-            error = hub.drive() => Err(error),
-            result = self.forward(hub, client, status) => result,
-            result = self.receive(hub, incoming, client, status) => result,
+            error = poll_fn(|context| service.poll(context)) => error,
+            () = self.better(place) => HubError::Better,
         }
     }
 
-    /// Sends the outbox to the hub, and forgets what the hub has acknowledged.
-    async fn forward(
-        &self,
-        hub: &Hub,
-        client: &Client,
-        status: &Status,
-    ) -> Result<Infallible, HubError> {
-        let window = usize::from(self.config.max_inflight);
-        let mut pending: VecDeque<Pending> = VecDeque::new();
-        let mut batch = Vec::new();
+    /// Subscribes at the hub; returns how many answers are to come.
+    fn subscribe(&self, hub: &mut Hub) -> usize {
+        let rules = self.config.subscription.iter();
+        let requests = self.translation.remote_subscriptions();
+        let mut unanswered = 0;
+        for (packet_id, (rule, request)) in (1..=u16::MAX).rev().zip(rules.zip(requests)) {
+            let options = SubscriptionOptions {
+                qos: request.qos,
+                no_local: rule.nolocal.0,
+                retain_as_published: rule.retain_as_published.0,
+                retain_handling: rule.handling(),
+            };
+            let filters = [(request.filter.clone(), options)];
+            let common = &self.config.sub_properties;
+            let user = common.user_property.iter().chain(&rule.user_property);
+            let user: Vec<_> = user
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect();
+            let sent = hub.connection.encode_subscribe(
+                packet_id,
+                &filters,
+                rule.identifier.or(common.identifier),
+                &user,
+                &mut hub.output,
+            );
+            match sent {
+                Ok(()) => unanswered += 1,
+                Err(error) => self.warn_of(&request.filter, error),
+            }
+        }
+        unanswered
+    }
+
+    fn warn_of(&self, filter: &mqtt::TopicFilter, error: RequestError) {
+        let bridge = &*self.label;
+        tracing::warn!(bridge, %filter, %error, "the bridge cannot subscribe to this");
+    }
+
+    /// Ready when a hub before this place in the list can be reached again.
+    async fn better(&self, place: usize) {
+        if place == 0 {
+            return std::future::pending().await;
+        }
         loop {
-            let room = window.saturating_sub(pending.len()).min(BATCH);
-            tokio::select! {
-                // Without a bias one direction could starve the other's wake-ups.
-                outcome = first(&mut pending), if !pending.is_empty() => {
-                    let outcome = outcome?;
-                    let Some(done) = pending.pop_front() else { continue };
-                    self.finish(&done, &outcome, client, status);
-                }
-                () = client.receive(room, &mut batch), if room > 0 => {
-                    for delivery in batch.drain(..) {
-                        let sent = self.send(hub, &delivery, client, status).await?;
-                        pending.extend(sent);
-                    }
+            sleep(LOOK_INTERVAL).await;
+            for target in &self.options.targets[..place] {
+                let options = &self.options.transport;
+                if transport::connect(&target.endpoint, options).await.is_ok() {
+                    return;
                 }
             }
         }
     }
-
-    /// Hands one delivery to the client library, once for each rule; none if it is done at once.
-    async fn send(
-        &self,
-        hub: &Hub,
-        delivery: &Delivery,
-        client: &Client,
-        status: &Status,
-    ) -> Result<Option<Pending>, HubError> {
-        let mut sent = Vec::new();
-        let mut forwarded = Vec::new();
-        if let Err(error) = self.translation.forward(delivery, now(), &mut forwarded) {
-            status.report_drop(&self.label, error.reason(), &error);
-        }
-        for message in forwarded {
-            if hub.fits(&message) {
-                sent.push(hub.publish(message).await?);
-            } else {
-                let error = "the hub does not accept a packet of this size";
-                status.report_drop(&self.label, DropReason::NoRoom, &error);
-            }
-        }
-        if sent.is_empty() {
-            client.acknowledge(delivery.id);
-            return Ok(None);
-        }
-        Ok(Some(Pending {
-            id: delivery.id,
-            sent,
-        }))
-    }
-
-    fn finish(&self, done: &Pending, outcome: &Outcome, client: &Client, status: &Status) {
-        match outcome {
-            Outcome::Acknowledged => status.counters.count_sent(1),
-            Outcome::Refused(reason) => {
-                let error = format!("the hub refused it: {reason}");
-                status.report_drop(&self.label, DropReason::Refused, &error);
-            }
-        }
-        client.acknowledge(done.id);
-    }
-
-    /// Publishes here what comes from the hub, and acknowledges it there once it is stored.
-    async fn receive(
-        &self,
-        hub: &Hub,
-        mut incoming: mpsc::Receiver<Incoming>,
-        client: &Client,
-        status: &Status,
-    ) -> Result<Infallible, HubError> {
-        let mut unstored: VecDeque<(Receipt, Incoming)> = VecDeque::new();
-        loop {
-            let oldest = unstored.front().map(|(receipt, _)| *receipt);
-            tokio::select! {
-                stored = client.stored(oldest.unwrap_or_default()), if oldest.is_some() => {
-                    let Some((_, message)) = unstored.pop_front() else { continue };
-                    if stored.is_ok() {
-                        hub.acknowledge(message).await?;
-                    }
-                }
-                message = incoming.recv() => {
-                    // The channel ends with the connection, which `drive` reports.
-                    let Some(message) = message else { return Err(HubError::Closed) };
-                    let receipt = self.publish(&message, client, status).await;
-                    unstored.push_back((receipt, message));
-                }
-            }
-        }
-    }
-
-    /// Publishes a message from the hub; what cannot be published is counted and done with.
-    async fn publish(&self, message: &Incoming, client: &Client, status: &Status) -> Receipt {
-        let message = match self.translation.receive(message.received(), now()) {
-            Ok(message) => message,
-            Err(error) => {
-                status.report_drop(&self.label, error.reason(), &error);
-                return Receipt::default();
-            }
-        };
-        match client.publish(message).await {
-            Ok(receipt) => {
-                status.counters.count_received(1);
-                receipt
-            }
-            Err(error) => {
-                status.report_drop(&self.label, DropReason::Refused, &error);
-                Receipt::default()
-            }
-        }
-    }
-}
-
-/// A delivery that the hub has not acknowledged: every message that was made of it.
-struct Pending {
-    id: DeliveryId,
-    sent: Vec<Sent>,
-}
-
-/// Waits until the oldest delivery is acknowledged. Cancel safe.
-async fn first(pending: &mut VecDeque<Pending>) -> Result<Outcome, HubError> {
-    let Some(oldest) = pending.front_mut() else {
-        return std::future::pending().await;
-    };
-    let mut outcome = Outcome::Acknowledged;
-    for sent in &mut oldest.sent {
-        if let Outcome::Refused(reason) = sent.outcome().await? {
-            outcome = Outcome::Refused(reason);
-        }
-    }
-    Ok(outcome)
 }
 
 /// Different on every gateway of a fleet, so that they do not all come back at once.
 fn seed() -> u64 {
-    u64::from(since_epoch().subsec_nanos()) << 32 | u64::from(std::process::id())
-}
-
-fn now() -> Timestamp {
-    Timestamp::default().after(since_epoch())
-}
-
-/// The wall clock, which is what the daemon's clock begins with.
-fn since_epoch() -> Duration {
-    std::time::SystemTime::now()
+    let since_epoch = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default()
+        .unwrap_or_default();
+    u64::from(since_epoch.subsec_nanos()) << 32 | u64::from(std::process::id())
 }

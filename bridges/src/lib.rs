@@ -7,23 +7,28 @@
 //!
 //! | direction | QoS | guarantee |
 //! |---|---|---|
-//! | local to hub | 1 (0 and 2 are sent with 1, unless a rule says 0) | at least once, in order per topic |
-//! | hub to local | as published, at most the rule's | acknowledged to the hub once it is stored here |
+//! | local to hub | as published; a rule or `retry_qos_0` may raise it, and then it is kept as such | 1: at least once, 2: exactly once while the hub keeps the session; in order per topic |
+//! | hub to local | as the hub sends it, at most the rule's | acknowledged to the hub once it is stored here; 2: exactly once |
 //!
-//! The hub keeps the bridge's session while the uplink is down, so commands from the hub wait
-//! there. The client library's own memory is never relied on: each attempt to connect begins
-//! with an empty client, and what was not acknowledged is taken from the outbox again.
+//! Packet Identifiers follow from a message's place in the outbox, and those of QoS 2 that came
+//! are stored with their messages, so a crash on this side changes neither. The hub keeps the
+//! bridge's session while the uplink is down, so commands from the hub wait there.
+//!
+//! What the hub refuses for good is counted and published below `dead_letter_topic`, and the
+//! others go on. A hub without room (0x97) is left alone for a while and gets all of it in order.
 //!
 //! A message that has been at this broker before is not taken from the hub again, if the daemon has
 //! given the broker an identifier; nor is one that has passed too many brokers.
-//!
-//! Limits: MQTT 5 over TCP. QoS 2 towards the hub is sent with QoS 1: exactly once needs the
-//! identifiers of the hub's session to be kept here as well.
 
 mod config;
+mod dead_letter;
+mod flight;
 mod gateway;
-mod io;
-mod resumption;
+mod hub;
+mod keep_alive;
+mod options;
+mod patience;
+mod service;
 mod site;
 mod translation;
 pub mod transport;
@@ -34,7 +39,6 @@ pub use config::{
     Will,
 };
 pub use gateway::Bridge;
-pub use resumption::NothingUnacknowledged;
 pub use site::VIN_VARIABLES;
 pub use translation::{
     BLOCK_BYTES, BrokerId, BrokerIdError, HOPS_MAX, Novelty, ORIGINS_MAX, Row, Seen, Stamp, WINDOW,

@@ -13,7 +13,8 @@ use bytes::Bytes;
 use gateway::{
     ConfigError, Delivery, DropReason, MatchedTopic, SubscriptionRequest, TemplateError,
 };
-use mqtt::packet::{ForwardedProperties, Property};
+use mqtt::connection::IncomingPublish;
+use mqtt::packet::ForwardedProperties;
 use mqtt::{Message, QoS, Timestamp, TopicFilter, TopicName, TopicNameError};
 
 pub use self::origin::{BrokerId, BrokerIdError, HOPS_MAX};
@@ -106,6 +107,20 @@ impl Untranslated {
             Self::NoRule | Self::Topic(_) => DropReason::Unmapped,
             Self::NotText => DropReason::Untranslatable,
             Self::Loop(_) => DropReason::Looped,
+        }
+    }
+}
+
+impl Received {
+    pub(crate) fn new(incoming: &IncomingPublish<'_>) -> Self {
+        let publish = &incoming.publish;
+        Self {
+            topic: incoming.topic.as_str().to_owned(),
+            payload: Bytes::copy_from_slice(publish.payload),
+            qos: publish.header.qos,
+            retain: publish.header.retain,
+            expiry_seconds: incoming.properties.expiry_interval,
+            properties: publish.properties.forwarded(),
         }
     }
 }
@@ -320,13 +335,6 @@ const fn retain_override(retain: u8) -> Option<bool> {
         1 => Some(true),
         _ => None,
     }
-}
-
-/// The properties that travel, from their values at the hub.
-pub(crate) fn properties<'a>(
-    properties: impl IntoIterator<Item = Property<'a>>,
-) -> ForwardedProperties {
-    ForwardedProperties::from_properties(properties)
 }
 
 #[cfg(test)]

@@ -37,4 +37,4 @@ mod sys_topics;
 mod terminal;
 mod timekeeper;
 
-pub use cli::run;
+pub use cli::{NothingUnacknowledged, run};

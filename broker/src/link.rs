@@ -19,7 +19,7 @@ pub(crate) use state::{LinkState, Owner};
 pub(crate) use storing::Storing;
 pub(crate) use subscriptions::Subscriptions;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,8 +40,8 @@ pub(crate) struct Link {
     /// True if the session outlives its connection and a restart: all its deliveries are stored.
     /// Otherwise only those are that find no room in memory.
     durable: bool,
-    /// Messages of QoS 0 are delivered with QoS 1.
-    keeps_qos_0: AtomicBool,
+    /// The QoS that messages are raised to.
+    least_qos: AtomicU8,
     /// The greatest number of a session that is not durable that went to the store.
     spilled: AtomicU64,
     /// When the client sent its last packet, in milliseconds.
@@ -94,7 +94,7 @@ impl Link {
             client_id,
             stored,
             durable,
-            keeps_qos_0: AtomicBool::new(false),
+            least_qos: AtomicU8::new(0),
             spilled: AtomicU64::new(0),
             last_packet: AtomicU64::new(0),
             begun_at: AtomicU64::new(0),
@@ -116,19 +116,14 @@ impl Link {
         self.stored.filter(|_| self.durable)
     }
 
-    /// Sets whether messages of QoS 0 are delivered with QoS 1, to subscriptions that are made
-    /// later.
-    pub(crate) fn keep_qos_0(&self, keeps: bool) {
-        self.keeps_qos_0.store(keeps, Ordering::Relaxed);
+    /// Sets the least QoS with which messages are delivered to subscriptions that are made later.
+    pub(crate) fn set_least_qos(&self, qos: QoS) {
+        self.least_qos.store(qos as u8, Ordering::Relaxed);
     }
 
     /// The least QoS with which messages are delivered to a subscription.
     pub(crate) fn least_qos(&self) -> QoS {
-        if self.keeps_qos_0.load(Ordering::Relaxed) {
-            QoS::AtLeastOnce
-        } else {
-            QoS::AtMostOnce
-        }
+        QoS::from_u8(self.least_qos.load(Ordering::Relaxed)).unwrap_or_default()
     }
 
     /// The number under which the store may have something of this session.

@@ -4,6 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use mqtt::QoS;
+
 use crate::{Client, Status, SubscriptionRequest};
 
 /// What [`Gateway::run`] returns: the whole life of one gateway.
@@ -18,9 +20,10 @@ pub trait Gateway: Send + Sync + 'static {
     /// served live only.
     fn is_durable(&self) -> bool;
 
-    /// True if messages of QoS 0 are delivered with QoS 1, and so wait for the gateway like others.
-    fn keeps_qos_0(&self) -> bool {
-        false
+    /// The least QoS with which it is given messages. What is published with less is raised to it,
+    /// so that a message of QoS 0 waits for the gateway like others.
+    fn least_qos(&self) -> QoS {
+        QoS::AtMostOnce
     }
 
     /// Runs until dropped; returns only on a fault, after which the daemon calls it again,

@@ -3,11 +3,14 @@
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Live state and counters of one gateway or bridge. Shared, cheap to update.
 #[derive(Debug, Default)]
 pub struct Status {
     link: Mutex<LinkState>,
+    /// The time to the foreign side and back, in microseconds; 0 if it is not known.
+    round_trip: AtomicU64,
     /// Messages in both directions.
     pub counters: Counters,
 }
@@ -120,6 +123,19 @@ impl Status {
     #[must_use]
     pub fn link(&self) -> LinkState {
         self.lock().clone()
+    }
+
+    /// Notes how long the foreign side took to answer.
+    pub fn set_round_trip(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.round_trip.store(micros.max(1), Ordering::Relaxed);
+    }
+
+    /// The time to the foreign side and back, as it was measured last.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        let micros = self.round_trip.load(Ordering::Relaxed);
+        (micros > 0).then(|| Duration::from_micros(micros))
     }
 
     fn lock(&self) -> MutexGuard<'_, LinkState> {

@@ -3,10 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use gateway::{ConfigError, check_host};
+use gateway::check_host;
 use serde::Deserialize;
-
-use super::Config;
 
 /// A hub's address and how it is spoken to.
 ///
@@ -217,22 +215,6 @@ fn check_path(path: &str, transport: Transport) -> Result<String, &'static str> 
     })
 }
 
-impl Config {
-    /// Host and port of the hub.
-    pub(crate) fn address(&self) -> Result<(String, u16), ConfigError> {
-        let endpoint: Endpoint = self
-            .server
-            .parse()
-            .map_err(|error| ConfigError::new("server", error))?;
-        if endpoint.transport != Transport::Tcp {
-            let problem =
-                "bridges speak MQTT over TCP only, without TLS; write mqtt-tcp://host:port";
-            return Err(ConfigError::new("server", problem));
-        }
-        Ok((endpoint.host, endpoint.port))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,19 +290,6 @@ mod tests {
     fn it_is_written_as_host_and_port() {
         for text in ["hub:1", "[::1]:8883", "10.0.0.1:443"] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
-        }
-    }
-
-    #[test]
-    fn the_client_library_speaks_tcp_only() {
-        let address = |server: &str| {
-            let config: Config = toml::from_str(&format!("server = \"{server}\"")).unwrap();
-            config.address()
-        };
-        let hub = ("::1".to_owned(), 1884);
-        assert_eq!(address("mqtt-tcp://[::1]:1884"), Ok(hub));
-        for server in ["tls://hub", "ws://hub", "quic://hub", "hub:0"] {
-            assert_eq!(address(server).unwrap_err().key, "server", "{server}");
         }
     }
 }

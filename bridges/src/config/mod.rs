@@ -94,6 +94,17 @@ pub struct Config {
     pub no_local_v4: bool,
     /// Whether messages of QoS 0 wait in the outbox while the hub is away. Default false.
     pub retry_qos_0: bool,
+    /// The topic below which messages are published here that the hub refuses, with the reason, from
+    /// the same placeholders as `clientid`; `$dead_letter/${gateway}` if absent, and empty to throw
+    /// them away.
+    pub dead_letter_topic: Option<String>,
+    /// TLS: certificates, keys and names. For hubs with an encrypted transport; its defaults if
+    /// absent.
+    pub ssl: Option<Tls>,
+    /// The sockets.
+    pub tcp: Tcp,
+    /// The proxy to the hub. Default none.
+    pub proxy: Option<Proxy>,
     /// What CONNECT says to the hub.
     pub conn_properties: ConnProperties,
     /// What each SUBSCRIBE says to the hub.
@@ -170,6 +181,10 @@ impl Default for Config {
             transparent: false,
             no_local_v4: true,
             retry_qos_0: false,
+            dead_letter_topic: None,
+            ssl: None,
+            tcp: Tcp::default(),
+            proxy: None,
             conn_properties: ConnProperties::default(),
             sub_properties: SubProperties::default(),
             will: None,
@@ -198,6 +213,8 @@ impl Default for Config {
 
 /// The topic of the bridge's state.
 const NOTIFICATION_TOPIC: &str = "$SYS/brokers/bridges/${gateway}/status";
+/// The topic below which what the hub refuses is published.
+const DEAD_LETTER_TOPIC: &str = "$dead_letter/${gateway}";
 /// The Session Expiry Interval.
 const SESSION_EXPIRY: ConfiguredDuration = ConfiguredDuration::from_secs(24 * 3_600);
 
@@ -212,6 +229,11 @@ impl Config {
         let topic = self.notification_topic.as_deref();
         let topic = topic.unwrap_or(NOTIFICATION_TOPIC);
         self.notification_topic = Some(site.topic("notification_topic", topic)?);
+        let topic = self.dead_letter_topic.as_deref();
+        let topic = topic.unwrap_or(DEAD_LETTER_TOPIC);
+        if !topic.is_empty() {
+            self.dead_letter_topic = Some(site.topic("dead_letter_topic", topic)?);
+        }
         if let Some(will) = &mut self.will {
             will.topic = site.topic("will.topic", &will.topic)?;
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use gateway::{ConfigError, ConfiguredFilter, ConfiguredQoS, ConfiguredTemplate};
+use mqtt::packet::RetainHandling;
 use mqtt::{QoS, Sharing};
 use serde::Deserialize;
 
@@ -107,6 +108,17 @@ const fn retain_as_it_is() -> u8 {
 
 const fn subscription_qos() -> ConfiguredQoS {
     ConfiguredQoS(QoS::AtLeastOnce)
+}
+
+impl Subscription {
+    /// How the hub is asked for what it has retained.
+    pub(crate) const fn handling(&self) -> RetainHandling {
+        match self.retain_handling {
+            0 => RetainHandling::Send,
+            1 => RetainHandling::SendIfNew,
+            _ => RetainHandling::DoNotSend,
+        }
+    }
 }
 
 impl Forward {

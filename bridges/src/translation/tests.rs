@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use gateway::DeliveryId;
+use mqtt::packet::Property;
 
 use super::*;
 
@@ -309,7 +310,7 @@ fn qos_and_retain_are_as_published_unless_the_rule_says_otherwise() {
 fn payload_properties_and_expiry_are_passed_unless_the_rule_sets_them() {
     let mut delivery = delivery("a", "21");
     let message = Arc::make_mut(&mut delivery.message);
-    message.properties = properties([Property::UserProperty("k", "v")]);
+    message.properties = ForwardedProperties::from_properties([Property::UserProperty("k", "v")]);
     message.expires_at = Some(Timestamp::from_millis(9_000));
     let passed = &forwarded(
         &translation("forwards = [{ local_topic = \"a\" }]"),
@@ -337,7 +338,10 @@ fn payload_properties_and_expiry_are_passed_unless_the_rule_sets_them() {
         Property::UserProperty("k", "v"),
         Property::ContentType("json"),
     ];
-    assert_eq!(set.properties, properties(expected));
+    assert_eq!(
+        set.properties,
+        ForwardedProperties::from_properties(expected)
+    );
 }
 
 #[test]

@@ -1,11 +1,17 @@
 //! The addresses of a host.
 
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 
 use tokio::net::lookup_host;
 
 use super::deadline::Deadline;
 use super::{ConnectError, Phase};
+
+/// A connect to one address. Boxed, because the compiler cannot tell that an asynchronous closure
+/// may go to another thread.
+pub(super) type Attempt<'a, T> = Pin<Box<dyn Future<Output = Result<T, ConnectError>> + Send + 'a>>;
 
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 16;
@@ -33,11 +39,11 @@ pub(super) async fn resolve(
 
 /// Tries one address after the other. One that does not answer leaves the others their share of
 /// the time.
-pub(super) async fn first<T>(
+pub(super) async fn first<'a, T>(
     addresses: Vec<SocketAddr>,
     phase: Phase,
     deadline: Deadline,
-    attempt: impl AsyncFn(SocketAddr, Deadline) -> Result<T, ConnectError>,
+    attempt: impl Fn(SocketAddr, Deadline) -> Attempt<'a, T>,
 ) -> Result<T, ConnectError> {
     let count = addresses.len();
     let mut reasons = Vec::with_capacity(count);

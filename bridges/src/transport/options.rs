@@ -34,6 +34,8 @@ pub struct QuicOptions {
     pub idle_timeout: Duration,
     /// `quic_handshake_timeout`: how long the handshake may take with each address of the hub.
     pub handshake_timeout: Duration,
+    /// `quic_initial_rtt_ms`: the time to the hub and back that a connection begins with.
+    pub initial_rtt: Duration,
 }
 
 impl Default for TransportOptions {
@@ -55,6 +57,7 @@ impl Default for QuicOptions {
             keep_alive: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(60),
             handshake_timeout: Duration::from_secs(20),
+            initial_rtt: Duration::from_millis(333),
         }
     }
 }

@@ -45,12 +45,12 @@ pub(super) async fn connect(
         }
         ProxyProtocol::Socks5 => {
             let addresses = resolve(&endpoint.host, endpoint.port, deadline).await?;
-            first(addresses, Phase::Proxy, deadline, async |address, share| {
+            first(addresses, Phase::Proxy, deadline, |address, share| {
                 let hub = Destination {
                     host: address.ip().to_string(),
                     port: address.port(),
                 };
-                tunnel(&hub, proxy, options, share).await
+                Box::pin(async move { tunnel(&hub, proxy, options, share).await })
             })
             .await
         }

@@ -56,12 +56,13 @@ pub(super) async fn connect(
     let mut config = ClientConfig::new(Arc::new(crypto));
     config.transport_config(Arc::new(transport(options.quic)?));
     let addresses = resolve(&endpoint.host, endpoint.port, deadline).await?;
-    first(addresses, Phase::Quic, deadline, async |address, share| {
-        let step = open(address, &name, &config, &options.tcp);
-        share
-            .or_after(options.quic.handshake_timeout)
-            .within(Phase::Quic, step)
-            .await
+    let (name, config) = (&name, &config);
+    first(addresses, Phase::Quic, deadline, |address, share| {
+        Box::pin(async move {
+            let step = open(address, name, config, &options.tcp);
+            let share = share.or_after(options.quic.handshake_timeout);
+            share.within(Phase::Quic, step).await
+        })
     })
     .await
 }
@@ -120,6 +121,7 @@ fn transport(options: QuicOptions) -> Result<TransportConfig, ConnectError> {
         keep_alive = keep_alive.min(idle / 2);
     }
     config
+        .initial_rtt(options.initial_rtt)
         .keep_alive_interval((!keep_alive.is_zero()).then_some(keep_alive))
         // There is one stream, and the hub opens none.
         .max_concurrent_bidi_streams(VarInt::from_u32(0))

@@ -19,10 +19,11 @@ pub(super) async fn connect(
     deadline: Deadline,
 ) -> Result<TcpStream, ConnectError> {
     let addresses = resolve(host, port, deadline).await?;
-    first(addresses, Phase::Tcp, deadline, async |address, _| {
-        open(address, options)
-            .await
-            .map_err(|error| ConnectError::new(Phase::Tcp, error))
+    first(addresses, Phase::Tcp, deadline, |address, _| {
+        Box::pin(async move {
+            let opened = open(address, options).await;
+            opened.map_err(|error| ConnectError::new(Phase::Tcp, error))
+        })
     })
     .await
 }

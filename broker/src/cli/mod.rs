@@ -5,9 +5,12 @@ mod broker_client;
 mod check;
 mod hints;
 mod publish;
+mod resumption;
 mod start;
 mod store;
 mod subscribe;
+
+pub use resumption::NothingUnacknowledged;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use bridges::NothingUnacknowledged;
 use clap::{ArgAction, Args};
 use mqtt::TopicFilter;
 use rumqttc::{AsyncClient, Event, Packet, PersistedAckMode, Publish, SubscribeReasonCode};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::broker_client::{Target, block_on, library_qos, parse_qos, shorten, words};
+use super::resumption::NothingUnacknowledged;
 use crate::terminal::Terminal;
 
 /// Subscribe and print what comes.

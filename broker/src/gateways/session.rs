@@ -61,7 +61,7 @@ impl GatewaySession {
             owner,
             resumed,
         };
-        session.link.keep_qos_0(gateway.keeps_qos_0());
+        session.link.set_least_qos(gateway.least_qos());
         session.subscribe(&gateway.subscriptions());
         if session_present {
             let backlog = session.link.lock().session.backlog();

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::mpsc::SyncSender;
 
-use bridges::NothingUnacknowledged;
+use broker::NothingUnacknowledged;
 use rumqttc::{
     AsyncClient, Broker, ConnectionError, Event as Polled, EventLoop, LastWill, LastWillProperties,
     MqttOptions, Outgoing, Packet, PersistedAckMode, PublishOptions, PublishProperties,

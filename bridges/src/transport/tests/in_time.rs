@@ -8,7 +8,7 @@ use super::authority::{Authority, Validity};
 use super::over_quic::server;
 use super::*;
 use crate::config::Proxy;
-use crate::transport::address::first;
+use crate::transport::address::{Attempt, first};
 
 const LIMIT: Duration = Duration::from_secs(7);
 
@@ -59,10 +59,14 @@ async fn a_peer_that_never_answers_is_given_up() {
 async fn an_address_that_does_not_answer_leaves_time_for_the_others() {
     let addresses: [SocketAddr; 4] =
         ["[::1]:1", "127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:4"].map(|it| it.parse().unwrap());
-    let attempt = async |address: SocketAddr, _: Deadline| match address.port() {
-        1 => std::future::pending().await,
-        2 => Err(ConnectError::new(Phase::Tcp, "refused")),
-        port => Ok(port),
+    let attempt = |address: SocketAddr, _: Deadline| -> Attempt<'static, u16> {
+        Box::pin(async move {
+            match address.port() {
+                1 => std::future::pending().await,
+                2 => Err(ConnectError::new(Phase::Tcp, "refused")),
+                port => Ok(port),
+            }
+        })
     };
     let start = Instant::now();
     let found = first(

@@ -1,0 +1,275 @@
+//! What was sent to the hub and is not acknowledged to the end: pure.
+//!
+//! A delivery of the outbox becomes a message for each rule that matches it, each under a Packet
+//! Identifier that follows from the delivery's own. So a message that is sent again after a
+//! restart has the identifier under which a hub may know it, and QoS 2 stays exactly once.
+
+use std::collections::HashMap;
+
+use gateway::{Delivery, DeliveryId};
+
+/// Messages of QoS 1 and 2 that one delivery may become; further ones are dropped and counted.
+pub(crate) const COPIES_MAX: u16 = 16;
+
+/// Packet Identifiers go from 1 to this.
+const IDENTIFIERS: u32 = 65_535;
+
+/// The deliveries on their way.
+#[derive(Debug, Default)]
+pub(crate) struct Flight {
+    /// By the Packet Identifiers at the hub.
+    deliveries: HashMap<u16, DeliveryId>,
+    copies: HashMap<DeliveryId, Copies>,
+}
+
+/// What is awaited for one delivery.
+#[derive(Debug, Default)]
+struct Copies {
+    /// What was delivered; none if the hub has it and it was only to be released.
+    delivery: Option<Delivery>,
+    /// Messages without PUBACK or PUBREC.
+    unanswered: u16,
+    /// Those that the hub has after PUBREC, and that await PUBCOMP.
+    received: Vec<u16>,
+    /// The hub may take one later.
+    is_postponed: bool,
+}
+
+/// What an acknowledgement means for a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// More is awaited, or nothing was.
+    Nothing,
+    /// The hub has all messages. Once that is stored, these are to be released.
+    Received(DeliveryId, Vec<u16>),
+    /// It is over.
+    Done(DeliveryId),
+    /// The hub could not take all of it now: it stays in the outbox.
+    Postponed,
+}
+
+/// How the hub answered a PUBLISH.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// PUBACK: it has the message.
+    Acknowledged,
+    /// PUBREC: it has the message and awaits its release.
+    Received,
+    /// It does not want the message.
+    Refused,
+    /// It has no room now.
+    Postponed,
+}
+
+impl Flight {
+    /// The Packet Identifier of the first message of a delivery is one that no first message of
+    /// another delivery has.
+    pub(crate) fn identifier(delivery: DeliveryId, copy: u16) -> u16 {
+        let first = u32::from(delivery.0.saturating_sub(1)) * u32::from(COPIES_MAX);
+        let place = (first + u32::from(copy)) % IDENTIFIERS;
+        u16::try_from(place + 1).unwrap_or(1)
+    }
+
+    /// True if so many messages of a delivery can be sent now: their identifiers are free.
+    pub(crate) fn has_room(&self, delivery: DeliveryId, copies: u16) -> bool {
+        let mut identifiers = (0..copies).map(|copy| Self::identifier(delivery, copy));
+        identifiers.all(|it| self.deliveries.get(&it).is_none_or(|of| *of == delivery))
+    }
+
+    /// Notes that the next message of a delivery is sent; returns its Packet Identifier.
+    pub(crate) fn begin(&mut self, delivery: &Delivery, copy: u16) -> u16 {
+        let identifier = Self::identifier(delivery.id, copy);
+        self.deliveries.insert(identifier, delivery.id);
+        let copies = self.copies.entry(delivery.id).or_default();
+        copies.unanswered += 1;
+        copies.delivery.get_or_insert_with(|| delivery.clone());
+        identifier
+    }
+
+    /// True if something is awaited under this Packet Identifier.
+    pub(crate) fn knows(&self, identifier: u16) -> bool {
+        self.deliveries.contains_key(&identifier)
+    }
+
+    /// What was delivered that has this Packet Identifier at the hub.
+    pub(crate) fn delivery(&self, identifier: u16) -> Option<&Delivery> {
+        let copies = self.copies.get(self.deliveries.get(&identifier)?)?;
+        copies.delivery.as_ref()
+    }
+
+    /// Notes that a delivery which the hub has was only to be released; returns the identifiers
+    /// that it may know, all of which are released.
+    pub(crate) fn release(&mut self, delivery: DeliveryId) -> Vec<u16> {
+        let identifiers = (0..COPIES_MAX).map(|copy| Self::identifier(delivery, copy));
+        let free = |it: &u16| self.deliveries.get(it).is_none_or(|of| *of == delivery);
+        let received: Vec<u16> = identifiers.filter(free).collect();
+        for identifier in &received {
+            self.deliveries.insert(*identifier, delivery);
+        }
+        let copies = self.copies.entry(delivery).or_default();
+        copies.received.clone_from(&received);
+        received
+    }
+
+    /// A PUBACK or PUBREC came.
+    pub(crate) fn answered(&mut self, identifier: u16, answer: Answer) -> Progress {
+        let Some(&delivery) = self.deliveries.get(&identifier) else {
+            return Progress::Nothing;
+        };
+        let Some(copies) = self.copies.get_mut(&delivery) else {
+            return Progress::Nothing;
+        };
+        // One that was answered before.
+        if copies.unanswered == 0 || copies.received.contains(&identifier) {
+            return Progress::Nothing;
+        }
+        copies.unanswered -= 1;
+        copies.is_postponed |= answer == Answer::Postponed;
+        if answer == Answer::Received {
+            copies.received.push(identifier);
+        } else {
+            self.deliveries.remove(&identifier);
+        }
+        if copies.unanswered > 0 {
+            return Progress::Nothing;
+        }
+        if copies.is_postponed {
+            let received = self.copies.remove(&delivery).map(|it| it.received);
+            for identifier in received.into_iter().flatten() {
+                self.deliveries.remove(&identifier);
+            }
+            return Progress::Postponed;
+        }
+        if copies.received.is_empty() {
+            self.copies.remove(&delivery);
+            return Progress::Done(delivery);
+        }
+        Progress::Received(delivery, copies.received.clone())
+    }
+
+    /// A PUBCOMP came.
+    pub(crate) fn completed(&mut self, identifier: u16) -> Progress {
+        let Some(&delivery) = self.deliveries.get(&identifier) else {
+            return Progress::Nothing;
+        };
+        let Some(copies) = self.copies.get_mut(&delivery) else {
+            return Progress::Nothing;
+        };
+        let Some(place) = copies.received.iter().position(|it| *it == identifier) else {
+            return Progress::Nothing;
+        };
+        copies.received.swap_remove(place);
+        self.deliveries.remove(&identifier);
+        if copies.unanswered > 0 || !copies.received.is_empty() {
+            return Progress::Nothing;
+        }
+        self.copies.remove(&delivery);
+        Progress::Done(delivery)
+    }
+
+    /// True if nothing is awaited.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.copies.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use mqtt::{Message, QoS, TopicName};
+
+    use super::*;
+
+    const FIRST: DeliveryId = DeliveryId(1);
+    const LAST: DeliveryId = DeliveryId(65_535);
+
+    fn delivery(id: DeliveryId) -> Delivery {
+        let topic = TopicName::new("a").unwrap();
+        Delivery {
+            id,
+            message: Arc::new(Message::new(topic, "")),
+            qos: QoS::ExactlyOnce,
+            retain: false,
+            dup: false,
+        }
+    }
+
+    #[test]
+    fn first_messages_have_identifiers_of_their_own() {
+        let mut seen = vec![false; usize::from(u16::MAX) + 1];
+        for delivery in 1..=u16::MAX {
+            let identifier = usize::from(Flight::identifier(DeliveryId(delivery), 0));
+            assert!(identifier > 0 && !seen[identifier], "{delivery}");
+            seen[identifier] = true;
+        }
+    }
+
+    #[test]
+    fn a_message_is_over_with_its_acknowledgement() {
+        let mut flight = Flight::default();
+        for of in [FIRST, LAST] {
+            let identifier = flight.begin(&delivery(of), 0);
+            assert!(!flight.is_empty());
+            let progress = flight.answered(identifier, Answer::Acknowledged);
+            assert_eq!(progress, Progress::Done(of));
+            assert_eq!(
+                flight.answered(identifier, Answer::Acknowledged),
+                Progress::Nothing
+            );
+            assert!(flight.is_empty());
+        }
+    }
+
+    #[test]
+    fn all_messages_of_a_delivery_are_awaited() {
+        let mut flight = Flight::default();
+        let [one, two, three] = [0, 1, 2].map(|copy| flight.begin(&delivery(FIRST), copy));
+        assert_eq!(flight.answered(two, Answer::Received), Progress::Nothing);
+        assert_eq!(flight.answered(two, Answer::Received), Progress::Nothing);
+        assert_eq!(flight.answered(one, Answer::Refused), Progress::Nothing);
+        let progress = flight.answered(three, Answer::Received);
+        assert_eq!(progress, Progress::Received(FIRST, vec![two, three]));
+        assert_eq!(flight.completed(one), Progress::Nothing);
+        assert_eq!(flight.completed(three), Progress::Nothing);
+        assert_eq!(flight.completed(two), Progress::Done(FIRST));
+        assert!(flight.is_empty());
+    }
+
+    #[test]
+    fn what_the_hub_cannot_take_now_stays() {
+        let mut flight = Flight::default();
+        let [one, two] = [0, 1].map(|copy| flight.begin(&delivery(FIRST), copy));
+        assert_eq!(flight.answered(one, Answer::Postponed), Progress::Nothing);
+        assert_eq!(flight.answered(two, Answer::Received), Progress::Postponed);
+        assert!(flight.is_empty());
+        assert_eq!(flight.begin(&delivery(FIRST), 0), one);
+    }
+
+    #[test]
+    fn after_a_restart_all_that_may_be_known_is_released() {
+        let mut flight = Flight::default();
+        let sent = flight.begin(&delivery(FIRST), 1);
+        let mut flight = Flight::default();
+        let released = flight.release(FIRST);
+        assert_eq!(released.len(), usize::from(COPIES_MAX));
+        assert!(released.contains(&sent));
+        for identifier in &released[1..] {
+            assert_eq!(flight.completed(*identifier), Progress::Nothing);
+        }
+        assert_eq!(flight.completed(released[0]), Progress::Done(FIRST));
+    }
+
+    #[test]
+    fn identifiers_that_are_taken_are_waited_for() {
+        let mut flight = Flight::default();
+        // The second message of one delivery and the first of another.
+        let other = DeliveryId(4_097);
+        let taken = flight.begin(&delivery(FIRST), 1);
+        assert_eq!(Flight::identifier(other, 0), taken);
+        assert!(!flight.has_room(other, 1));
+        assert!(flight.has_room(DeliveryId(2), COPIES_MAX));
+        flight.begin(&delivery(FIRST), 0);
+        assert!(flight.has_room(FIRST, 2));
+    }
+}

@@ -1,0 +1,211 @@
+//! The connection to a hub: packets in and out, over any stream of bytes.
+
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Buf, BytesMut};
+use mqtt::connection::{ClientAnswer, ClientConnection, ClientHandshake, ClientOptions};
+use mqtt::packet::Frame;
+use mqtt::{ProtocolViolation, ReasonCode};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::config::Endpoint;
+use crate::transport::{self, ConnectError, Stream, TransportOptions};
+
+/// Bytes that one read may bring.
+const READ_BYTES: usize = 64 << 10;
+/// Bytes that wait to be written above which nothing more is made.
+const OUTPUT_BYTES_MAX: usize = 256 << 10;
+
+/// A hub that has accepted the bridge.
+pub(crate) struct Hub {
+    stream: Stream,
+    pub(crate) connection: Box<ClientConnection>,
+    /// The hub knows the bridge from before.
+    pub(crate) session_present: bool,
+    /// What came and is not handled.
+    input: BytesMut,
+    /// Bytes of the largest packet that may come.
+    packet_bytes_max: usize,
+    /// What is to be written, and how much of it is.
+    pub(crate) output: Vec<u8>,
+    written: usize,
+    /// Something was written and not flushed.
+    is_unflushed: bool,
+    /// The DISCONNECT is made.
+    has_ended: bool,
+}
+
+/// Why a hub cannot be served, or not any longer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HubError {
+    #[error("{0}")]
+    Connect(#[from] ConnectError),
+    /// `is_worth_falling_back` as in [`mqtt::connection::ClientRefusal`].
+    #[error("the hub refused the connection: {reason}")]
+    Refused {
+        reason: String,
+        is_worth_falling_back: bool,
+    },
+    #[error("the hub did not answer CONNECT in time")]
+    ConnectTimeout,
+    #[error("the hub did not answer PINGREQ in time")]
+    Silent,
+    #[error("the hub broke the protocol: {0}")]
+    Violation(#[from] ProtocolViolation),
+    #[error("the hub ended the connection: {0}")]
+    Disconnected(String),
+    #[error("the hub closed the connection")]
+    Closed,
+    #[error("{}", transport::reason(.0))]
+    Io(#[from] io::Error),
+    #[error("a hub before it in the list can be reached again")]
+    Better,
+}
+
+impl Hub {
+    /// Connects and waits for the hub to accept, for as long as the transport may take.
+    pub(crate) async fn connect(
+        endpoint: &Endpoint,
+        transport: &TransportOptions,
+        options: &ClientOptions,
+    ) -> Result<Self, HubError> {
+        let connect = async {
+            let stream = transport::connect(endpoint, transport).await?;
+            Self::accepted(stream, options).await
+        };
+        tokio::time::timeout(transport.connect_timeout, connect)
+            .await
+            .map_err(|_| HubError::ConnectTimeout)?
+    }
+
+    async fn accepted(mut stream: Stream, options: &ClientOptions) -> Result<Self, HubError> {
+        let mut output = Vec::new();
+        let handshake = ClientHandshake::new(options, &mut output)?;
+        stream.write_all(&output).await?;
+        stream.flush().await?;
+        output.clear();
+        let packet_bytes_max = options.packet_bytes_max as usize;
+        let mut input = BytesMut::new();
+        let length = loop {
+            if let Some((_, length)) = Frame::split(&input, packet_bytes_max)? {
+                break length;
+            }
+            input.reserve(READ_BYTES);
+            if stream.read_buf(&mut input).await? == 0 {
+                return Err(HubError::Closed);
+            }
+        };
+        let first = input.split_to(length);
+        let Some((frame, _)) = Frame::split(&first, packet_bytes_max)? else {
+            return Err(HubError::Closed);
+        };
+        match handshake.handle(frame)? {
+            ClientAnswer::Accepted {
+                connection,
+                session_present,
+            } => Ok(Self {
+                stream,
+                connection,
+                session_present,
+                input,
+                packet_bytes_max,
+                output,
+                written: 0,
+                is_unflushed: false,
+                has_ended: false,
+            }),
+            ClientAnswer::Refused(refusal) => Err(HubError::Refused {
+                is_worth_falling_back: refusal.is_worth_falling_back,
+                reason: describe(refusal.reason, refusal.reason_string.as_deref()),
+            }),
+        }
+    }
+
+    /// Takes out what has come, for [`Frame::split`]; the rest is given back with
+    /// [`Hub::put_back`].
+    pub(crate) fn take_input(&mut self) -> BytesMut {
+        std::mem::take(&mut self.input)
+    }
+
+    /// Gives back what [`Hub::take_input`] took, of which so many bytes were handled.
+    pub(crate) fn put_back(&mut self, mut input: BytesMut, handled: usize) {
+        input.advance(handled);
+        self.input = input;
+    }
+
+    /// The packet at the front of `bytes` and its length, if it is complete.
+    pub(crate) fn split<'b>(
+        &self,
+        bytes: &'b [u8],
+    ) -> Result<Option<(Frame<'b>, usize)>, ProtocolViolation> {
+        Frame::split(bytes, self.packet_bytes_max)
+    }
+
+    /// Reads once; ready when something came.
+    pub(crate) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), HubError>> {
+        self.input.reserve(READ_BYTES);
+        let read = pin!(self.stream.read_buf(&mut self.input));
+        if ready!(read.poll(context))? == 0 {
+            return Poll::Ready(Err(HubError::Closed));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// True while more may be put into the output.
+    pub(crate) const fn has_room(&self) -> bool {
+        self.output.len() - self.written < OUTPUT_BYTES_MAX
+    }
+
+    /// Writes what can be written now; ready when that is everything.
+    pub(crate) fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Result<(), HubError>> {
+        while self.written < self.output.len() {
+            let rest = &self.output[self.written..];
+            let bytes = ready!(Pin::new(&mut self.stream).poll_write(context, rest))?;
+            if bytes == 0 {
+                return Poll::Ready(Err(HubError::Closed));
+            }
+            self.written += bytes;
+            self.is_unflushed = true;
+        }
+        self.output.clear();
+        self.written = 0;
+        if self.is_unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+            self.is_unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Hub {
+    /// Tells the hub why the connection ends, as far as that can be done at once.
+    pub(crate) fn say_goodbye(&mut self, reason: ReasonCode, text: Option<&str>) {
+        if std::mem::replace(&mut self.has_ended, true) {
+            return;
+        }
+        let output = &mut self.output;
+        self.connection.encode_disconnect(reason, text, output);
+        let mut context = Context::from_waker(Waker::noop());
+        // Nobody is left to hear of an error.
+        let _written = self.poll_write(&mut context);
+    }
+}
+
+/// The bridge is stopped or goes to another hub: it says so as far as that can be done at once, or
+/// the hub would publish its will.
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.say_goodbye(ReasonCode::Success, None);
+    }
+}
+
+/// A Reason Code with what the hub has to say of it.
+pub(crate) fn describe(reason: ReasonCode, reason_string: Option<&str>) -> String {
+    reason_string.map_or_else(
+        || reason.describe().to_owned(),
+        |text| format!("{} ({text})", reason.describe()),
+    )
+}

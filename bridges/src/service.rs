@@ -1,0 +1,485 @@
+//! The conversation with a hub that has accepted the bridge: one poll reads, publishes here,
+//! acknowledges, forwards and writes.
+//!
+//! ```text
+//! hub -> Hub -> Translation::receive -> Client::publish -> store -> PUBACK, PUBCOMP
+//! outbox -> Client::poll_outgoing -> Translation::forward -> Flight -> Hub -> hub
+//! ```
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll};
+
+use gateway::{Client, Delivery, DeliveryId, DropReason, Outgoing, PublishError, Receipt, Status};
+use mqtt::connection::{ClientAction, IncomingPublish, OutgoingPublish, PendingAck};
+use mqtt::packet::{Ack, AckKind, Suback};
+use mqtt::{Message, QoS, ReasonCode, Timestamp};
+
+use crate::dead_letter::DeadLetter;
+use crate::flight::{Answer, COPIES_MAX, Flight, Progress};
+use crate::hub::{Hub, HubError, describe};
+use crate::keep_alive::KeepAlive;
+use crate::patience::Patience;
+use crate::translation::{Forwarded, Received, Translation};
+
+/// Packets that are taken from the outbox at a time.
+const BATCH: usize = 64;
+/// Rounds of reading and forwarding in one poll; then other tasks have their turn.
+const ROUNDS_MAX: usize = 16;
+/// Acknowledgements that wait for the store above which nothing more is read.
+const UNSTORED_MAX: usize = 4_096;
+
+/// One connection's conversation.
+pub(crate) struct Service<'b> {
+    pub(crate) label: &'b str,
+    pub(crate) translation: &'b Translation,
+    pub(crate) dead_letter: &'b DeadLetter,
+    pub(crate) client: &'b Client,
+    pub(crate) status: &'b Status,
+    pub(crate) hub: Hub,
+    pub(crate) keep_alive: KeepAlive,
+    /// Subscriptions that the hub has not answered. Until it has, nothing is forwarded: what is
+    /// published in answer to that would be missed.
+    pub(crate) unanswered: usize,
+    flight: Flight,
+    /// Taken from the outbox, and not sent.
+    outgoing: VecDeque<Outgoing>,
+    taken: Vec<Outgoing>,
+    forwarded: Vec<Forwarded>,
+    /// Acknowledgements for the hub, in the order of its messages, each sent once its message is
+    /// stored here.
+    unstored: VecDeque<(Receipt, PendingAck)>,
+    /// Releases for the hub, each sent once the store knows that the hub has the message.
+    releases: VecDeque<(Receipt, Vec<u16>)>,
+    /// A message of the hub for which there is no room here now.
+    refused: Option<(Message, PendingAck)>,
+    /// Until the refused message is tried again.
+    room: Patience,
+    /// Until the hub, which had no room, is tried again.
+    hub_room: Patience,
+    /// The hub had no room: what is in flight is awaited, then all is sent again in its order.
+    is_postponed: bool,
+}
+
+impl<'b> Service<'b> {
+    pub(crate) fn new(
+        (label, translation, dead_letter): (&'b str, &'b Translation, &'b DeadLetter),
+        client: &'b Client,
+        status: &'b Status,
+        hub: Hub,
+    ) -> Self {
+        let keep_alive = KeepAlive::new(hub.connection.terms().keep_alive);
+        Self {
+            label,
+            translation,
+            dead_letter,
+            client,
+            status,
+            hub,
+            keep_alive,
+            unanswered: 0,
+            flight: Flight::default(),
+            outgoing: VecDeque::new(),
+            taken: Vec::new(),
+            forwarded: Vec::new(),
+            unstored: VecDeque::new(),
+            releases: VecDeque::new(),
+            refused: None,
+            room: Patience::default(),
+            hub_room: Patience::default(),
+            is_postponed: false,
+        }
+    }
+
+    /// Does everything that can be done now; ready when the connection is over.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<HubError> {
+        match self.poll_rounds(context) {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(error),
+        }
+    }
+
+    fn poll_rounds(&mut self, context: &mut Context<'_>) -> Result<(), HubError> {
+        let connection = &self.hub.connection;
+        self.keep_alive
+            .poll(connection, &mut self.hub.output, context)?;
+        for _ in 0..ROUNDS_MAX {
+            let has_read = self.read(context)?;
+            self.acknowledge(context);
+            let has_forwarded = self.forward(context);
+            let is_written = match self.hub.poll_write(context) {
+                Poll::Ready(written) => written.map(|()| true)?,
+                Poll::Pending => false,
+            };
+            let goes_on = has_read || has_forwarded && is_written;
+            if !goes_on {
+                return Ok(());
+            }
+        }
+        context.waker().wake_by_ref();
+        Ok(())
+    }
+
+    /// Reads once and handles what is complete; true if something came.
+    fn read(&mut self, context: &mut Context<'_>) -> Result<bool, HubError> {
+        self.try_refused(context);
+        let may_read = self.refused.is_none()
+            && self.unstored.len() < UNSTORED_MAX
+            && self.hub.has_room()
+            && self.client.poll_ready(context).is_ready();
+        if !may_read {
+            return Ok(false);
+        }
+        let has_read = match self.hub.poll_read(context) {
+            Poll::Ready(read) => read.map(|()| true)?,
+            Poll::Pending => false,
+        };
+        if has_read {
+            self.keep_alive.note_received();
+        }
+        self.handle_input()?;
+        Ok(has_read)
+    }
+
+    fn handle_input(&mut self) -> Result<(), HubError> {
+        let input = self.hub.take_input();
+        let mut used = 0;
+        let handled = loop {
+            // The rest waits with the message that is refused.
+            if self.refused.is_some() {
+                break Ok(());
+            }
+            match self.hub.split(&input[used..]) {
+                Ok(Some((frame, length))) => {
+                    used += length;
+                    let action = self.hub.connection.handle(frame);
+                    if let Err(error) = action.map_err(HubError::from).and_then(|it| self.on(it)) {
+                        break Err(error);
+                    }
+                }
+                Ok(None) => break Ok(()),
+                Err(violation) => break Err(violation.into()),
+            }
+        };
+        self.hub.put_back(input, used);
+        if let Err(HubError::Violation(violation)) = &handled {
+            let text = Some(violation.detail);
+            self.hub.say_goodbye(violation.reason, text);
+        }
+        handled
+    }
+
+    fn on(&mut self, action: ClientAction<'_>) -> Result<(), HubError> {
+        match action {
+            ClientAction::Publish(publish) => self.on_publish(&publish),
+            ClientAction::Ack(ack) => self.on_ack(&ack),
+            ClientAction::Suback(suback) => self.on_suback(&suback),
+            ClientAction::Unsuback(_) => {}
+            ClientAction::Pingresp => {
+                if let Some(time) = self.keep_alive.answered() {
+                    self.status.set_round_trip(time);
+                }
+            }
+            ClientAction::Disconnect(disconnect) => {
+                let text = disconnect.properties.reason_string();
+                let mut reason = describe(disconnect.reason, text);
+                if let Some(server) = disconnect.properties.server_reference() {
+                    reason = format!("{reason}; it names {server} to be used instead");
+                }
+                return Err(HubError::Disconnected(reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// A subscription that the hub refuses leaves the rest of the bridge at work.
+    fn on_suback(&mut self, suback: &Suback<'_>) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        for &code in suback.codes {
+            let reason = ReasonCode::from_u8(code).filter(|it| it.is_error());
+            if let Some(reason) = reason {
+                let reason = describe(reason, suback.properties.reason_string());
+                tracing::warn!(
+                    bridge = self.label,
+                    reason,
+                    "the hub refused a subscription"
+                );
+            }
+        }
+    }
+
+    /// Publishes here what came, to be acknowledged once it is stored. What cannot be published
+    /// is counted and done with.
+    fn on_publish(&mut self, incoming: &IncomingPublish<'_>) {
+        let received = Received::new(incoming);
+        let ack = incoming.ack;
+        match self.translation.receive(received, now()) {
+            Ok(message) => self.take_in(message, ack),
+            Err(error) => {
+                self.status.report_drop(self.label, error.reason(), &error);
+                self.unstored.extend(ack.map(|it| (Receipt::default(), it)));
+            }
+        }
+    }
+
+    fn take_in(&mut self, message: Message, ack: Option<PendingAck>) {
+        let published = match ack.filter(|it| it.is_pubrec()) {
+            Some(ack) => self.client.publish_once(message.clone(), ack.packet_id()),
+            None => self.client.publish_now(message.clone()),
+        };
+        let receipt = match (published, ack) {
+            (Ok(receipt), _) => {
+                self.status.counters.count_received(1);
+                receipt
+            }
+            // The hub keeps it until there is room.
+            (Err(PublishError::QuotaExceeded), Some(ack)) => {
+                self.refused = Some((message, ack));
+                return;
+            }
+            (Err(error), _) => {
+                self.status
+                    .report_drop(self.label, DropReason::Refused, &error);
+                Receipt::default()
+            }
+        };
+        self.unstored.extend(ack.map(|it| (receipt, it)));
+    }
+
+    /// Tries the message again that found no room, if its time has come.
+    fn try_refused(&mut self, context: &mut Context<'_>) {
+        while self.refused.is_some()
+            && self.room.poll(context).is_ready()
+            && let Some((message, ack)) = self.refused.take()
+        {
+            self.take_in(message, Some(ack));
+        }
+        if self.refused.is_none() {
+            self.room.reset();
+        }
+    }
+
+    fn on_ack(&mut self, ack: &Ack<'_>) {
+        let progress = match ack.kind {
+            AckKind::Puback | AckKind::Pubrec => self.on_answer(ack),
+            AckKind::Pubcomp => self.flight.completed(ack.packet_id),
+            AckKind::Pubrel => {
+                let (receipt, reason) = match self.client.release(ack.packet_id) {
+                    Some(receipt) => (receipt, ReasonCode::Success),
+                    None => (Receipt::default(), ReasonCode::PacketIdentifierNotFound),
+                };
+                let pubcomp = PendingAck::new(AckKind::Pubcomp, ack.packet_id, reason);
+                self.unstored.push_back((receipt, pubcomp));
+                return;
+            }
+        };
+        match progress {
+            Progress::Nothing => {}
+            Progress::Received(delivery, identifiers) => {
+                // One that the session delivers with less than QoS 2 has no release of its own.
+                let receipt = self.client.received(delivery).unwrap_or_default();
+                self.releases.push_back((receipt, identifiers));
+            }
+            Progress::Done(delivery) => {
+                self.client.acknowledge(delivery);
+                self.status.counters.count_sent(1);
+                self.hub_room.reset();
+            }
+            Progress::Postponed => self.is_postponed = true,
+        }
+    }
+
+    fn on_answer(&mut self, ack: &Ack<'_>) -> Progress {
+        let is_pubrec = ack.kind == AckKind::Pubrec;
+        if is_pubrec && !ack.reason.is_error() && !self.flight.knows(ack.packet_id) {
+            // The hub must get rid of its identifier all the same (§4.3.3).
+            let reason = ReasonCode::PacketIdentifierNotFound;
+            let pubrel = PendingAck::new(AckKind::Pubrel, ack.packet_id, reason);
+            self.hub.connection.encode_ack(pubrel, &mut self.hub.output);
+            return Progress::Nothing;
+        }
+        let answer = if ack.reason == ReasonCode::QuotaExceeded {
+            Answer::Postponed
+        } else if ack.reason.is_error() {
+            self.on_refusal(ack);
+            Answer::Refused
+        } else if is_pubrec {
+            Answer::Received
+        } else {
+            Answer::Acknowledged
+        };
+        self.flight.answered(ack.packet_id, answer)
+    }
+
+    /// The hub does not want a message: it is kept aside, and the others go on.
+    fn on_refusal(&mut self, ack: &Ack<'_>) {
+        if let Some(delivery) = self.flight.delivery(ack.packet_id) {
+            let reason = describe(ack.reason, ack.properties.reason_string());
+            let error = format!("the hub refused it: {reason}");
+            self.status
+                .report_drop(self.label, DropReason::Refused, &error);
+            self.dead_letter
+                .put(&delivery.message, &reason, self.client);
+        }
+    }
+
+    /// Sends the acknowledgements and releases whose turn has come.
+    fn acknowledge(&mut self, context: &mut Context<'_>) {
+        while let Some((receipt, ack)) = self.unstored.front()
+            && let Poll::Ready(stored) = self.client.poll_stored(*receipt, context)
+        {
+            if stored.is_ok() {
+                self.hub.connection.encode_ack(*ack, &mut self.hub.output);
+            }
+            self.unstored.pop_front();
+        }
+        while let Some((receipt, _)) = self.releases.front()
+            && self.client.poll_stored(*receipt, context).is_ready()
+            && let Some((_, identifiers)) = self.releases.pop_front()
+        {
+            self.send_releases(&identifiers);
+        }
+    }
+
+    fn send_releases(&mut self, identifiers: &[u16]) {
+        for &packet_id in identifiers {
+            let pubrel = PendingAck::new(AckKind::Pubrel, packet_id, ReasonCode::Success);
+            self.hub.connection.encode_ack(pubrel, &mut self.hub.output);
+        }
+    }
+
+    /// Sends the outbox to the hub, as far as there is room; true if something was taken.
+    fn forward(&mut self, context: &mut Context<'_>) -> bool {
+        if self.unanswered > 0 || self.is_held_up(context) {
+            return false;
+        }
+        let mut has_sent = false;
+        while self.hub.has_room() {
+            if self.outgoing.is_empty() {
+                let taken = &mut self.taken;
+                if self
+                    .client
+                    .poll_outgoing(BATCH, taken, context)
+                    .is_pending()
+                {
+                    break;
+                }
+                self.outgoing.extend(taken.drain(..));
+            }
+            let Some(next) = self.outgoing.pop_front() else {
+                break;
+            };
+            match next {
+                Outgoing::Publish(delivery) => {
+                    if let Some(delivery) = self.send(delivery) {
+                        // Its identifiers are in use; an acknowledgement frees them.
+                        self.outgoing.push_front(Outgoing::Publish(delivery));
+                        break;
+                    }
+                }
+                Outgoing::Release(delivery) => {
+                    let identifiers = self.flight.release(delivery);
+                    self.send_releases(&identifiers);
+                }
+            }
+            has_sent = true;
+        }
+        has_sent
+    }
+
+    /// True while the hub, which had no room, is left alone.
+    fn is_held_up(&mut self, context: &mut Context<'_>) -> bool {
+        if !self.is_postponed {
+            return false;
+        }
+        if !self.flight.is_empty() || self.hub_room.poll(context).is_pending() {
+            return true;
+        }
+        self.is_postponed = false;
+        self.outgoing.clear();
+        self.client
+            .redeliver(self.hub.connection.terms().receive_maximum);
+        false
+    }
+
+    /// Sends what becomes of a delivery. Returns it if that cannot be sent yet.
+    fn send(&mut self, delivery: Delivery) -> Option<Delivery> {
+        let mut forwarded = std::mem::take(&mut self.forwarded);
+        forwarded.clear();
+        if let Err(error) = self.translation.forward(&delivery, now(), &mut forwarded) {
+            self.status.report_drop(self.label, error.reason(), &error);
+        }
+        let is_kept = delivery.id != DeliveryId(0);
+        // What the session does not keep has no identifier to be acknowledged under.
+        let qos_max = if is_kept {
+            QoS::ExactlyOnce
+        } else {
+            QoS::AtMostOnce
+        };
+        for message in &mut forwarded {
+            message.qos = self.hub.connection.qos_of(message.qos.min(qos_max));
+        }
+        let is_acknowledged = |it: &&Forwarded| it.qos.is_acknowledged();
+        let copies = forwarded.iter().filter(is_acknowledged).count();
+        let copies = u16::try_from(copies).unwrap_or(u16::MAX).min(COPIES_MAX);
+        if !self.flight.has_room(delivery.id, copies) {
+            self.forwarded = forwarded;
+            return Some(delivery);
+        }
+        let mut copy = 0;
+        for message in &forwarded {
+            self.send_one(&delivery, message, &mut copy);
+        }
+        self.forwarded = forwarded;
+        if copy == 0 && is_kept {
+            self.client.acknowledge(delivery.id);
+        }
+        None
+    }
+
+    fn send_one(&mut self, delivery: &Delivery, message: &Forwarded, copy: &mut u16) {
+        let is_acknowledged = message.qos.is_acknowledged();
+        let publish = OutgoingPublish {
+            topic: &message.topic,
+            payload: &message.payload,
+            qos: message.qos,
+            retain: message.retain,
+            dup: delivery.dup,
+            packet_id: if is_acknowledged {
+                Flight::identifier(delivery.id, *copy)
+            } else {
+                0
+            },
+            properties: &message.properties,
+            expiry_interval: message.expiry_seconds,
+        };
+        if is_acknowledged && *copy >= COPIES_MAX {
+            let error = "more rules match it than a message may have copies";
+            self.status
+                .report_drop(self.label, DropReason::NoRoom, &error);
+        } else if self
+            .hub
+            .connection
+            .encode_publish(&publish, &mut self.hub.output)
+        {
+            if is_acknowledged {
+                self.flight.begin(delivery, *copy);
+                *copy += 1;
+            } else {
+                self.status.counters.count_sent(1);
+            }
+        } else {
+            let reason = "the hub does not accept a packet of this size";
+            self.status
+                .report_drop(self.label, DropReason::NoRoom, &reason);
+            self.dead_letter.put(&delivery.message, reason, self.client);
+        }
+    }
+}
+
+/// The wall clock, which is what the daemon's clock begins with.
+fn now() -> Timestamp {
+    let since_epoch = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp::default().after(since_epoch)
+}
