@@ -1,5 +1,6 @@
 //! All sessions by Client Identifier: how they begin, change hands and end (§3.1.2.4, §4.1).
 
+mod departure;
 mod will;
 
 pub(crate) use will::Will;
@@ -13,9 +14,10 @@ use std::time::Duration;
 
 use mqtt::connection::WillMessage;
 use mqtt::session::{Inbound, Session, StoredLane, StoredQueue};
-use mqtt::{ReasonCode, Timestamp, TopicFilter};
+use mqtt::{ReasonCode, Timestamp};
 use persistence::{Operation, Position, RecoveredSession, SessionId};
 
+use self::departure::{Departed, Departures};
 use crate::exchange::Exchange;
 use crate::link::{Link, LinkState, Owner};
 use crate::metrics::count;
@@ -29,8 +31,7 @@ const UNANSWERED_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     links: Mutex<HashMap<Arc<str>, Arc<Link>>>,
-    /// Sessions that have ended and still have messages for the groups that they were in.
-    departed: Mutex<Vec<Departed>>,
+    departures: Departures,
     owners: AtomicU64,
     online: AtomicUsize,
     /// The daemon stops; written under the lock of `links`.
@@ -38,13 +39,6 @@ pub(crate) struct Registry {
 }
 
 type Links<'a> = MutexGuard<'a, HashMap<Arc<str>, Arc<Link>>>;
-
-/// A session that has ended and the Shared Subscriptions that it had.
-#[derive(Clone, Debug)]
-struct Departed {
-    link: Arc<Link>,
-    shares: Vec<TopicFilter>,
-}
 
 /// Who wants a session, and on which terms.
 #[derive(Clone, Copy, Debug)]
@@ -91,10 +85,6 @@ pub(crate) struct Ending {
 impl Registry {
     fn lock(&self) -> Links<'_> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn departed(&self) -> MutexGuard<'_, Vec<Departed>> {
-        self.departed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All sessions at this moment.
@@ -317,30 +307,6 @@ impl Exchange {
         });
     }
 
-    /// Gives what a session that has ended did not deliver to the other members of its groups,
-    /// then removes it from the store. If a part of its queue has to be loaded first, the rest is
-    /// done by a later sweep.
-    fn depart(&self, departed: Departed) {
-        let Departed { link, shares } = &departed;
-        if !shares.is_empty() {
-            let mut state = link.lock();
-            let deliveries = state.session.take_undelivered();
-            let waits = state.session.backlog() > 0;
-            drop(state);
-            self.redistribute(shares, deliveries);
-            if waits {
-                self.load_page(link);
-                self.registry.departed().push(departed);
-                return;
-            }
-        }
-        // Publishers may know the link for a while; what waited in it is of no use.
-        link.lock().forget();
-        if let Some(session) = link.stored() {
-            self.store.submit(Operation::DeleteSession(session));
-        }
-    }
-
     /// Puts back a session that the store knew.
     pub(crate) fn recover_session(&self, recovered: RecoveredSession) {
         // A crash leaves more in doubt than a window can hold.
@@ -399,8 +365,7 @@ impl Exchange {
     /// connections that have nothing to do. Called about once a second.
     pub(crate) fn sweep(&self) {
         let now = self.now();
-        let departed = std::mem::take(&mut *self.registry.departed());
-        departed.into_iter().for_each(|it| self.depart(it));
+        self.go_on_departing();
         let (mut due, mut wakers) = (Vec::new(), Vec::new());
         let links = self.registry.lock();
         let is_contended = self.memory.is_contended();

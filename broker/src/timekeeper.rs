@@ -3,7 +3,8 @@
 //! Talks to: nobody. Once a second it sweeps the sessions for dead connections, expired sessions
 //! and delayed wills, the connections that have sent no CONNECT for those that had their time, and
 //! queues and retained messages for what has expired, so that none of them needs a timer of its
-//! own; from time to time it announces the state of the daemon below `$SYS`, and has the store note
+//! own; between two sweeps it goes on with sessions that have ended and of which the store has
+//! loaded something; from time to time it announces the state of the daemon below `$SYS`, and has the store note
 //! the time.
 
 use std::sync::Arc;
@@ -71,6 +72,7 @@ impl Actor for Timekeeper {
             tokio::select! {
                 signal = mailbox.recv() => return Ok(signal),
                 _ = self.ticks.tick() => self.tick(),
+                () = self.args.exchange.departing() => self.args.exchange.go_on_departing(),
             }
         }
     }

@@ -204,6 +204,33 @@ fn what_a_member_leaves_behind_goes_to_the_others() {
     store.close().unwrap();
 }
 
+#[tokio::test]
+async fn what_the_store_has_of_it_goes_to_the_others_without_a_sweep() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(directory.path(), persistence::Options::default()).unwrap();
+    let mut exchange = exchange(store.clone());
+    Arc::make_mut(&mut exchange.bounds.queue).messages_max = 10;
+    let publisher = attach(&exchange, "p", true, 0).link;
+    let leaver = attach(&exchange, "leaver", true, 0);
+    subscribe(&exchange, &leaver.link, "$share/g/t", qos(QoS::AtLeastOnce));
+    for _ in 0..100 {
+        publish(&exchange, &publisher, "t", "x");
+    }
+    let heir = attach(&exchange, "heir", true, 60).link;
+    subscribe(&exchange, &heir, "$share/g/t", qos(QoS::AtLeastOnce));
+    exchange.detach(&leaver.link, leaver.owner, ENDING);
+    let inherited = || heir.lock().session.backlog();
+    let all = async {
+        while inherited() < 100 {
+            exchange.departing().await;
+            exchange.go_on_departing();
+        }
+    };
+    let in_time = tokio::time::timeout(DEADLINE, all).await;
+    assert!(in_time.is_ok(), "{}", inherited());
+    store.close().unwrap();
+}
+
 // Conforms: 5.0 [MQTT-4.8.2-5]
 #[test]
 fn qos_2_is_never_given_to_a_second_member() {
