@@ -7,7 +7,27 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::Operation;
-use crate::store::{Shared, Submitted, lock};
+use crate::store::{Shared, lock};
+
+/// What waits for the writer.
+#[derive(Debug, Default)]
+pub(crate) struct Submitted {
+    pub(crate) operations: Vec<Operation>,
+    /// One more for each operation, one less for each entry that is done with: most often that
+    /// came just before, and then neither is written.
+    pub(crate) balance: isize,
+    pub(crate) bytes: usize,
+    /// One more for each entry, one less for each that is done with.
+    pub(crate) entries: i64,
+    /// Entries of all queues as of the last commit, with those that the writer has taken since.
+    pub(crate) queued: u64,
+    /// Bytes of the database as of the last commit, with those that the writer has taken since.
+    pub(crate) used_bytes: u64,
+    pub(crate) position: u64,
+    /// Something among the operations has to be synced with its commit.
+    pub(crate) sync: bool,
+    pub(crate) closing: bool,
+}
 
 /// What the writer takes at once.
 pub(crate) struct Taken {
@@ -24,9 +44,16 @@ impl Submitted {
         let was_full = self.is_full(enough);
         let is_done = matches!(operation, Operation::Dequeue(..));
         self.balance += if is_done { -1 } else { 1 };
+        let is_entry = matches!(operation, Operation::Enqueue { .. });
+        self.entries += i64::from(is_entry) - i64::from(is_done);
         self.bytes += operation.byte_count();
         self.operations.push(operation);
         !was_full && self.is_full(enough)
+    }
+
+    /// Entries of all queues, with those that wait for the writer.
+    pub(crate) const fn queued(&self) -> u64 {
+        self.queued.saturating_add_signed(self.entries)
     }
 
     /// Whether so many operations have to be written, as far as the balance tells.
@@ -81,6 +108,8 @@ impl Shared {
         submitted.balance = 0;
         submitted.used_bytes += submitted.bytes as u64;
         submitted.bytes = 0;
+        submitted.queued = submitted.queued();
+        submitted.entries = 0;
         self.crowded.store(false, Ordering::Relaxed);
         drop(submitted);
         drop(gate);

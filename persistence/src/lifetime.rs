@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex};
 
 use crate::database::Database;
+use crate::handover::Submitted;
 use crate::hold::Gate;
 use crate::recovery::Numbers;
 use crate::statistics::Meter;
-use crate::store::{Shared, Submitted, lock};
+use crate::store::{Shared, lock};
 use crate::{CloseStoreError, OpenStoreError, Options, Recovered, Store, writer};
 
 impl Store {
@@ -56,9 +57,11 @@ impl Store {
         let full = options.quota.is_reached(used_bytes, meter.queued);
         let shared = Arc::new(Shared {
             full: AtomicBool::new(full && !options.quota.drops_oldest),
+            room: AtomicU64::new(options.quota.room(meter.queued)),
             options,
             submitted: Mutex::new(Submitted {
                 used_bytes,
+                queued: meter.queued,
                 ..Submitted::default()
             }),
             asked: Mutex::default(),

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::handover::Submitted;
 use crate::oldest::Excess;
 use crate::statistics::{Meter, Usage};
-use crate::store::{Shared, Submitted, lock};
+use crate::store::{Shared, lock};
 use crate::throttle::Throttle;
 use crate::{MakeWay, Store};
 
@@ -22,9 +23,9 @@ const LEFT_PART: u64 = 20;
 
 /// Bounds of the store as a whole.
 ///
-/// They hold for messages only, and each may be exceeded by what is under way: entries are
-/// counted when they are written, and publishers are asked to look at [`Store::is_full`]. What
-/// makes room is taken in any case: acknowledgements, the end of a session.
+/// They hold for messages only. What is submitted counts, and publishers are asked to look at
+/// [`Store::is_full`] and [`Store::room`]: each bound may be exceeded by what they do at the same
+/// moment. What makes room is taken in any case: acknowledgements, the end of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     /// Bytes of the database that hold something, with those that wait for the writer.
@@ -56,6 +57,14 @@ impl Quota {
         used_bytes >= self.used_bytes_max || queued >= self.queued_max
     }
 
+    /// Entries that may be queued besides so many.
+    pub(crate) fn room(&self, queued: u64) -> u64 {
+        if self.drops_oldest || self.queued_max == u64::MAX {
+            return u64::MAX;
+        }
+        self.queued_max.saturating_sub(queued)
+    }
+
     fn has_room(&self, used_bytes: u64, queued: u64) -> bool {
         let below = |bound: u64| bound - bound / ROOM_PART;
         used_bytes < below(self.used_bytes_max) && queued < below(self.queued_max)
@@ -71,6 +80,14 @@ impl Store {
         shared.is_some_and(|it| it.full.load(Ordering::Relaxed))
     }
 
+    /// Entries that the queues have room for at this moment. Where the oldest are dropped, that is
+    /// without limit.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        let shared = self.shared.as_ref();
+        shared.map_or(u64::MAX, |it| it.room.load(Ordering::Relaxed))
+    }
+
     /// Who is asked before entries are dropped to keep the [`Quota`].
     pub fn drop_oldest(&self, make_way: MakeWay) {
         if let Some(shared) = &self.shared {
@@ -84,19 +101,38 @@ impl Shared {
     pub(crate) fn look_at(&self, submitted: &Submitted) {
         let quota = &self.options.quota;
         let used_bytes = submitted.used_bytes + submitted.bytes as u64;
-        if !quota.drops_oldest && used_bytes >= quota.used_bytes_max {
+        if quota.drops_oldest {
+            return;
+        }
+        if quota.queued_max < u64::MAX {
+            self.note_room(submitted);
+        }
+        if quota.is_reached(used_bytes, submitted.queued()) {
             self.full.store(true, Ordering::Relaxed);
         }
     }
 
-    /// The writer tells whether the store is full, given the bytes that are in use.
-    fn set_full(&self, used_bytes: u64, is_full: impl FnOnce(u64, bool) -> bool) -> bool {
+    fn note_room(&self, submitted: &Submitted) {
+        let room = self.options.quota.room(submitted.queued());
+        self.room.store(room, Ordering::Relaxed);
+    }
+
+    /// The writer tells whether the store is full, given what there is of bytes and entries.
+    fn set_full(
+        &self,
+        used_bytes: u64,
+        queued: u64,
+        is_full: impl FnOnce(u64, u64, bool) -> bool,
+    ) -> bool {
         let mut submitted = lock(&self.submitted);
         submitted.used_bytes = used_bytes;
+        submitted.queued = queued;
         let used_bytes = used_bytes + submitted.bytes as u64;
         // Under the lock: what is submitted next finds it full or makes it so.
-        let full = is_full(used_bytes, self.full.load(Ordering::Relaxed));
+        let was_full = self.full.load(Ordering::Relaxed);
+        let full = is_full(used_bytes, submitted.queued(), was_full);
         self.full.store(full, Ordering::Relaxed);
+        self.note_room(&submitted);
         full
     }
 }
@@ -204,13 +240,13 @@ impl Guard {
     /// Tells the others whether the store is full, after what could be dropped was.
     pub(crate) fn judge(&mut self, meter: &Meter, shared: &Shared) {
         let (used_bytes, queued) = (meter.usage.used_bytes, meter.queued);
-        let full = shared.set_full(used_bytes, |with_pending, was_full| {
+        let full = shared.set_full(used_bytes, queued, |used_bytes, queued, was_full| {
             if self.quota.drops_oldest {
                 return self.excess(meter).is_some();
             }
             self.scarce_at.is_some()
-                || self.quota.is_reached(with_pending, queued)
-                || was_full && !self.quota.has_room(with_pending, queued)
+                || self.quota.is_reached(used_bytes, queued)
+                || was_full && !self.quota.has_room(used_bytes, queued)
         });
         if full && !self.was_full {
             tracing::warn!(

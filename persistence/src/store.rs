@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 
 use crate::error::WriteError;
+use crate::handover::Submitted;
 use crate::hold::Gate;
 use crate::quota::Asked;
 use crate::statistics::Meter;
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) failing: AtomicBool,
     /// A bound of the quota is reached.
     pub(crate) full: AtomicBool,
+    /// Entries that the queues have room for; written under the lock of `submitted`.
+    pub(crate) room: AtomicU64,
     pub(crate) asked: Mutex<Asked>,
     pub(crate) waiters: Mutex<Waiters>,
     pub(crate) meter: Mutex<Meter>,
@@ -49,21 +52,6 @@ pub(crate) struct Shared {
     pub(crate) writer: Mutex<Option<JoinHandle<Result<(), WriteError>>>>,
     pub(crate) file: PathBuf,
     pub(crate) clock: Clock,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Submitted {
-    pub(crate) operations: Vec<Operation>,
-    /// One more for each operation, one less for each entry that is done with: most often that
-    /// came just before, and then neither is written.
-    pub(crate) balance: isize,
-    pub(crate) bytes: usize,
-    /// Bytes of the database as of the last commit, with those that the writer has taken since.
-    pub(crate) used_bytes: u64,
-    pub(crate) position: u64,
-    /// Something among the operations has to be synced with its commit.
-    pub(crate) sync: bool,
-    pub(crate) closing: bool,
 }
 
 #[derive(Debug, Default)]

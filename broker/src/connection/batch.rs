@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mqtt::QoS;
 use mqtt::connection::{IncomingPublish, PendingAck, ReceivedAck};
 use mqtt::packet::{Frame, Successor};
+use persistence::Store;
 
 use super::client::Client;
 use crate::exchange::{Outcome, Route, RunMessage};
@@ -22,6 +23,8 @@ pub(super) struct Batch<'p> {
     /// The route of the first.
     pub(super) route: Option<Arc<Route>>,
     pub(super) qos: QoS,
+    /// Messages at most.
+    messages_max: usize,
     pub(super) messages: Vec<RunMessage<'p>>,
     pub(super) acks: Vec<PendingAck>,
     /// What became of the messages; kept for its allocation.
@@ -45,12 +48,23 @@ impl<'p> Batch<'p> {
     pub(super) fn takes(&self, qos: QoS, route: &Arc<Route>) -> bool {
         let is_alike = |it: &Arc<Route>| Arc::ptr_eq(it, route) || it.is_like(route);
         self.qos == qos
-            && self.messages.len() < BATCH_MESSAGES_MAX
+            && self.messages.len() < self.messages_max
             && self.route.as_ref().is_some_and(is_alike)
     }
 
-    /// Adds a message with its route, which is taken.
-    pub(super) fn push(&mut self, mut message: RunMessage<'p>, ack: Option<PendingAck>) {
+    /// Adds a message with its route, which is taken. If it is the first, the batch takes no more
+    /// than the store has room for.
+    pub(super) fn push(
+        &mut self,
+        mut message: RunMessage<'p>,
+        ack: Option<PendingAck>,
+        store: &Store,
+    ) {
+        if let (None, Some(route)) = (&self.route, &message.route) {
+            let room = ack.map(|_| store.room() / route.receivers());
+            let room = room.map_or(usize::MAX, |it| usize::try_from(it).unwrap_or(usize::MAX));
+            self.messages_max = room.min(BATCH_MESSAGES_MAX);
+        }
         if self.messages.capacity() == 0 {
             // Most likely what is still to be handled is more of the same.
             let count = (self.bytes_left / message.payload.len().max(1)).min(BATCH_ROOM) + 1;
@@ -96,7 +110,7 @@ impl<'p> Batch<'p> {
         frame: Frame<'p>,
         client: &Client,
     ) -> Option<Successor<'p>> {
-        if self.messages.len() >= BATCH_MESSAGES_MAX {
+        if self.messages.len() >= self.messages_max {
             return None;
         }
         let version = client.protocol.version();

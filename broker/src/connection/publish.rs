@@ -68,7 +68,7 @@ impl Client {
                 properties,
                 packet,
             };
-            batch.push(message, ack);
+            batch.push(message, ack, &self.exchange.store);
         } else {
             batch.messages.push(RunMessage {
                 route: batch.messages.last().and_then(|it| it.route.clone()),
@@ -143,7 +143,7 @@ impl Client {
             properties: incoming.properties.forwarded.unwrap_or_default(),
             packet: None,
         };
-        batch.push(message, incoming.ack);
+        batch.push(message, incoming.ack, &self.exchange.store);
     }
 
     /// Routes what waits in a batch.

@@ -95,6 +95,12 @@ impl Route {
         self.stated.as_ref().unwrap_or(&self.topic)
     }
 
+    /// Sessions that get a message at most; 1 if there are none.
+    pub(crate) const fn receivers(&self) -> NonZero<u64> {
+        let receivers = self.targets.len() + self.groups.len();
+        NonZero::<u64>::MIN.saturating_add((receivers as u64).saturating_sub(1))
+    }
+
     /// True if something of a message is to be in the store in several places.
     pub(super) fn is_stored_twice(&self) -> bool {
         let durable = self.targets.iter().filter(|it| it.link.durable().is_some());

@@ -125,8 +125,12 @@ fn a_store_is_full_of_messages() {
     };
     (1..=99).for_each(enqueue);
     assert!(!store.is_full());
-    enqueue(100);
-    until("it is full", || store.is_full());
+    until("there is room for one", || store.room() == 1);
+    // What waits counts at once.
+    let message = stored(&store, 100);
+    super::enqueue(&store, session, 100, &message);
+    assert!(store.is_full());
+    assert_eq!(store.room(), 0);
     for sequence in 1..=5 {
         wait_durable(&store, store.submit(Operation::Dequeue(session, sequence)));
     }

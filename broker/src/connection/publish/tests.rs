@@ -4,7 +4,7 @@ use gateway::Template;
 use mqtt::ProtocolVersion;
 use mqtt::TopicFilter;
 use mqtt::packet::{Property, PublishHeader, encode_publish};
-use persistence::Store;
+use persistence::{Options, Store};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -172,6 +172,31 @@ fn together(topics: &[&'static str]) -> usize {
     }
     publisher.0.flush(&mut batch);
     largest
+}
+
+#[test]
+fn what_comes_with_one_read_stops_at_the_bound_of_the_store() {
+    const MAX: u64 = 100;
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = Options::default();
+    options.quota.queued_max = MAX;
+    let (store, _) = Store::open(directory.path(), options).unwrap();
+    let exchange = Arc::new(exchange::tests::exchange(store.clone()));
+    let away = exchange::tests::attach(&exchange, "away", true, 60);
+    let at_least_once = exchange::tests::qos(QoS::AtLeastOnce);
+    exchange::tests::subscribe(&exchange, &away.link, "a/1", at_least_once);
+    let mut publisher = Bare::connect(&exchange, &connect("p")).unwrap();
+    let message = Sent {
+        topic: "a/1",
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        has_property: false,
+        payload_bytes: 1,
+    };
+    let read: Vec<u8> = (0..500).flat_map(|it| encode(&message, it)).collect();
+    assert_eq!(publisher.handle(&read), Ok(read.len()));
+    assert_eq!(away.link.lock().session.backlog(), MAX);
+    store.close().unwrap();
 }
 
 #[test]
