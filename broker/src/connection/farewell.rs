@@ -2,13 +2,14 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use mqtt::ReasonCode;
 use tokio::io::AsyncWriteExt;
 
 use super::End;
+use super::client::Client;
 use super::serve::Connection;
 use crate::exchange::Exchange;
 use crate::link::{Link, Owner};
@@ -70,27 +71,12 @@ impl Connection {
         } = *self;
         client.flush_traffic();
         let (client_id, reason) = (client.link.client_id.clone(), end.describe());
-        let mut last = client.outbox.unwritten().to_vec();
-        let is_heard = match end {
-            End::Violation(violation) => {
-                let limits = &client.limits;
-                client
-                    .protocol
-                    .encode_disconnect(&violation, limits, &mut last);
-                true
-            }
-            End::Ordered(reason) => {
-                client.encode_farewell(reason, &mut last);
-                true
-            }
-            End::Disconnected | End::Lost => false,
-        };
         if matches!(end, End::Violation(_)) {
             tracing::warn!(%client_id, reason, "a client broke the protocol");
         }
         // The session is free before the farewell, which a dead peer may hold up.
         let ending = Ending {
-            will: client.will,
+            will: client.will.take(),
             session_expiry: client.session_expiry,
         };
         // Whose session is taken over is still there.
@@ -101,9 +87,15 @@ impl Connection {
         }
         tracing::info!(%client_id, reason, "client disconnected");
         // Nothing is said to a client that has gone; its socket is closed as it is.
-        if !is_heard {
+        if matches!(end, End::Disconnected | End::Lost) {
             return;
         }
+        // What was taken in is answered first.
+        let answered = poll_fn(|context| client.poll_answered(context));
+        if tokio::time::timeout(FAREWELL, answered).await.is_err() {
+            tracing::debug!(%client_id, "answers are not sent: the store takes too long");
+        }
+        let last = client.last_bytes(end);
         let farewell = async {
             stream.write_all(&last).await?;
             stream.shutdown().await
@@ -111,6 +103,33 @@ impl Connection {
         if !matches!(tokio::time::timeout(FAREWELL, farewell).await, Ok(Ok(()))) {
             tracing::debug!(%client_id, "the client did not take its farewell");
         }
+    }
+}
+
+impl Client {
+    /// Ready when no answer waits for the store any more.
+    fn poll_answered(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.release(context);
+        if self.outbox.waiting() == 0 {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// What is left to write, with what tells the client why its connection ends.
+    fn last_bytes(&self, end: End) -> Vec<u8> {
+        let mut last = self.outbox.unwritten().to_vec();
+        match end {
+            End::Violation(violation) => {
+                let limits = &self.limits;
+                self.protocol
+                    .encode_disconnect(&violation, limits, &mut last);
+            }
+            End::Ordered(reason) => self.encode_farewell(reason, &mut last),
+            End::Disconnected | End::Lost => {}
+        }
+        last
     }
 }
 

@@ -223,6 +223,36 @@ fn commits(directory: &std::path::Path) -> u64 {
     epoch.split(' ').next().unwrap().parse().unwrap()
 }
 
+#[tokio::test]
+async fn what_came_before_a_violation_is_answered_although_the_store_takes_its_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options {
+        commit_interval: Duration::from_millis(300),
+        ..Options::default()
+    };
+    let (store, _) = Store::open(directory.path(), options).unwrap();
+    let exchange = Arc::new(exchange::tests::exchange(store.clone()));
+    let away = exchange::tests::attach(&exchange, "away", true, 60);
+    let at_least_once = exchange::tests::qos(QoS::AtLeastOnce);
+    exchange::tests::subscribe(&exchange, &away.link, "t", at_least_once);
+    serve(exchange, async |mut stream| {
+        stream.write_all(PLAIN).await.unwrap();
+        assert_eq!(packet(&mut stream).await.0, 0x20);
+        // After this commit the next one takes its time.
+        stream.write_all(b"\x32\x07\0\x01t\0\x08\0x").await.unwrap();
+        assert_eq!(packet(&mut stream).await.0, 0x40);
+        // A second CONNECT comes behind a message.
+        let message = b"\x32\x07\0\x01t\0\x09\0x";
+        stream.write_all(&[message, PLAIN].concat()).await.unwrap();
+        let (head, body) = packet(&mut stream).await;
+        assert_eq!((head, &body[..2]), (0x40, &b"\0\x09"[..]));
+        let (head, body) = packet(&mut stream).await;
+        assert_eq!((head, body[0]), (0xE0, 0x82));
+    })
+    .await;
+    store.close().unwrap();
+}
+
 // Conforms: 5.0 [MQTT-4.3.3-10]; 3.1.1 [MQTT-4.3.3-2]
 #[tokio::test]
 async fn a_qos_2_message_its_identifier_and_all_its_places_are_in_one_commit() {
