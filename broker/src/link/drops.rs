@@ -39,10 +39,13 @@ impl Link {
             return;
         };
         let link = Arc::clone(self);
+        let asked = store.clone();
         let reply = Box::new(move |done: Trimmed| {
             let mut state = link.lock();
             let dropped = state.session.trimmed(&request, done);
             link.count_dropped(DropCause::DroppedOldest, dropped);
+            // More may have come meanwhile.
+            link.forget_evicted(&mut state, &asked);
             // A page may have waited for this.
             let waker = state.notify();
             drop(state);

@@ -149,6 +149,10 @@ impl Lane {
         self.pending.as_ref().is_some_and(|it| it.is_loading)
     }
 
+    pub(super) fn is_trimming(&self) -> bool {
+        self.pending.as_ref().is_some_and(|it| it.trims > 0)
+    }
+
     /// Takes in a delivery, for which there must be room.
     pub(super) fn push(&mut self, delivery: Delivery, share: Share) -> Enqueue {
         let sequence = delivery.sequence;
@@ -247,9 +251,13 @@ impl Lane {
         true
     }
 
-    /// Has the oldest entries removed that only the store has: so many messages and so many bytes
-    /// at least, as far as they are there.
-    pub(super) fn trim(&mut self, wanted: Amount, next_number: u64) -> TrimRequest {
+    /// Has the oldest entries removed that only the store has: so many messages, one of them at
+    /// least, and so many bytes, as far as they are there.
+    pub(super) fn trim(&mut self, excess: Amount, next_number: u64) -> TrimRequest {
+        let wanted = Amount {
+            messages: excess.messages.max(1),
+            ..excess
+        };
         let wanted = wanted.min(self.droppable());
         let to = sequence(self.number, next_number);
         let pending = self.pending.get_or_insert_default();

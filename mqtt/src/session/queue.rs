@@ -11,8 +11,9 @@ use super::latest::Latest;
 use super::{DEFAULT_LANE, Delivery, lane_of, number_of, sequence};
 use crate::TopicName;
 
-/// Of a quota that is reached, the store removes so much at a time: one of so many parts.
-const TRIM_PARTS: u64 = 100;
+/// While the store removes something, a quota may be exceeded by one of so many parts: so it is not
+/// asked for each delivery.
+const OVERDRAFT_PARTS: u64 = 100;
 
 /// Bounds of one session's queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -404,7 +405,8 @@ impl Queue {
     /// if that is not enough; nothing is dropped in vain, unless sizes are not known.
     ///
     /// While a page is loaded that may have the oldest, the room is given first and the quota
-    /// kept again when the page is there.
+    /// kept again when the page is there. So it is, up to a part of the quota, while the store
+    /// removes something.
     fn make_room(&mut self, losers: u8, more: Amount) -> bool {
         if self.fits(self.waiting(), more) {
             return true;
@@ -415,7 +417,8 @@ impl Queue {
             return false;
         }
         while !self.fits(self.waiting(), more) {
-            let wanted = self.trim_amount(more);
+            let excess = self.excess(self.waiting().plus(more));
+            let may_be_overdrawn = self.may_be_overdrawn(excess);
             let mut lanes = self.lanes.iter_mut().rev();
             let loser = lanes.find(|it| it.number < losers && it.droppable() != Amount::ZERO);
             let Some(lane) = loser else {
@@ -427,26 +430,20 @@ impl Queue {
             } else if lane.is_loading() {
                 self.is_overdrawn = true;
                 return true;
+            } else if lane.is_trimming() && may_be_overdrawn {
+                return true;
             } else {
-                let request = lane.trim(wanted, self.next_number);
+                let request = lane.trim(excess, self.next_number);
                 self.evicted.push(Evicted::Trim(request));
             }
         }
         true
     }
 
-    /// What the store is to remove for this: a part of each quota that is reached, so that what
-    /// comes next finds room.
-    fn trim_amount(&self, more: Amount) -> Amount {
-        let excess = self.excess(self.waiting().plus(more));
-        let part = |excess: u64, quota: u64| match excess {
-            0 => 0,
-            _ => excess.max(quota / TRIM_PARTS),
-        };
-        Amount {
-            messages: part(excess.messages, self.limits.stored_messages_max).max(1),
-            bytes: part(excess.bytes, self.limits.stored_bytes_max),
-        }
+    /// Whether so much more than the quotas may wait until the store has answered.
+    fn may_be_overdrawn(&self, excess: Amount) -> bool {
+        excess.messages <= self.limits.stored_messages_max / OVERDRAFT_PARTS
+            && excess.bytes <= self.limits.stored_bytes_max / OVERDRAFT_PARTS
     }
 
     /// What made way since the last call.

@@ -90,8 +90,7 @@ struct World {
 }
 
 impl World {
-    fn new(when_full: WhenFull) -> Self {
-        let limits = limits(when_full);
+    fn new(limits: QueueLimits) -> Self {
         let mut session = Session::new(limits, true);
         session.resume(100);
         Self {
@@ -146,8 +145,8 @@ impl World {
         let staying: Vec<u64> = self.waiting.iter().filter(kept).map(|it| *it.1).collect();
         match self.session.enqueue(delivery.clone()) {
             Enqueue::Dropped => {
-                let is_full = staying.len() as u64 >= MESSAGES_MAX
-                    || staying.iter().sum::<u64>() + size > BYTES_MAX;
+                let is_full = staying.len() as u64 >= self.limits.stored_messages_max
+                    || staying.iter().sum::<u64>() + size > self.limits.stored_bytes_max;
                 assert!(is_full || self.is_unsure(), "there is room");
                 assert_eq!(self.session.take_evicted(), [], "dropped in vain");
             }
@@ -350,7 +349,8 @@ impl World {
             bytes: self.waiting.values().sum(),
         };
         assert_eq!(self.session.waiting(), waiting);
-        let fits = waiting.messages <= MESSAGES_MAX && waiting.bytes <= BYTES_MAX;
+        let fits = waiting.messages <= self.limits.stored_messages_max
+            && waiting.bytes <= self.limits.stored_bytes_max;
         assert!(fits || self.is_exceeded, "{waiting:?}");
         self.is_exceeded &= !fits;
     }
@@ -380,11 +380,36 @@ proptest! {
         steps in prop_oneof![steps(Just(1)), steps(0..=3_u8)],
         when_full in when_full(),
     ) {
-        let mut world = World::new(when_full);
+        let mut world = World::new(limits(when_full));
         for step in &steps {
             world.step(step);
             world.check();
         }
+        world.drain();
+    }
+}
+
+#[test]
+fn no_more_makes_way_than_has_to_however_late_the_store_answers() {
+    const MAX: u64 = 300;
+    for work in [1, 2, 3, 10, 100] {
+        let mut world = World::new(QueueLimits {
+            messages_max: 50,
+            bytes_max: 1 << 20,
+            stored_messages_max: MAX,
+            stored_bytes_max: 1 << 20,
+            ..limits(WhenFull::DropOldest)
+        });
+        for number in 0..3 * MAX {
+            world.enqueue(1, 1, Topic::Any);
+            let waiting = world.session.waiting().messages;
+            assert!(waiting <= MAX + MAX / 100, "{waiting}");
+            if number % work == 0 {
+                world.step(&Step::Work(work as usize));
+            }
+        }
+        while world.work() {}
+        assert_eq!(world.waiting.len() as u64, MAX);
         world.drain();
     }
 }
