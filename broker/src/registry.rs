@@ -362,17 +362,20 @@ impl Exchange {
     }
 
     /// What is due at this moment: dead connections, expired sessions, delayed wills, actors of
-    /// connections that have nothing to do. Called about once a second.
-    pub(crate) fn sweep(&self) {
+    /// connections that have nothing to do. Called about once a second, and in between at the time
+    /// that it returns: when the next connection is dead, unless a packet comes.
+    pub(crate) fn sweep(&self) -> Option<Timestamp> {
         let now = self.now();
         self.go_on_departing();
-        let (mut due, mut wakers) = (Vec::new(), Vec::new());
+        let (mut due, mut wakers, mut next) = (Vec::new(), Vec::new(), None);
         let links = self.registry.lock();
         let is_contended = self.memory.is_contended();
         for link in links.values() {
             let mut state = link.lock();
             // What was acknowledged or removed meanwhile.
             state.settle();
+            let dead_at = Self::dead_at(link, &state);
+            next = next.into_iter().chain(dead_at.filter(|at| *at > now)).min();
             if state.owner.is_none() {
                 let will = state.delayed_will.as_ref().map(|it| it.0);
                 let first = will.into_iter().chain(state.expires_at).min();
@@ -393,13 +396,20 @@ impl Exchange {
         for (_, link) in due {
             self.settle(&link, now);
         }
+        next
+    }
+
+    /// When a connection has been silent for too long if nothing comes.
+    fn dead_at(link: &Link, state: &LinkState) -> Option<Timestamp> {
+        state.owner?;
+        let millis = state.keep_alive_millis?.saturating_add(1);
+        Some(link.last_packet().after(Duration::from_millis(millis)))
     }
 
     /// Why a connection has to end at this moment, if it has to.
     fn overdue(link: &Link, state: &LinkState, now: Timestamp) -> Option<ReasonCode> {
-        let silent = now.since(link.last_packet()).as_millis();
         let unanswered = state.unanswered_since.map(|at| now.since(at));
-        if state.keep_alive_millis.is_some_and(|it| silent > it.into()) {
+        if Self::dead_at(link, state).is_some_and(|at| at <= now) {
             Some(ReasonCode::KeepAliveTimeout)
         } else if unanswered.is_some_and(|it| it >= UNANSWERED_MAX) {
             Some(ReasonCode::QuotaExceeded)

@@ -3,10 +3,11 @@
 //! Talks to: nobody. Once a second it sweeps the sessions for dead connections, expired sessions
 //! and delayed wills, the connections that have sent no CONNECT for those that had their time, and
 //! queues and retained messages for what has expired, so that none of them needs a timer of its
-//! own; between two sweeps it goes on with sessions that have ended and of which the store has
-//! loaded something; from time to time it announces the state of the daemon below `$SYS`, and has the store note
-//! the time.
+//! own. In between it sweeps the sessions when a connection is silent for too long, and goes on
+//! with those that have ended when the store has loaded something of them. From time to time it
+//! announces the state of the daemon below `$SYS`, and has the store note the time.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use kameo::actor::{ActorRef, WeakActorRef};
 use kameo::error::Infallible;
 use kameo::mailbox::{MailboxReceiver, Signal};
 use persistence::Operation;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use crate::connection::Access;
 use crate::exchange::Exchange;
@@ -23,6 +24,8 @@ use crate::gateways::Hosted;
 use crate::sys_topics::SysTopics;
 
 const SWEEP: Duration = Duration::from_secs(1);
+/// The shortest time between a sweep and one that comes for the end of a Keep Alive.
+const EARLY_SWEEP: Duration = Duration::from_millis(100);
 /// The longest time that is lost to the store by a crash between two boots without a wall clock.
 const NOTE_TIME: Duration = Duration::from_secs(60);
 
@@ -44,6 +47,8 @@ pub(crate) struct Timekeeper {
     time_noted: Instant,
     sys_topics: SysTopics,
     ticks: Interval,
+    /// When a sweep comes before the next second: a connection is dead then.
+    early: Option<Instant>,
 }
 
 impl Actor for Timekeeper {
@@ -60,6 +65,7 @@ impl Actor for Timekeeper {
             time_noted: Instant::now(),
             sys_topics: SysTopics::default(),
             ticks,
+            early: None,
         })
     }
 
@@ -69,9 +75,17 @@ impl Actor for Timekeeper {
         mailbox: &mut MailboxReceiver<Self>,
     ) -> Result<Option<Signal<Self>>, Self::Error> {
         loop {
+            let early = self.early;
+            let early = async {
+                match early {
+                    Some(at) => sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
             tokio::select! {
                 signal = mailbox.recv() => return Ok(signal),
                 _ = self.ticks.tick() => self.tick(),
+                () = early => self.sweep(),
                 () = self.args.exchange.departing() => self.args.exchange.go_on_departing(),
             }
         }
@@ -79,8 +93,15 @@ impl Actor for Timekeeper {
 }
 
 impl Timekeeper {
+    fn sweep(&mut self) {
+        let exchange = &self.args.exchange;
+        let next = exchange.sweep();
+        let pause = next.map(|at| at.since(exchange.now()).max(EARLY_SWEEP));
+        self.early = pause.filter(|it| *it < SWEEP).map(|it| Instant::now() + it);
+    }
+
     fn tick(&mut self) {
-        self.args.exchange.sweep();
+        self.sweep();
         let swept_at = self.args.exchange.now();
         self.args.accesses.iter().for_each(|it| it.sweep(swept_at));
         self.args.exchange.expire_retained();

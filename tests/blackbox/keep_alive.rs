@@ -54,7 +54,7 @@ fn a_silent_client_is_disconnected_and_its_will_published() {
             // Keep Alive timeout.
             Version::V5 => assert_eq!(client.expect(0xe0).unwrap().body.first(), Some(&0x8d)),
         }
-        // One and a half times the Keep Alive, and no more than two sweeps of a second later.
+        // One and a half times the Keep Alive, and not much later.
         let silence = start.elapsed();
         assert!(silence >= Duration::from_millis(1_500), "{silence:?}");
         assert!(silence < Duration::from_secs(10), "{silence:?}");

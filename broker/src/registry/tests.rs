@@ -11,6 +11,7 @@ use crate::exchange::tests::{
     attach, attach_with, claim, exchange, lose, message, qos, received, subscribe, will,
 };
 use crate::exchange::{Exchange, Refusal};
+use crate::registry::Claim;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -156,4 +157,25 @@ fn a_session_that_expires_late_takes_no_other_one_with_it() {
     // A sweep that has seen the old one just before.
     exchange.settle(&link, exchange.now());
     assert!(attach(&exchange, "c", false, 60).session_present);
+}
+
+#[test]
+fn a_sweep_tells_when_the_next_connection_is_silent_for_too_long() {
+    let exchange = exchange(Store::disabled());
+    assert_eq!(exchange.sweep(), None);
+    let attach = |client_id, keep_alive_millis| {
+        exchange.attach(Claim {
+            keep_alive_millis,
+            ..claim(client_id)
+        })
+    };
+    attach("promises nothing", None);
+    assert_eq!(exchange.sweep(), None);
+    attach("late", Some(90_000));
+    let early = attach("early", Some(60_000));
+    let begun = early.link.last_packet();
+    assert_eq!(
+        exchange.sweep(),
+        Some(begun.after(Duration::from_millis(60_001)))
+    );
 }
