@@ -201,6 +201,36 @@ fn arguments_of_other_brokers_are_answered_with_a_tip() {
 }
 
 #[test]
+fn a_wrong_command_line_is_answered_with_what_the_argument_may_be() {
+    let table: [(&[&str], &[&str]); 15] = [
+        (&["bench", "pub", "-t", "a/+"], &["--topic 'a/+'"]),
+        (&["bench", "pub", "-t", ""], &["--topic ''", "empty"]),
+        (&["bench", "pub", "-t", "a/%z"], &["--topic 'a/%z'"]),
+        (&["bench", "sub", "-t", "a/#/b"], &["--topic 'a/#/b'"]),
+        (&["bench", "sub", "-t", ""], &["--topic ''", "empty"]),
+        (&["bench", "rtt", "-s", "3"], &["--size", "16"]),
+        (&["bench", "rtt", "-t", "a/#"], &["--topic 'a/#'"]),
+        (&["bench", "conn", "-c", "-1"], &["--count", "1..=1000000"]),
+        (&["bench", "conn", "-R", "-5"], &["--connrate", "-5", "0.."]),
+        (&["bench", "conn", "-d", "-1"], &["--duration", "above 0"]),
+        (&["bench", "conn", "-d", "0"], &["--duration", "above 0"]),
+        (&["bench", "conn", "-p", "0"], &["--port", "1.."]),
+        (&["bench", "pub", "--rate", "-1"], &["--rate", "1.."]),
+        (&["bench", "sub", "-L", "-5"], &["--limit", "from 0"]),
+        (&["crashlab", "--kills", "-1"], &["--kills", "1..=100000"]),
+    ];
+    for (arguments, expected) in table {
+        let output = tidegate(arguments).output().unwrap();
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {complaint}");
+        assert!(
+            expected.iter().all(|it| complaint.contains(it)),
+            "{complaint}"
+        );
+    }
+}
+
+#[test]
 fn a_message_may_begin_with_a_hyphen() {
     let daemon = Daemon::start("");
     let output = run(&daemon, "pub", &["-t", "a", "-r", "-q", "1", "-m", "-5"]);

@@ -16,13 +16,15 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use self::broker_client::words;
 
 use crate::config::ENVIRONMENT_PREFIX;
 use crate::{crashlab, demo};
 
+/// A wrong command line, as clap has it.
+const EXIT_USAGE: u8 = 2;
 /// Wrong configuration, as in sysexits.
 pub(crate) const EXIT_CONFIG: u8 = 78;
 
@@ -66,7 +68,8 @@ struct Configured {
 #[must_use]
 pub fn run() -> ExitCode {
     let command = std::env::args_os().nth(1).unwrap_or_default();
-    let cli = Cli::try_parse();
+    let matches = with_negative_numbers(Cli::command()).try_get_matches();
+    let cli = matches.and_then(|it| Cli::from_arg_matches(&it));
     let cli = cli.unwrap_or_else(|error| hints::with_tip(error, &command.to_string_lossy()).exit());
     match cli.command {
         Command::Start(it) => start::run(&it),
@@ -78,6 +81,17 @@ pub fn run() -> ExitCode {
         Command::Demo(it) => demo::run(&it),
         Command::Crashlab(it) => crashlab::run(&it),
     }
+}
+
+/// Has `-1` taken for a value, so that the answer is what the argument may be.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    let each = |argument: Arg| {
+        let has_value = argument.get_action().takes_values();
+        argument.allow_negative_numbers(has_value)
+    };
+    command
+        .mut_args(each)
+        .mut_subcommands(with_negative_numbers)
 }
 
 /// The variables that are UTF-8 text. Of the others those that look like settings are here too,

@@ -73,8 +73,8 @@ pub(crate) struct Crashlab {
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     kills: u32,
     /// Seconds after which no more kills follow.
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    seconds: u64,
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    seconds: u32,
     /// What the broker is told to promise.
     #[arg(long, value_enum, default_value_t = Levels::Normal)]
     durability: Levels,
@@ -160,7 +160,7 @@ impl Crashlab {
             let plan = Plan {
                 durability,
                 kills: self.kills,
-                seconds: self.seconds,
+                seconds: self.seconds.into(),
                 seed,
                 is_power_cut: self.power_cut,
             };

@@ -20,7 +20,7 @@ pub(super) struct Clients {
     #[arg(short = 'h', long, default_value = "127.0.0.1")]
     host: String,
     /// The broker's port.
-    #[arg(short, long, default_value_t = 1883)]
+    #[arg(short, long, default_value_t = 1883, value_parser = value_parser!(u16).range(1..))]
     port: u16,
     /// The version of MQTT: 3.1, 3.1.1 or 5 (or 3 and 4, as in the protocol).
     #[arg(short = 'V', long, visible_alias = "ver", default_value = "5", value_parser = parse_version)]
@@ -136,7 +136,7 @@ impl Clients {
             }
             Ok(template)
         });
-        checked.map_err(|error| format!("{}: {error}", shorten(text)))
+        checked.map_err(|error| format!("--topic '{}': {error}", shorten(text)))
     }
 }
 
@@ -152,5 +152,6 @@ fn parse_version(text: &str) -> Result<ProtocolVersion, String> {
 fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().filter(|it| *it <= SECONDS_MAX as f64);
     let duration = seconds.and_then(|it| Duration::try_from_secs_f64(it).ok());
-    duration.ok_or_else(|| "SECONDS is a number from 0 on".to_owned())
+    let duration = duration.filter(|it| !it.is_zero());
+    duration.ok_or_else(|| format!("SECONDS is a number above 0 and not above {SECONDS_MAX}"))
 }

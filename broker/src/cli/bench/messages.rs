@@ -10,7 +10,7 @@ use crate::bench::{Publishing, TopicTemplate};
 use crate::cli::broker_client::parse_qos;
 
 /// Bytes of the largest payload; a packet has 268,435,455, with its topic.
-const SIZE_MAX: u64 = 268_000_000;
+const SIZE_MAX: i64 = 268_000_000;
 
 /// What is published.
 #[derive(Debug, Args)]
@@ -20,8 +20,8 @@ pub(super) struct Messages {
     pub(super) topic: Option<String>,
     /// Bytes of the payload.
     #[arg(short, long, default_value_t = 256, value_name = "BYTES",
-        value_parser = value_parser!(u64).range(0..=SIZE_MAX))]
-    pub(super) size: u64,
+        value_parser = value_parser!(u32).range(0..=SIZE_MAX))]
+    pub(super) size: u32,
     /// The QoS.
     #[arg(short, long, default_value = "0", value_parser = parse_qos)]
     qos: u8,
@@ -35,7 +35,8 @@ pub(super) struct Messages {
         visible_short_alias = 'l',
         long,
         default_value_t = 0,
-        value_name = "MESSAGES"
+        value_name = "MESSAGES",
+        value_parser = parse_limit
     )]
     limit: u64,
     /// Milliseconds between two messages of a client; 0 for as fast as it can be. 1000 if absent,
@@ -59,15 +60,15 @@ impl Messages {
         clients: u32,
         topic: TopicTemplate,
         interval_of_msg: u32,
-    ) -> Result<Publishing, String> {
+    ) -> Publishing {
         let interval = match (self.rate, self.interval_of_msg.unwrap_or(interval_of_msg)) {
             (Some(rate), _) => Some(Duration::from_secs(clients.into()) / rate),
             (None, 0) => None,
             (None, interval) => Some(Duration::from_millis(interval.into())),
         };
-        Ok(Publishing {
+        Publishing {
             topic,
-            size: usize::try_from(self.size).map_err(|error| error.to_string())?,
+            size: self.size as usize,
             qos: QoS::from_u8(self.qos).unwrap_or_default(),
             retain: self.retain,
             limit: (self.limit > 0).then_some(self.limit),
@@ -77,6 +78,11 @@ impl Messages {
             } else {
                 self.inflight
             },
-        })
+        }
     }
+}
+
+pub(super) fn parse_limit(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| format!("MESSAGES is a number from 0 to {}", u64::MAX))
 }

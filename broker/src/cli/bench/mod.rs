@@ -10,7 +10,8 @@ use clap::{Args, Subcommand, value_parser};
 use mqtt::QoS;
 
 use self::clients::{CLIENTS_MAX, Clients};
-use self::messages::Messages;
+use self::messages::{Messages, parse_limit};
+use super::EXIT_USAGE;
 use super::broker_client::parse_qos;
 use crate::bench::{self, Load, Plan, ROUND_TRIP_BYTES_MIN, Subscribing, TopicTemplate};
 use crate::terminal::Terminal;
@@ -89,7 +90,8 @@ struct BenchSub {
         visible_short_alias = 'l',
         long,
         default_value_t = 0,
-        value_name = "MESSAGES"
+        value_name = "MESSAGES",
+        value_parser = parse_limit
     )]
     limit: u64,
 }
@@ -121,7 +123,10 @@ pub(super) fn run(bench: &Bench) -> ExitCode {
     };
     match plan {
         Ok(plan) => bench::run(plan, clients.json),
-        Err(error) => Terminal.exit_code(Err(error)),
+        Err(error) => {
+            Terminal.error(error);
+            EXIT_USAGE.into()
+        }
     }
 }
 
@@ -130,7 +135,7 @@ impl BenchPub {
         let text = self.messages.topic.as_deref().unwrap_or("bench/%i");
         let topic = self.clients.topic(text, TopicTemplate::check_name)?;
         let clients = self.clients.count.unwrap_or(CLIENTS);
-        let publishing = self.messages.publishing(clients, topic, MESSAGE_INTERVAL)?;
+        let publishing = self.messages.publishing(clients, topic, MESSAGE_INTERVAL);
         Ok(Plan {
             waits: self.wait_before_publishing,
             ..self.clients.plan(clients, Load::Publish(publishing))
@@ -155,9 +160,9 @@ impl BenchSub {
 impl Rtt {
     fn plan(&self) -> Result<Plan, String> {
         let bytes = ROUND_TRIP_BYTES_MIN;
-        if self.messages.size < bytes as u64 {
+        if (self.messages.size as usize) < bytes {
             return Err(format!(
-                "the payloads of round trips have at least {bytes} bytes (-s)"
+                "--size: the payloads of round trips have at least {bytes} bytes"
             ));
         }
         let clients = self.clients.count.unwrap_or(1);
@@ -170,7 +175,7 @@ impl Rtt {
             }
             it.check_common_filter()
         })?;
-        let publishing = self.messages.publishing(clients, topic, 0)?;
+        let publishing = self.messages.publishing(clients, topic, 0);
         let load = Load::RoundTrips {
             publishing,
             subscribers,

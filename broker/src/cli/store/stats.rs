@@ -81,12 +81,16 @@ fn print(stats: &Stats) {
         let (messages, bytes) = (amount.messages, size(amount.bytes));
         Terminal.line(format_args!("{name:<15}{messages} messages, {bytes}"));
     }
+    // Pages that are in the log only are not in the database file yet.
     let (pages, free) = (stats.pages, stats.free_pages);
-    let database = size(stats.database_bytes);
+    let page = size(stats.page_bytes);
     Terminal.line(format_args!(
-        "database       {database}, {pages} pages, {free} of them free"
+        "pages          {pages} of {page}, {free} of them free"
     ));
-    Terminal.line(format_args!("log            {}", size(stats.log_bytes)));
+    let (database, log) = (size(stats.database_bytes), size(stats.log_bytes));
+    Terminal.line(format_args!(
+        "files          database {database}, log {log}"
+    ));
     if !stats.deepest.is_empty() {
         Terminal.line("deepest queues");
     }
