@@ -75,6 +75,9 @@ impl Bridge {
         for (key, why) in config.without_effect() {
             tracing::warn!(bridge = label, key, "the key has no effect: {why}");
         }
+        for key in config.tcp.without_effect() {
+            tracing::warn!(bridge = label, key, "the key has no effect");
+        }
         let site = Site::here(name);
         let translation = Translation::new(&site, &config, broker)?;
         let config = config.placed(&site)?;

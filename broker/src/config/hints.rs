@@ -143,7 +143,6 @@ const HINTS: &[(&str, Hint)] = &[
     ("log.console", Is("log.level")),
     ("log.rotation", STDERR),
     ("bridges.mqtt.*.address", BRIDGE),
-    ("bridges.mqtt.*.ssl", NO_TLS),
     (
         "bridges.mqtt.*.forwards.topic",
         Is("bridges.mqtt.<name>.forwards.local_topic"),
@@ -152,7 +151,6 @@ const HINTS: &[(&str, Hint)] = &[
         "bridges.mqtt.*.subscription.topic",
         Is("bridges.mqtt.<name>.subscription.remote_topic"),
     ),
-    ("bridges.mqtt.*.tcp", NOT_NEEDED),
     (
         "gateways.zmq.*.sub_address",
         Is("gateways.zmq.<name>.sub.connect"),

@@ -135,6 +135,10 @@ impl Client {
         let qos = incoming.publish.header.qos;
         if !batch.takes(qos, &route) {
             self.flush(batch);
+            // Which may have filled the store.
+            if is_acknowledged && self.is_careful() {
+                return self.publish_alone(incoming);
+            }
             batch.qos = qos;
         }
         let message = RunMessage {
