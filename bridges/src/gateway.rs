@@ -16,11 +16,11 @@ use tokio::time::{Instant, sleep};
 use crate::config::Config;
 use crate::dead_letter::DeadLetter;
 use crate::hub::{Hub, HubError};
+use crate::io;
 use crate::options::{Options, Target};
 use crate::service::Service;
 use crate::site::Site;
 use crate::translation::{BrokerId, Translation};
-use crate::transport;
 
 /// The cap of the first pause after a failed attempt.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -237,7 +237,7 @@ impl Shared {
             sleep(LOOK_INTERVAL).await;
             for target in &self.options.targets[..place] {
                 let options = &self.options.transport;
-                if transport::connect(&target.endpoint, options).await.is_ok() {
+                if io::connect(&target.endpoint, options).await.is_ok() {
                     return;
                 }
             }

@@ -12,7 +12,7 @@ use mqtt::{ProtocolViolation, ReasonCode};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::config::Endpoint;
-use crate::transport::{self, ConnectError, Stream, TransportOptions};
+use crate::io::{ConnectError, Stream, TransportOptions, connect, reason};
 
 /// Bytes that one read may bring.
 const READ_BYTES: usize = 64 << 10;
@@ -59,7 +59,7 @@ pub(crate) enum HubError {
     Disconnected(String),
     #[error("the hub closed the connection")]
     Closed,
-    #[error("{}", transport::reason(.0))]
+    #[error("{}", reason(.0))]
     Io(#[from] io::Error),
     #[error("a hub before it in the list can be reached again")]
     Better,
@@ -73,7 +73,7 @@ impl Hub {
         options: &ClientOptions,
     ) -> Result<Self, HubError> {
         let connect = async {
-            let stream = transport::connect(endpoint, transport).await?;
+            let stream = connect(endpoint, transport).await?;
             Self::accepted(stream, options).await
         };
         tokio::time::timeout(transport.connect_timeout, connect)

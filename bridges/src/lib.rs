@@ -25,13 +25,13 @@ mod dead_letter;
 mod flight;
 mod gateway;
 mod hub;
+pub mod io;
 mod keep_alive;
 mod options;
 mod patience;
 mod service;
 mod site;
 mod translation;
-pub mod transport;
 
 pub use config::{
     Config, ConnProperties, Endpoint, Flag, Forward, InvalidEndpoint, InvalidProxyUrl, NoEffect,

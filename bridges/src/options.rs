@@ -9,7 +9,7 @@ use mqtt::packet::ForwardedProperties;
 use mqtt::{Message, ProtocolVersion, QoS, TopicName};
 
 use crate::config::{Config, Endpoint, Will};
-use crate::transport::{QuicOptions, TransportOptions};
+use crate::io::{QuicOptions, TransportOptions};
 
 /// One of the bridge's hubs.
 #[derive(Clone, Debug)]

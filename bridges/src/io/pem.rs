@@ -109,7 +109,7 @@ mod tests {
 
     /// A file made by OpenSSL 3 from the key in `plain.pem`.
     fn key(name: &str, password: Option<&str>) -> Result<PrivateKeyDer<'static>, PemError> {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/transport/tests/keys");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/io/tests/keys");
         private_key(&Path::new(folder).join(name), password)
     }
 

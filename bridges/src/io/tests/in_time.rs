@@ -8,7 +8,7 @@ use super::authority::{Authority, Validity};
 use super::over_quic::server;
 use super::*;
 use crate::config::Proxy;
-use crate::transport::address::{Attempt, first};
+use crate::io::address::{Attempt, first};
 
 const LIMIT: Duration = Duration::from_secs(7);
 
