@@ -81,7 +81,7 @@ fn a_wrong_value_is_named_with_its_place() {
         &["local_topic", "topic filter"],
     );
     let text = "bridges.mqtt.hub { forwards = [{ local_topic = \"a/#\" }] }\n";
-    check("missing.conf", text, "1:14", &["`server`"]);
+    check("missing.conf", text, "1:18", &["hub.server`: is missing"]);
 }
 
 #[test]

@@ -19,7 +19,6 @@ pub use terms::ServerTerms;
 use request::Requests;
 
 use super::alias::{IncomingAliases, OutgoingAliases};
-use super::quota::ReceiveQuota;
 use super::{IncomingPublish, PendingAck};
 use crate::packet::{
     Ack, Disconnect, Frame, Packet, Properties, Property, Publish, PublishProperties, Suback,
@@ -33,11 +32,9 @@ pub struct ClientConnection {
     version: ProtocolVersion,
     terms: ServerTerms,
     /// The limits that the server was told.
-    receive_maximum: u16,
     topic_alias_max: u16,
     qos_max: QoS,
     problem_information: bool,
-    quota: ReceiveQuota,
     requests: Requests,
     incoming_aliases: IncomingAliases,
     outgoing_aliases: OutgoingAliases,
@@ -67,11 +64,9 @@ impl ClientConnection {
         Self {
             version: options.version,
             terms,
-            receive_maximum: options.receive_maximum,
             topic_alias_max: options.topic_alias_max,
             qos_max: options.qos_max,
             problem_information: options.request_problem_information,
-            quota: ReceiveQuota::default(),
             requests: Requests::default(),
             incoming_aliases: IncomingAliases::default(),
             outgoing_aliases: OutgoingAliases::new(alias_max),
@@ -143,9 +138,6 @@ impl ClientConnection {
             properties.topic_alias,
             self.topic_alias_max,
         )?;
-        if header.qos.is_acknowledged() && self.version.is_v5() {
-            self.quota.begin(self.receive_maximum)?;
-        }
         let ack = match header.qos {
             QoS::AtMostOnce => None,
             QoS::AtLeastOnce => Some(PendingAck::puback(header.packet_id)),

@@ -36,3 +36,34 @@ impl ReceiveQuota {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_acknowledgement_of_a_message_makes_room() {
+        let table = [
+            (AckKind::Puback, ReasonCode::Success, true),
+            (AckKind::Puback, ReasonCode::NotAuthorized, true),
+            (AckKind::Pubrec, ReasonCode::Success, false),
+            (AckKind::Pubrec, ReasonCode::NotAuthorized, true),
+            (AckKind::Pubcomp, ReasonCode::Success, true),
+            (AckKind::Pubcomp, ReasonCode::PacketIdentifierNotFound, true),
+            (AckKind::Pubrel, ReasonCode::Success, false),
+        ];
+        for (kind, reason, makes_room) in table {
+            let mut quota = ReceiveQuota::default();
+            // What was not counted makes no room.
+            quota.end(PendingAck::puback(9));
+            assert!(quota.begin(2).is_ok());
+            assert!(quota.begin(2).is_ok());
+            quota.end(PendingAck::new(kind, 1, reason));
+            let outcome = quota.begin(2).map_err(|it| it.reason);
+            let expected = makes_room
+                .then_some(())
+                .ok_or(ReasonCode::ReceiveMaximumExceeded);
+            assert_eq!(outcome, expected, "{kind:?}");
+        }
+    }
+}

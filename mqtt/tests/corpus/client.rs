@@ -57,7 +57,6 @@ struct Client {
     pending: Vec<PendingAck>,
     lag: usize,
     /// Messages of the server that are not acknowledged to the end.
-    unacknowledged: usize,
     /// Packet Identifiers of requests without an answer.
     requests: BTreeSet<u16>,
     turn: u16,
@@ -71,7 +70,6 @@ impl Client {
             connection: None,
             pending: Vec::new(),
             lag,
-            unacknowledged: 0,
             requests: BTreeSet::new(),
             turn: 0,
             out: Vec::new(),
@@ -111,7 +109,6 @@ impl Client {
         self.pending.clear();
         self.requests.clear();
         self.aliases.clear();
-        self.unacknowledged = 0;
         let mut connect = Vec::new();
         let handshake = ClientHandshake::new(options, &mut connect).expect("good options");
         match handshake.handle(frame) {
@@ -164,11 +161,6 @@ impl Client {
             let is_new = self.aliases.insert(alias);
             assert!(!(is_new && header.topic.is_empty()), "it is not known");
         }
-        if incoming.ack.is_some() {
-            self.unacknowledged += 1;
-        }
-        let is_limited = options.version.is_v5();
-        assert!(!is_limited || self.unacknowledged <= usize::from(options.receive_maximum));
         self.pending.extend(incoming.ack);
     }
 
@@ -189,8 +181,6 @@ impl Client {
             let ack = self.pending.remove(0);
             let mut encoded = Vec::new();
             connection.encode_ack(ack, &mut encoded);
-            let is_last = matches!(encoded[0] >> 4, 4 | 7);
-            self.unacknowledged -= usize::from(is_last && self.unacknowledged > 0);
             self.out.extend(encoded);
         }
         match self.turn % 4 {

@@ -33,8 +33,9 @@ pub struct ClientOptions {
     /// How long the server is to keep the session after the connection; from 4,294,967,295
     /// seconds on for ever. MQTT 5 only.
     pub session_expiry: Duration,
-    /// Unacknowledged QoS 1 and 2 messages that the server may send, at least 1; more end the
-    /// connection with 0x93. MQTT 5 only.
+    /// Unacknowledged QoS 1 and 2 messages that the server may send, at least 1. One that sends more
+    /// is put up with, as Mosquitto 2.0 does after a burst of acknowledgements: the caller bounds
+    /// what it reads. MQTT 5 only.
     pub receive_maximum: u16,
     /// Bytes of a whole packet, at least 1; the caller splits what it receives by it. A larger
     /// one ends the connection with 0x95.

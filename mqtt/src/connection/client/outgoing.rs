@@ -82,7 +82,6 @@ impl ClientConnection {
 
     /// Appends an acknowledgement; the reason is left out in MQTT 3.
     pub fn encode_ack(&mut self, ack: PendingAck, out: &mut Vec<u8>) {
-        self.quota.end(ack);
         let reason = if self.version.is_v5() {
             ack.reason
         } else {
