@@ -54,9 +54,6 @@ impl Config {
         let day = 24 * hour;
         let keepalive = (5 * second, u32::from(u16::MAX) * second);
         check_time("keepalive", self.keepalive, keepalive)?;
-        if let Some(ping) = self.ping {
-            check_time("ping", ping, (second, self.keepalive.0))?;
-        }
         let millisecond = Duration::from_millis(1);
         check_time("backoff_max", self.backoff_max, (millisecond, day))?;
         check_time("connect_timeout", self.connect_timeout, (millisecond, hour))?;
@@ -171,7 +168,6 @@ mod tests {
                 "proto_ver: is 3 (MQTT 3.1), 4 (MQTT 3.1.1) or 5 (MQTT 5)",
             ),
             ("keepalive = 4", "keepalive: must be from 5s to 65535s"),
-            ("ping = \"31s\"", "ping: must be from 1s to 30s"),
             ("backoff_max = 0", "backoff_max: must be from 1ms to 86400s"),
             (
                 "connect_timeout = 0",

@@ -54,12 +54,10 @@ pub struct Config {
     pub username: Option<String>,
     /// The password at the hub.
     pub password: Option<String>,
-    /// The Keep Alive towards the hub, 5 to 65,535 seconds. Default 30s. A hub that has sent nothing
-    /// for one and a half of it counts as lost.
+    /// The Keep Alive towards the hub, 5 to 65,535 seconds. Default 30s. The hub is asked whether it
+    /// is there (PINGREQ) every half of it. If nothing has come when it is to be asked again, it
+    /// counts as lost: at most one Keep Alive after it fell silent.
     pub keepalive: ConfiguredDuration,
-    /// How long nothing comes from the hub until it is asked whether it is there (PINGREQ), from 1s
-    /// to `keepalive`; `keepalive` if absent.
-    pub ping: Option<ConfiguredDuration>,
     /// True makes the hub forget the bridge's session at every connect. Default false.
     pub clean_start: bool,
     /// How long the hub is asked to keep the bridge's session, whole seconds up to 4,294,967,295,
@@ -166,7 +164,6 @@ impl Default for Config {
             username: None,
             password: None,
             keepalive: ConfiguredDuration::from_secs(30),
-            ping: None,
             clean_start: false,
             session_expiry_interval: None,
             backoff_max: ConfiguredDuration::from_secs(60),
