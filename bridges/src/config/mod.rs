@@ -87,8 +87,11 @@ pub struct Config {
     /// Whether what local clients subscribe to is subscribed to at the hub too, for as long as
     /// somebody does. Default false.
     pub transparent: bool,
-    /// Whether a hub without No Local (MQTT 3) is kept from sending back what it was sent. Default
-    /// true.
+    /// Whether CONNECT says to a hub of MQTT 3 that this is a bridge (the highest bit of the protocol
+    /// version), with `proto_ver` 3 and 4. A hub that knows the bit, as Mosquitto does, sends nothing
+    /// back that the bridge sent. If the hub refuses the version, it is spoken to without the bit,
+    /// and may send it back. Default true. No effect with `proto_ver` 5, also if the hub makes it
+    /// fall back to 4; MQTT 5 has `nolocal` of a rule.
     pub no_local_v4: bool,
     /// Whether messages of QoS 0 wait in the outbox while the hub is away. Default false.
     pub retry_qos_0: bool,
