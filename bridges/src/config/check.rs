@@ -26,7 +26,11 @@ impl Config {
         if let Some(will) = &self.will {
             will.check()?;
         }
-        if self.forwards.is_empty() && self.subscription.is_empty() && !self.transparent {
+        if self.transparent {
+            let problem = "cannot be true: list the filters under `subscription`";
+            return Err(ConfigError::new("transparent", problem));
+        }
+        if self.forwards.is_empty() && self.subscription.is_empty() {
             let problem = "is empty and so is `subscription`: the bridge would do nothing";
             return Err(ConfigError::new("forwards", problem));
         }
@@ -155,7 +159,8 @@ mod tests {
     #[track_caller]
     fn check_table(table: &[(&str, &str)]) {
         for (text, expected) in table {
-            let error = check(&format!("server = \"hub\"\ntransparent = true\n{text}"));
+            let rule = "forwards = [{ local_topic = \"a\" }]";
+            let error = check(&format!("server = \"hub\"\n{rule}\n{text}"));
             assert_eq!(error.unwrap_err().to_string(), *expected);
         }
     }
@@ -232,17 +237,24 @@ mod tests {
                 "servers = [\"mqtt://a\", \"b:0\"]",
                 "servers[1]: `b:0`: the port is no number from 1 to 65535; write mqtt-tcp://host:port",
             ),
+            (
+                "transparent = true",
+                "transparent: cannot be true: list the filters under `subscription`",
+            ),
         ]);
     }
 
     #[test]
     fn a_bridge_has_a_hub_and_something_to_do() {
-        let error = check("transparent = true").unwrap_err().to_string();
+        let rule = "forwards = [{ local_topic = \"a\" }]";
+        let error = check(rule).unwrap_err().to_string();
         let expected = "server: is missing; write the hub's URL, such as mqtt-tcp://host:port";
         assert_eq!(error, expected);
         for hub in ["server = \"hub\"", "servers = [\"hub\"]"] {
             assert_eq!(check(hub).unwrap_err().key, "forwards");
-            assert_eq!(check(&format!("{hub}\ntransparent = true")), Ok(()));
+            for without in ["", "transparent = false\n"] {
+                assert_eq!(check(&format!("{hub}\n{without}{rule}")), Ok(()));
+            }
         }
     }
 

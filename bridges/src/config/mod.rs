@@ -84,8 +84,8 @@ pub struct Config {
     /// The topic of that, from the same placeholders as `clientid`;
     /// `$SYS/brokers/bridges/${gateway}/status` if absent.
     pub notification_topic: Option<String>,
-    /// Whether what local clients subscribe to is subscribed to at the hub too, for as long as
-    /// somebody does. Default false.
+    /// Only false, which is the default. True, which would subscribe at the hub to whatever local
+    /// clients subscribe to, is an error: `subscription` lists the filters.
     pub transparent: bool,
     /// Whether CONNECT says to a hub of MQTT 3 that this is a bridge (the highest bit of the protocol
     /// version), with `proto_ver` 3 and 4. A hub that knows the bit, as Mosquitto does, sends nothing

@@ -183,8 +183,8 @@ mod tests {
                  is missing; write the hub's URL, such as mqtt-tcp://host:port",
             ),
             (
-                "bridges.mqtt { a { server = hub, clientid = x, transparent = on }\n\
-                 b { servers = [other, hub], clientid = x, transparent = on } }",
+                "bridges.mqtt { a { server = hub, clientid = x, forwards = [{ local_topic = a }] }\n\
+                 b { servers = [other, hub], clientid = x, forwards = [{ local_topic = b }] } }",
                 "t.conf:2:40: `bridges.mqtt.b.clientid`: \
                  `bridges.mqtt.a` has this identifier at the same hub",
             ),
