@@ -18,6 +18,7 @@ use crate::dead_letter::DeadLetter;
 use crate::hub::{Hub, HubError};
 use crate::io;
 use crate::options::{Options, Target};
+use crate::rate::Rate;
 use crate::service::Service;
 use crate::site::Site;
 use crate::translation::{BrokerId, Translation};
@@ -120,6 +121,7 @@ impl Gateway for Bridge {
 
 impl Shared {
     async fn run(&self, client: &Client, status: &Status) -> Infallible {
+        let mut rate = Rate::new(&self.config);
         let mut backoff = Backoff::new(FIRST_PAUSE, self.config.backoff_max.0, seed());
         // A hub that does not speak the version is spoken to with an older one from then on.
         let mut options = vec![self.options.client.clone(); self.options.targets.len()];
@@ -129,7 +131,7 @@ impl Shared {
                     let since = Instant::now();
                     let name = &self.options.targets[reached.place].name;
                     status.report_link(&self.label, LinkState::Up);
-                    let error = self.serve(reached, client, status).await;
+                    let error = self.serve(reached, client, status, &mut rate).await;
                     if matches!(error, HubError::Better) {
                         continue;
                     }
@@ -172,7 +174,13 @@ impl Shared {
         }
     }
 
-    async fn serve(&self, reached: Reached, client: &Client, status: &Status) -> HubError {
+    async fn serve(
+        &self,
+        reached: Reached,
+        client: &Client,
+        status: &Status,
+        rate: &mut Rate,
+    ) -> HubError {
         let Reached { mut hub, place } = reached;
         if !hub.session_present {
             // The hub counts its identifiers anew.
@@ -182,12 +190,14 @@ impl Shared {
         let window = hub.connection.terms().receive_maximum;
         client.redeliver(window.min(self.config.max_inflight));
         let parts = (&*self.label, &self.translation, &self.dead_letter);
-        let mut service = Service::new(parts, client, status, hub);
+        let mut service = Service::new(parts, client, status, hub, rate);
         service.unanswered = unanswered;
-        tokio::select! {
+        let error = tokio::select! {
             error = poll_fn(|context| service.poll(context)) => error,
             () = self.better(place) => HubError::Better,
-        }
+        };
+        service.rate.count(0, service.hub.take_count());
+        error
     }
 
     /// Subscribes at the hub; returns how many answers are to come.

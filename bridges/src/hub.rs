@@ -32,6 +32,9 @@ pub(crate) struct Hub {
     /// What is to be written, and how much of it is.
     pub(crate) output: Vec<u8>,
     written: usize,
+    /// Bytes of the outputs before this one, and how many of all are counted.
+    sent: u64,
+    counted: u64,
     /// Something was written and not flushed.
     is_unflushed: bool,
     /// The DISCONNECT is made.
@@ -86,6 +89,7 @@ impl Hub {
         let handshake = ClientHandshake::new(options, &mut output)?;
         stream.write_all(&output).await?;
         stream.flush().await?;
+        let sent = output.len() as u64;
         output.clear();
         let packet_bytes_max = options.packet_bytes_max as usize;
         let mut input = BytesMut::new();
@@ -114,6 +118,8 @@ impl Hub {
                 packet_bytes_max,
                 output,
                 written: 0,
+                sent,
+                counted: 0,
                 is_unflushed: false,
                 has_ended: false,
             }),
@@ -159,6 +165,12 @@ impl Hub {
         self.output.len() - self.written < OUTPUT_BYTES_MAX
     }
 
+    /// Bytes of packets that were made for the hub since this was asked last.
+    pub(crate) fn take_count(&mut self) -> u64 {
+        let made = self.sent + self.output.len() as u64;
+        made - std::mem::replace(&mut self.counted, made)
+    }
+
     /// Writes what can be written now; ready when that is everything.
     pub(crate) fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Result<(), HubError>> {
         while self.written < self.output.len() {
@@ -170,6 +182,7 @@ impl Hub {
             self.written += bytes;
             self.is_unflushed = true;
         }
+        self.sent += self.output.len() as u64;
         self.output.clear();
         self.written = 0;
         if self.is_unflushed {

@@ -29,6 +29,7 @@ pub mod io;
 mod keep_alive;
 mod options;
 mod patience;
+mod rate;
 mod service;
 mod site;
 mod translation;

@@ -19,6 +19,7 @@ use crate::flight::{Answer, COPIES_MAX, Flight, Progress};
 use crate::hub::{Hub, HubError, describe};
 use crate::keep_alive::KeepAlive;
 use crate::patience::Patience;
+use crate::rate::Rate;
 use crate::translation::{Forwarded, Received, Translation};
 
 /// Packets that are taken from the outbox at a time.
@@ -37,6 +38,7 @@ pub(crate) struct Service<'b> {
     pub(crate) status: &'b Status,
     pub(crate) hub: Hub,
     pub(crate) keep_alive: KeepAlive,
+    pub(crate) rate: &'b mut Rate,
     /// Subscriptions that the hub has not answered. Until it has, nothing is forwarded: what is
     /// published in answer to that would be missed.
     pub(crate) unanswered: usize,
@@ -66,6 +68,7 @@ impl<'b> Service<'b> {
         client: &'b Client,
         status: &'b Status,
         hub: Hub,
+        rate: &'b mut Rate,
     ) -> Self {
         let keep_alive = KeepAlive::new(hub.connection.terms().keep_alive);
         Self {
@@ -76,6 +79,7 @@ impl<'b> Service<'b> {
             status,
             hub,
             keep_alive,
+            rate,
             unanswered: 0,
             flight: Flight::default(),
             outgoing: VecDeque::new(),
@@ -352,13 +356,16 @@ impl<'b> Service<'b> {
         if self.unanswered > 0 || self.is_held_up(context) {
             return false;
         }
+        // What is more urgent would not overtake what is taken and waits for its turn.
+        let batch = if self.rate.is_limited() { 1 } else { BATCH };
         let mut has_sent = false;
         while self.hub.has_room() {
+            self.rate.count(0, self.hub.take_count());
             if self.outgoing.is_empty() {
                 let taken = &mut self.taken;
                 if self
                     .client
-                    .poll_outgoing(BATCH, taken, context)
+                    .poll_outgoing(batch, taken, context)
                     .is_pending()
                 {
                     break;
@@ -370,8 +377,8 @@ impl<'b> Service<'b> {
             };
             match next {
                 Outgoing::Publish(delivery) => {
-                    if let Some(delivery) = self.send(delivery) {
-                        // Its identifiers are in use; an acknowledgement frees them.
+                    if let Some(delivery) = self.send(delivery, context) {
+                        // An acknowledgement frees its identifiers, or it waits for a cap.
                         self.outgoing.push_front(Outgoing::Publish(delivery));
                         break;
                     }
@@ -402,7 +409,10 @@ impl<'b> Service<'b> {
     }
 
     /// Sends what becomes of a delivery. Returns it if that cannot be sent yet.
-    fn send(&mut self, delivery: Delivery) -> Option<Delivery> {
+    fn send(&mut self, delivery: Delivery, context: &mut Context<'_>) -> Option<Delivery> {
+        if self.rate.poll(self.label, context).is_pending() {
+            return Some(delivery);
+        }
         let mut forwarded = std::mem::take(&mut self.forwarded);
         forwarded.clear();
         if let Err(error) = self.translation.forward(&delivery, now(), &mut forwarded) {
@@ -461,6 +471,7 @@ impl<'b> Service<'b> {
             .connection
             .encode_publish(&publish, &mut self.hub.output)
         {
+            self.rate.count(1, 0);
             if is_acknowledged {
                 self.flight.begin(delivery, *copy);
                 *copy += 1;

@@ -72,12 +72,17 @@ pub struct Config {
     /// Bytes of the largest packet from or to the hub, 1 KiB to 256 MiB. Default 1 MiB.
     pub max_packet_size: ByteSize,
     /// Messages that go to the hub in a second, on average. Default 0, for no limit. What is more
-    /// waits in the outbox.
+    /// waits in the outbox; QoS 0, which has no place there, waits in memory as far as there is room.
+    /// As many as a second may have go at once after a pause.
     pub max_messages_per_second: u32,
-    /// Bytes of packets that go to the hub in a second, on average. Default 0, for no limit.
+    /// Bytes of packets that go to the hub in a second, on average, in the same way. Default 0, for no
+    /// limit. Acknowledgements and PINGREQ are counted, but do not wait; what TCP, TLS and the like
+    /// add is not. A message that is larger than the limit goes, and is made up for by a pause.
     pub max_bytes_per_second: ByteSize,
-    /// Bytes of packets that go to the hub in a day (UTC). Default 0, for no limit. What is more
-    /// waits in the outbox until the next day.
+    /// Bytes of packets that go to the hub in a day, counted in the same way. Default 0, for no limit.
+    /// What is more waits in the outbox until midnight (UTC, wall clock), which the log says once; the
+    /// last message may be larger than what was left. The count is in memory: it begins anew with the
+    /// daemon, with a change of the bridge, and when the wall clock is set to another day.
     pub daily_bytes: ByteSize,
     /// Whether the bridge's state is published here, retained, when it changes. Default true.
     pub notification: bool,
