@@ -7,6 +7,8 @@
 
 mod bench;
 mod bounds;
+mod bridge_outages;
+mod bridge_stream;
 mod command_line;
 mod configuration;
 mod conversation;

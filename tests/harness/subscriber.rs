@@ -1,5 +1,6 @@
 //! A subscriber with a durable session that comes back when its broker does.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,12 +9,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::wait::until;
-use crate::wire::{Kept, Publish, Version, WireClient};
+use crate::wire::{Kept, Packet, Publish, Version, WireClient, packet};
 
 /// The pause after a failed attempt to connect.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A QoS 1 subscriber that acknowledges what it gets and connects again whenever it must.
+/// A subscriber that acknowledges what it gets and connects again whenever it must.
 #[derive(Debug)]
 pub struct Subscriber {
     shared: Arc<Shared>,
@@ -25,7 +26,10 @@ struct Shared {
     port: u16,
     client_id: String,
     filter: String,
+    qos: u8,
     received: Mutex<Vec<Publish>>,
+    /// Packet Identifiers of QoS 2 that came and are not released.
+    unreleased: Mutex<BTreeSet<u16>>,
     connection: Mutex<Option<TcpStream>>,
     /// Connections that are subscribed.
     connections: AtomicUsize,
@@ -35,18 +39,30 @@ struct Shared {
 }
 
 impl Subscriber {
-    /// Connects, subscribes, and waits until that is granted.
+    /// Connects, subscribes with QoS 1, and waits until that is granted.
     ///
     /// # Panics
     /// It never is.
     #[must_use]
     #[track_caller]
     pub fn start(port: u16, client_id: &str, filter: &str) -> Self {
+        Self::start_with(port, client_id, filter, 1)
+    }
+
+    /// The same with this QoS.
+    ///
+    /// # Panics
+    /// It never is.
+    #[must_use]
+    #[track_caller]
+    pub fn start_with(port: u16, client_id: &str, filter: &str, qos: u8) -> Self {
         let shared = Arc::new(Shared {
             port,
             client_id: client_id.to_owned(),
             filter: filter.to_owned(),
+            qos,
             received: Mutex::default(),
+            unreleased: Mutex::default(),
             connection: Mutex::default(),
             connections: AtomicUsize::new(0),
             lost_sessions: AtomicUsize::new(0),
@@ -137,16 +153,38 @@ impl Shared {
             if self.connections.load(Ordering::SeqCst) > 0 {
                 self.lost_sessions.fetch_add(1, Ordering::SeqCst);
             }
-            client.subscribe(&self.filter, 1)?;
+            client.subscribe(&self.filter, self.qos)?;
+            self.unreleased.lock().unwrap().clear();
         }
         self.connections.fetch_add(1, Ordering::SeqCst);
         loop {
-            let publish = client.receive_publish()?;
-            let identifier = publish.identifier;
-            self.received.lock().unwrap().push(publish);
-            if identifier != 0 {
-                client.acknowledge(identifier)?;
+            let Some(came) = client.receive()? else {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            };
+            if let Some(answer) = self.take(&came, client.version()) {
+                client.send(&answer)?;
             }
+        }
+    }
+
+    /// Notes what came; returns the answer to it.
+    fn take(&self, came: &Packet, version: Version) -> Option<Vec<u8>> {
+        let mut unreleased = self.unreleased.lock().unwrap();
+        if came.head == 0x62 {
+            let identifier = came.body.first_chunk()?;
+            unreleased.remove(&u16::from_be_bytes(*identifier));
+            return Some(packet(0x70, identifier));
+        }
+        let publish = came.publish(version)?;
+        let identifier = publish.identifier;
+        let is_twice = came.head & 0b110 == 4 && !unreleased.insert(identifier);
+        if !is_twice {
+            self.received.lock().unwrap().push(publish);
+        }
+        match came.head & 0b110 {
+            0 => None,
+            2 => Some(packet(0x40, &identifier.to_be_bytes())),
+            _ => Some(packet(0x50, &identifier.to_be_bytes())),
         }
     }
 }

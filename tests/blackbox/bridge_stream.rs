@@ -1,0 +1,102 @@
+//! Numbered messages that cross a bridge at QoS 1 and 2 at once, while something happens to it.
+
+use std::time::Duration;
+
+use tests::publisher::{Publisher, Stream};
+use tests::sequence::{NO_REPEATS, Repeats, assert_complete};
+use tests::subscriber::Subscriber;
+use tests::wait::{until, until_every};
+
+/// How often counters are looked at.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// Publishers on one side of a bridge and subscribers on the other, one of each for each QoS.
+pub(crate) struct Crossing {
+    count: u64,
+    publishers: Option<[Publisher; 2]>,
+    subscribers: [Subscriber; 2],
+}
+
+impl Crossing {
+    /// Subscribes at one port and begins to publish at another, below `line/1` and `line/2`.
+    #[track_caller]
+    pub(crate) fn start(from: u16, to: u16, count: u64, pause: Duration) -> Self {
+        let mut crossing = Self::subscribe(to, count);
+        crossing.publish(from, pause);
+        crossing
+    }
+
+    /// Only subscribes.
+    #[track_caller]
+    pub(crate) fn subscribe(port: u16, count: u64) -> Self {
+        let subscribers = [1, 2].map(|qos| {
+            let client_id = format!("subscriber-{qos}");
+            Subscriber::start_with(port, &client_id, &format!("line/{qos}/#"), qos)
+        });
+        Self {
+            count,
+            publishers: None,
+            subscribers,
+        }
+    }
+
+    /// Begins to publish.
+    pub(crate) fn publish(&mut self, port: u16, pause: Duration) {
+        let publishers = [1, 2].map(|qos| {
+            let stream = Stream::new(&format!("line/{qos}"), qos, self.count).paced(pause);
+            Publisher::start(port, &format!("publisher-{qos}"), stream)
+        });
+        self.publishers = Some(publishers);
+    }
+
+    /// Waits until so many of each QoS are published.
+    #[track_caller]
+    pub(crate) fn wait_published(&self, count: u64) {
+        for publisher in self.publishers.iter().flatten() {
+            publisher.wait(count);
+        }
+    }
+
+    /// Waits until so many more of each QoS have come.
+    #[track_caller]
+    pub(crate) fn wait_more(&self, count: usize) {
+        let before = self.subscribers.each_ref().map(Subscriber::count);
+        for (subscriber, before) in self.subscribers.iter().zip(before) {
+            until("more comes", || subscriber.count() >= before + count);
+        }
+    }
+
+    /// Waits until everything has come, and checks it: at QoS 1 a topic may go back once for each
+    /// lost connection on the way, at QoS 2 never.
+    #[track_caller]
+    pub(crate) fn finish(&self, connections_max: usize) {
+        self.finish_with(connections_max, NO_REPEATS);
+    }
+
+    /// The same, with what may be repeated at QoS 2.
+    #[track_caller]
+    pub(crate) fn finish_with(&self, connections_max: usize, repeats: Repeats) {
+        self.wait_published(self.count);
+        let at_qos_1 = Repeats {
+            steps_max: connections_max,
+            messages_max: 4_096,
+        };
+        let allowed = [at_qos_1, repeats];
+        for ((qos, subscriber), repeats) in (1..).zip(&self.subscribers).zip(allowed) {
+            let what = format!("the last of QoS {qos} has come");
+            until_every(INTERVAL, &what, || {
+                // The numbers go round four topics.
+                let last = self.count - 3..=self.count;
+                last.rev()
+                    .all(|number| subscriber.has(|it| it.number() == Some(number)))
+            });
+            let numbers: Vec<_> = subscriber.received().into_iter().collect();
+            let numbers: Vec<_> = numbers
+                .into_iter()
+                .map(|it| (it.topic.clone(), it.number().unwrap()))
+                .collect();
+            assert_complete(&format!("QoS {qos}"), &numbers, 1..=self.count, repeats);
+            assert_eq!(subscriber.lost_sessions(), 0, "QoS {qos}");
+        }
+    }
+}
