@@ -1,16 +1,16 @@
 //! The daemon: everything that runs, from its settings to its end.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use gateway::Status;
 use persistence::{CloseStoreError, OpenStoreError, Recovered, Store};
 use tokio::net::{TcpListener, TcpSocket};
 
-use crate::config::ConfiguredExtensions;
+use crate::config::{Change, ConfiguredExtensions};
 use crate::exchange::Exchange;
-use crate::gateways::{GATEWAY_PREFIX, Hosted};
+use crate::gateways::GATEWAY_PREFIX;
 use crate::listener::Listener;
 use crate::settings::{ListenerSettings, Settings};
 use crate::supervisor::Supervisor;
@@ -19,6 +19,8 @@ use crate::supervisor::Supervisor;
 pub(crate) struct Daemon {
     supervisor: Supervisor,
     store: Store,
+    /// What runs.
+    settings: Settings,
 }
 
 /// Why the daemon cannot start.
@@ -78,21 +80,10 @@ impl Daemon {
         );
         let exchange = Arc::new(exchange);
         exchange.drop_oldest_when_full();
-        let names: Vec<&str> = settings
-            .gateways()
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect();
+        let orphans = orphans(&settings, &recovered);
         let wills = std::mem::take(&mut recovered.wills);
-        recover(&exchange, recovered, &names);
+        recover(&exchange, recovered);
         preset_sessions.iter().for_each(|it| exchange.preset(it));
-        // Last, so that whoever is there gets what is published.
-        exchange.recover_wills(wills);
-        let gateways = settings.gateways().iter().map(|(name, gateway)| Hosted {
-            name: name.as_str().into(),
-            gateway: Arc::clone(gateway),
-            status: Arc::new(Status::default()),
-        });
         let mut listeners = Vec::new();
         for (listener, socket) in sockets {
             let address = socket
@@ -113,9 +104,64 @@ impl Daemon {
             });
         }
         let announcements = settings.announcement_interval();
-        let supervisor =
-            Supervisor::start(exchange, gateways.collect(), listeners, announcements).await;
-        Ok(Self { supervisor, store })
+        let accesses = listeners.iter().map(|it| Arc::clone(&it.access)).collect();
+        let mut supervisor =
+            Supervisor::start(Arc::clone(&exchange), accesses, announcements).await;
+        orphans.iter().for_each(|it| supervisor.retire_gateway(it));
+        // Last of what was there, so that whoever is there gets what is published.
+        exchange.recover_wills(wills);
+        for name in settings.paused() {
+            supervisor.pause_gateway(&name);
+        }
+        for (name, gateway) in settings.gateways() {
+            supervisor.start_gateway(name, Arc::clone(gateway)).await;
+        }
+        supervisor.listen(listeners);
+        Ok(Self {
+            supervisor,
+            store,
+            settings,
+        })
+    }
+
+    /// Goes on with another configuration: gateways and bridges that differ are stopped and
+    /// started, the others do not notice. Whatever else differs waits for the next start.
+    pub(crate) async fn reload(&mut self, new: Settings) {
+        for section in self.settings.fixed_changes(&new) {
+            tracing::warn!(section, "a changed section takes effect at the next start");
+        }
+        let changes = self.settings.gateway_changes(&new);
+        // Before any is started: it may need what another one has open.
+        for (name, change) in &changes {
+            match change {
+                Change::Changed => self.supervisor.stop_gateway(name).await,
+                Change::Paused => {
+                    self.supervisor.stop_gateway(name).await;
+                    self.supervisor.pause_gateway(name);
+                }
+                Change::Removed => {
+                    self.supervisor.stop_gateway(name).await;
+                    self.supervisor.retire_gateway(name);
+                }
+                Change::Added | Change::Unchanged => {}
+            }
+        }
+        for (name, gateway) in new.gateways() {
+            if matches!(changes.get(name), Some(Change::Added | Change::Changed)) {
+                let gateway = Arc::clone(gateway);
+                self.supervisor.start_gateway(name, gateway).await;
+            }
+        }
+        let count = |wanted| changes.values().filter(|it| **it == wanted).count();
+        tracing::info!(
+            added = count(Change::Added),
+            changed = count(Change::Changed),
+            paused = count(Change::Paused),
+            removed = count(Change::Removed),
+            unchanged = count(Change::Unchanged),
+            "the configuration was read anew"
+        );
+        self.settings.take_gateways(new);
     }
 
     /// Says farewell to every client, stops everything, and writes what the store holds.
@@ -194,25 +240,22 @@ pub(crate) fn state_directory() -> Option<PathBuf> {
 }
 
 /// Puts back what the store knew.
-fn recover(exchange: &Exchange, recovered: Recovered, gateways: &[&str]) {
+fn recover(exchange: &Exchange, recovered: Recovered) {
     exchange.recover_delayed(recovered.delayed);
     exchange.recover_retained(recovered.retained);
-    for mut session in recovered.sessions {
-        let gateway = session.client_id.strip_prefix(GATEWAY_PREFIX);
-        if let Some(gateway) = gateway
-            && !gateways.contains(&gateway)
-        {
-            // Nothing that waits there is thrown away, but nothing new joins it either.
-            let waiting = session.waiting();
-            tracing::warn!(
-                gateway,
-                waiting,
-                "a gateway is no longer configured, its queue is kept"
-            );
-            session.subscriptions.clear();
-        }
-        exchange.recover_session(session);
-    }
+    let sessions = recovered.sessions.into_iter();
+    sessions.for_each(|it| exchange.recover_session(it));
+}
+
+/// The gateways whose sessions the store has and that are not configured any more.
+fn orphans(settings: &Settings, recovered: &Recovered) -> Vec<String> {
+    let paused = settings.paused();
+    let running = settings.gateways().iter().map(|(name, _)| name);
+    let known: BTreeSet<&String> = running.chain(&paused).collect();
+    let sessions = recovered.sessions.iter();
+    let names = sessions.filter_map(|it| it.client_id.strip_prefix(GATEWAY_PREFIX));
+    let names = names.map(str::to_owned);
+    names.filter(|name| !known.contains(name)).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The configuration as the daemon's parts take it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use mqtt::session::QueueLimits;
 use persistence::CrashPoint;
 
 use crate::config::{
-    self, Config, ConfigError, ConfiguredExtensions, Loaded, LogColor, LogLevel, NamedGateway,
-    Notice,
+    self, Change, Config, ConfigError, ConfiguredExtensions, Loaded, LogColor, LogLevel,
+    NamedGateway, Notice,
 };
 use crate::connection::Access;
 use crate::exchange::ExchangeLimits;
@@ -282,6 +283,28 @@ impl Settings {
     /// The gateways and bridges.
     pub(crate) fn gateways(&self) -> &[NamedGateway] {
         &self.gateways
+    }
+
+    /// The names of those that are configured and do not run.
+    pub(crate) fn paused(&self) -> Vec<String> {
+        self.config.paused().collect()
+    }
+
+    /// What becomes of each gateway and bridge when this is the configuration.
+    pub(crate) fn gateway_changes(&self, new: &Self) -> BTreeMap<String, Change> {
+        self.config.gateway_changes(&new.config)
+    }
+
+    /// The sections of the new configuration that differ and wait for the next start.
+    pub(crate) fn fixed_changes(&self, new: &Self) -> Vec<&'static str> {
+        self.config.fixed_changes(&new.config)
+    }
+
+    /// Takes over what can be taken over while the daemon runs: gateways and bridges.
+    pub(crate) fn take_gateways(&mut self, new: Self) {
+        self.config.gateways = new.config.gateways;
+        self.config.bridges = new.config.bridges;
+        self.gateways = new.gateways;
     }
 }
 

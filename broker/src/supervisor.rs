@@ -3,16 +3,19 @@
 //! Talks to: its children, by stopping them in the reverse of their starting order: listeners
 //! last in and first out, so that nobody new comes while sessions are closed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gateway::{Gateway, LinkState};
 use kameo::Actor;
 use kameo::actor::{ActorRef, Spawn};
 use kameo::error::Infallible;
 use kameo::supervision::{RestartPolicy, SupervisionStrategy};
 
+use crate::connection::Access;
 use crate::exchange::Exchange;
-use crate::gateways::{GatewayActor, GatewayArgs, Hosted};
+use crate::gateways::{GATEWAY_PREFIX, GatewayActor, GatewayArgs, GatewaySession, Roster};
 use crate::listener::Listener;
 use crate::timekeeper::{Timekeeper, TimekeeperArgs};
 
@@ -44,25 +47,26 @@ impl Actor for Root {
 pub(crate) struct Supervisor {
     root: ActorRef<Root>,
     timekeeper: ActorRef<Timekeeper>,
-    gateways: Vec<ActorRef<GatewayActor>>,
+    /// Those that run, by name.
+    gateways: BTreeMap<String, ActorRef<GatewayActor>>,
+    roster: Arc<Roster>,
     listeners: Vec<ActorRef<Listener>>,
     exchange: Arc<Exchange>,
 }
 
 impl Supervisor {
-    /// Starts the actors of a daemon.
+    /// Starts the actors of a daemon, but for the gateways and bridges.
     pub(crate) async fn start(
         exchange: Arc<Exchange>,
-        gateways: Vec<Hosted>,
-        listeners: Vec<Listener>,
+        accesses: Arc<[Arc<Access>]>,
         announcement_interval: Option<Duration>,
     ) -> Self {
         let root = Root::spawn(Root);
-        let hosted: Arc<[Hosted]> = gateways.as_slice().into();
+        let roster = Arc::new(Roster::default());
         let args = TimekeeperArgs {
             exchange: Arc::clone(&exchange),
-            gateways: hosted,
-            accesses: listeners.iter().map(|it| Arc::clone(&it.access)).collect(),
+            gateways: Arc::clone(&roster),
+            accesses,
             announcement_interval,
         };
         let timekeeper = Timekeeper::supervise_with(&root, move || args.clone())
@@ -70,25 +74,28 @@ impl Supervisor {
             .restart_limit(RESTARTS_MAX, RESTART_WINDOW)
             .spawn()
             .await;
-        let mut supervisor = Self {
+        Self {
             root,
             timekeeper,
-            gateways: Vec::new(),
+            gateways: BTreeMap::new(),
+            roster,
             listeners: Vec::new(),
             exchange,
-        };
-        for hosted in gateways {
-            supervisor.start_gateway(hosted).await;
         }
-        // A listener's socket cannot be bound a second time, so a listener is not restarted:
-        // it does nothing that could fail after its start.
-        supervisor.listeners = listeners.into_iter().map(Listener::spawn).collect();
-        supervisor
     }
 
-    async fn start_gateway(&mut self, hosted: Hosted) {
+    /// Lets clients in.
+    pub(crate) fn listen(&mut self, listeners: Vec<Listener>) {
+        // A listener's socket cannot be bound a second time, so a listener is not restarted:
+        // it does nothing that could fail after its start.
+        self.listeners = listeners.into_iter().map(Listener::spawn).collect();
+    }
+
+    /// Starts a gateway or bridge that does not run.
+    pub(crate) async fn start_gateway(&mut self, name: &str, gateway: Arc<dyn Gateway>) {
         let args = GatewayArgs {
-            hosted,
+            hosted: self.roster.enter(name, LinkState::Starting),
+            gateway,
             exchange: Arc::clone(&self.exchange),
         };
         let actor = GatewayActor::supervise_with(&self.root, move || args.clone())
@@ -96,7 +103,46 @@ impl Supervisor {
             .restart_limit(RESTARTS_MAX, RESTART_WINDOW)
             .spawn()
             .await;
-        self.gateways.push(actor);
+        self.gateways.insert(name.to_owned(), actor);
+    }
+
+    /// Stops a gateway or bridge. If its session is durable, messages go on joining its queue.
+    pub(crate) async fn stop_gateway(&mut self, name: &str) {
+        if let Some(gateway) = self.gateways.remove(name) {
+            stop(&gateway).await;
+        }
+    }
+
+    /// Notes that one is configured and does not run.
+    pub(crate) fn pause_gateway(&self, name: &str) {
+        let backlog = GatewaySession::backlog(&self.exchange, name);
+        let state = LinkState::Down("paused, `enable` is off".to_owned());
+        self.roster.enter(name, state);
+        if let Some(backlog) = backlog {
+            tracing::info!(
+                gateway = name,
+                backlog,
+                "the gateway is paused, its queue goes on collecting"
+            );
+        }
+    }
+
+    /// Notes that one that does not run is not configured any more. Nothing joins its queue from
+    /// here on, and nothing that waits there is thrown away.
+    pub(crate) fn retire_gateway(&self, name: &str) {
+        let waiting = GatewaySession::retire(&self.exchange, name);
+        if waiting == 0 {
+            self.roster.remove(name);
+            return;
+        }
+        let state = LinkState::Down("no longer configured, its queue is kept".to_owned());
+        self.roster.enter(name, state);
+        tracing::warn!(
+            gateway = name,
+            waiting,
+            client_id = format!("{GATEWAY_PREFIX}{name}"),
+            "a gateway is no longer configured, its queue is kept until `tidegate store forget`"
+        );
     }
 
     /// Stops everything in order: no new clients, farewells to those there are, then gateways.
@@ -104,7 +150,7 @@ impl Supervisor {
         for listener in self.listeners {
             stop(&listener).await;
         }
-        for gateway in &self.gateways {
+        for gateway in self.gateways.values() {
             stop(gateway).await;
         }
         self.exchange.close();

@@ -20,7 +20,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use crate::connection::Access;
 use crate::exchange::Exchange;
-use crate::gateways::Hosted;
+use crate::gateways::Roster;
 use crate::sys_topics::SysTopics;
 
 const SWEEP: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ const NOTE_TIME: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(crate) struct TimekeeperArgs {
     pub(crate) exchange: Arc<Exchange>,
-    pub(crate) gateways: Arc<[Hosted]>,
+    pub(crate) gateways: Arc<Roster>,
     /// What each listener grants.
     pub(crate) accesses: Arc<[Arc<Access>]>,
     /// Time between two announcements below `$SYS`; none if there are to be none.
@@ -123,7 +123,7 @@ impl Timekeeper {
             } = &self.args;
             let uptime = now - self.started;
             self.sys_topics
-                .announce(exchange, gateways, uptime, elapsed);
+                .announce(exchange, &gateways.list(), uptime, elapsed);
         }
     }
 }

@@ -109,6 +109,12 @@ impl Daemon {
         self.port
     }
 
+    /// The file with its configuration.
+    #[must_use]
+    pub fn conf(&self) -> PathBuf {
+        self.folder.path().join("tidegate.conf")
+    }
+
     /// The directory with its store.
     #[must_use]
     pub fn data(&self) -> PathBuf {
@@ -137,6 +143,33 @@ impl Daemon {
         let start = Instant::now();
         self.process.terminate();
         (self.process.wait(), start.elapsed())
+    }
+
+    /// Has it read its configuration anew, now with `more`, and returns what it says of that.
+    ///
+    /// # Panics
+    /// It does not.
+    #[track_caller]
+    pub fn reload(&mut self, more: &str) -> String {
+        configure(self.folder.path(), self.port, more);
+        self.reload_with(|process| process.signal("HUP"))
+    }
+
+    /// The same with the configuration that is there and another way to ask for it.
+    ///
+    /// # Panics
+    /// It does not.
+    #[track_caller]
+    pub fn reload_with(&mut self, ask: impl FnOnce(&mut Process)) -> String {
+        const ENDS: [&str; 2] = ["the configuration was read anew", "nothing is changed"];
+        let before = self.process.log().len();
+        ask(&mut self.process);
+        let mut said = String::new();
+        until("the configuration is read anew", || {
+            said = self.process.log().split_off(before);
+            ENDS.iter().any(|it| said.contains(it)) && said.ends_with('\n')
+        });
+        said
     }
 
     /// Starts it again after it has ended, with `more` in its configuration.

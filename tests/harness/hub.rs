@@ -70,6 +70,18 @@ impl Hub {
         self.port
     }
 
+    /// How often a client with this Client Identifier has connected, over all its starts.
+    ///
+    /// # Panics
+    /// It does not run.
+    #[must_use]
+    pub fn connections_of(&self, client_id: &str) -> usize {
+        let log = self.process.as_ref().expect("a running hub").log();
+        let of_client = format!(" as {client_id} (");
+        let connected = log.lines().filter(|it| it.contains("New client connected"));
+        connected.filter(|it| it.contains(&of_client)).count()
+    }
+
     /// Stops it; it writes down what it holds.
     ///
     /// # Panics

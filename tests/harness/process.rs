@@ -102,9 +102,22 @@ impl Process {
     /// # Panics
     /// It has ended before.
     pub fn terminate(&mut self) {
+        self.signal("TERM");
+    }
+
+    /// Sends it a signal, such as `HUP`.
+    ///
+    /// # Panics
+    /// It has ended before.
+    pub fn signal(&mut self, signal: &str) {
         assert_eq!(self.status(), None, "{} has ended by itself", self.name);
         let mut kill = Command::new("sh");
-        kill.args(["-c", "kill -s TERM \"$0\"", &self.id().to_string()]);
+        kill.args([
+            "-c",
+            "kill -s \"$1\" \"$0\"",
+            &self.id().to_string(),
+            signal,
+        ]);
         assert!(kill.status().expect("a shell").success());
     }
 

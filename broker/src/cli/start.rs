@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
+use std::path::Path;
+use std::pin::pin;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -53,7 +55,7 @@ pub(super) fn run(start: &Start) -> ExitCode {
         .enable_all()
         .build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(serve(settings, start.while_stdin)),
+        Ok(runtime) => runtime.block_on(serve(settings, start)),
         Err(error) => Err(format!("the runtime cannot be started: {error}")),
     };
     Terminal.exit_code(outcome)
@@ -73,27 +75,49 @@ fn start_log(settings: &Settings) {
     }
 }
 
-async fn serve(settings: Settings, while_stdin: bool) -> Result<(), String> {
+async fn serve(settings: Settings, start: &Start) -> Result<(), String> {
     // Before anything is open, so that no signal is missed.
     let failed = |error| format!("signals cannot be handled: {error}");
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
     let mut parent = None;
-    if while_stdin {
+    if start.while_stdin {
         let pipe = input_pipe().map_err(|error| format!("standard input: {error}"))?;
         parent = Some(pipe);
     }
-    let daemon = Daemon::start(settings)
+    let mut daemon = Daemon::start(settings)
         .await
         .map_err(|error| error.to_string())?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("stopping on SIGTERM"),
-        _ = interrupt.recv() => tracing::info!("stopping on SIGINT"),
-        () = ended(parent) => tracing::info!("stopping because standard input ended"),
+    let mut parent = pin!(ended(parent));
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => {
+                reload(&mut daemon, start.configured.conf.as_deref()).await;
+                continue;
+            }
+            _ = terminate.recv() => tracing::info!("stopping on SIGTERM"),
+            _ = interrupt.recv() => tracing::info!("stopping on SIGINT"),
+            () = &mut parent => tracing::info!("stopping because standard input ended"),
+        }
+        break;
     }
     let stopped = daemon.stop().await;
     tracing::info!("stopped");
     stopped.map_err(|error| error.to_string())
+}
+
+/// Reads the configuration anew. One that is wrong changes nothing.
+async fn reload(daemon: &mut Daemon, conf: Option<&Path>) {
+    match Settings::load(conf, environment()) {
+        Ok(settings) => {
+            for notice in settings.notices() {
+                notice.log();
+            }
+            daemon.reload(settings).await;
+        }
+        Err(error) => tracing::error!(%error, "the new configuration is wrong, nothing is changed"),
+    }
 }
 
 fn input_pipe() -> io::Result<pipe::Receiver> {

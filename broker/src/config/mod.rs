@@ -4,6 +4,7 @@
 //! mistake is reported with file, line and column. The `config` crate merges the trees.
 
 mod bind_address;
+mod change;
 mod deserializer;
 mod endpoints;
 mod environment;
@@ -32,6 +33,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+pub(crate) use self::change::Change;
 pub(crate) use self::environment::PREFIX as ENVIRONMENT_PREFIX;
 pub(crate) use self::error::ConfigError;
 use self::extensions::{AutoSubscribe, Delayed, Preset, Rewrite, SysTopics};

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use gateway::{Backoff, Client, LinkState, RunFuture};
+use gateway::{Backoff, Client, Gateway, LinkState, RunFuture};
 use kameo::Actor;
 use kameo::actor::{ActorRef, WeakActorRef};
-use kameo::error::Infallible;
+use kameo::error::{ActorStopReason, Infallible};
 use kameo::mailbox::{MailboxReceiver, Signal};
 use tokio::time::{Instant, sleep_until};
 
@@ -28,6 +28,7 @@ const HEALTHY: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(crate) struct GatewayArgs {
     pub(crate) hosted: Hosted,
+    pub(crate) gateway: Arc<dyn Gateway>,
     pub(crate) exchange: Arc<Exchange>,
 }
 
@@ -89,16 +90,28 @@ impl Actor for GatewayActor {
             }
         }
     }
+
+    /// What the gateway has open is closed when the actor has stopped, so that another can have it.
+    async fn on_stop(
+        &mut self,
+        _: WeakActorRef<Self>,
+        _: ActorStopReason,
+    ) -> Result<(), Self::Error> {
+        self.running = None;
+        Ok(())
+    }
 }
 
 impl GatewayActor {
     fn start(&mut self) -> RunFuture {
-        let GatewayArgs { hosted, exchange } = &self.args;
+        let GatewayArgs {
+            hosted,
+            gateway,
+            exchange,
+        } = &self.args;
         self.started = Instant::now();
-        let session = GatewaySession::open(exchange, &hosted.name, &*hosted.gateway);
-        hosted
-            .gateway
-            .run(Client::new(Arc::new(session)), Arc::clone(&hosted.status))
+        let session = GatewaySession::open(exchange, &hosted.name, &**gateway);
+        gateway.run(Client::new(Arc::new(session)), Arc::clone(&hosted.status))
     }
 
     /// Reports a fault; returns how long to wait before the next attempt.

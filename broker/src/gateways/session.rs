@@ -36,7 +36,44 @@ pub(crate) struct GatewaySession {
 impl GatewaySession {
     /// Takes over the gateway's session, with exactly the subscriptions that it asks for.
     pub(crate) fn open(exchange: &Arc<Exchange>, name: &str, gateway: &dyn Gateway) -> Self {
-        let durable = gateway.is_durable();
+        let (session, session_present) = Self::attach(exchange, name, gateway.is_durable());
+        session.link.set_least_qos(gateway.least_qos());
+        session.subscribe(&gateway.subscriptions());
+        if session_present {
+            let backlog = session.link.lock().session.backlog();
+            tracing::info!(gateway = name, backlog, "the gateway resumes its session");
+        }
+        session
+    }
+
+    /// How many messages wait for a gateway, if it has a session.
+    pub(crate) fn backlog(exchange: &Exchange, name: &str) -> Option<u64> {
+        let client_id = format!("{GATEWAY_PREFIX}{name}");
+        let links = exchange.registry.links().into_iter();
+        let link = links.into_iter().find(|it| *it.client_id == *client_id)?;
+        let backlog = link.lock().session.backlog();
+        Some(backlog)
+    }
+
+    /// A gateway is no longer configured: nothing more joins its queue. What waits there is kept;
+    /// a session in which nothing waits ends. Returns how many messages are kept.
+    pub(crate) fn retire(exchange: &Arc<Exchange>, name: &str) -> u64 {
+        if Self::backlog(exchange, name).is_none() {
+            return 0;
+        }
+        let (session, _) = Self::attach(exchange, name, true);
+        session.subscribe(&[]);
+        let waiting = session.link.lock().session.backlog();
+        drop(session);
+        if waiting == 0 {
+            // Throws away the one there is, and ends with this statement.
+            drop(Self::attach(exchange, name, false));
+        }
+        waiting
+    }
+
+    /// Takes over the gateway's session; true if there was one.
+    fn attach(exchange: &Arc<Exchange>, name: &str, durable: bool) -> (Self, bool) {
         let Attached {
             link,
             owner,
@@ -61,13 +98,7 @@ impl GatewaySession {
             owner,
             resumed,
         };
-        session.link.set_least_qos(gateway.least_qos());
-        session.subscribe(&gateway.subscriptions());
-        if session_present {
-            let backlog = session.link.lock().session.backlog();
-            tracing::info!(gateway = name, backlog, "the gateway resumes its session");
-        }
-        session
+        (session, session_present)
     }
 
     fn take_in(&self, message: Message) -> Result<Published, PublishError> {

@@ -1,0 +1,47 @@
+//! The gateways and bridges that there are, and what each says of itself.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use gateway::{LinkState, Status};
+
+/// A gateway or bridge, whether it runs or not.
+#[derive(Clone, Debug)]
+pub(crate) struct Hosted {
+    /// Unique in the daemon, such as `zmq/plant` or `bridge/hub`.
+    pub(crate) name: Arc<str>,
+    /// What it says of itself.
+    pub(crate) status: Arc<Status>,
+}
+
+/// The gateways and bridges by name. It changes when the configuration is read anew.
+#[derive(Debug, Default)]
+pub(crate) struct Roster(Mutex<BTreeMap<Arc<str>, Hosted>>);
+
+impl Roster {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Hosted>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All of them at this moment, in the order of their names.
+    pub(crate) fn list(&self) -> Vec<Hosted> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Enters one in this state, or sets the state of the one that there is, which goes on counting.
+    pub(crate) fn enter(&self, name: &str, state: LinkState) -> Hosted {
+        let mut hosted = self.lock();
+        let name: Arc<str> = name.into();
+        let entry = hosted.entry(Arc::clone(&name)).or_insert_with(|| Hosted {
+            name,
+            status: Arc::new(Status::default()),
+        });
+        entry.status.set_link(state);
+        entry.clone()
+    }
+
+    /// Strikes one out: nothing of it is left.
+    pub(crate) fn remove(&self, name: &str) {
+        self.lock().remove(name);
+    }
+}
