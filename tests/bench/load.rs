@@ -35,6 +35,7 @@ pub(crate) struct Drained {
     pub(crate) messages: u64,
     /// Messages that came before or after their turn.
     pub(crate) displaced: u64,
+    /// Since the first one came.
     pub(crate) time: Duration,
 }
 
@@ -75,9 +76,14 @@ pub(crate) fn publish(port: u16, load: Load) -> io::Result<Duration> {
     Ok(start.elapsed())
 }
 
-/// Takes a session's whole queue, and acknowledges all that comes at once.
-pub(crate) fn drain(port: u16, client_id: &str, filter: &str) -> io::Result<Drained> {
-    let start = Instant::now();
+/// Takes a session's whole queue, and acknowledges all that comes at once. The message that ends
+/// it is published at `end_port`: another one where messages come through another broker.
+pub(crate) fn drain(
+    port: u16,
+    end_port: u16,
+    client_id: &str,
+    filter: &str,
+) -> io::Result<Drained> {
     let (mut stream, is_resumed) = open(port, client_id, Kept::Session)?;
     if !is_resumed {
         let mut body = b"\0\x01\0".to_vec();
@@ -87,17 +93,19 @@ pub(crate) fn drain(port: u16, client_id: &str, filter: &str) -> io::Result<Drai
         stream.write_all(&packet(0x82, &body))?;
         stream.read_exact(&mut [0; 5])?;
     }
-    let mut end = Publisher::connect(port, LAST, 1)?;
+    let mut end = Publisher::connect(end_port, LAST, 1)?;
     end.turn(1)?;
     let mut drain = Drain::default();
     let mut input = Vec::with_capacity(2 * CHUNK_BYTES);
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut acks = Vec::new();
+    let mut first = None;
     while !drain.is_over {
         let count = stream.read(&mut chunk)?;
         if count == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
+        first.get_or_insert_with(Instant::now);
         input.extend_from_slice(chunk.get(..count).unwrap_or_default());
         let mut rest = &input[..];
         while let Some((frame, after)) = split(rest) {
@@ -112,7 +120,7 @@ pub(crate) fn drain(port: u16, client_id: &str, filter: &str) -> io::Result<Drai
     Ok(Drained {
         messages: drain.messages,
         displaced: drain.displaced,
-        time: start.elapsed(),
+        time: first.map_or(Duration::ZERO, |it| it.elapsed()),
     })
 }
 
