@@ -26,6 +26,7 @@ mod life;
 mod log;
 mod malformed;
 mod memory_limit;
+mod metered_link;
 mod mosquitto_bridge;
 mod mosquitto_clients;
 mod plant;

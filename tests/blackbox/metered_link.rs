@@ -1,0 +1,87 @@
+//! A bridge over a metered link: what its caps do not let through waits.
+
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
+
+use tests::daemon::Daemon;
+use tests::hub::Hub;
+use tests::sequence::{NO_REPEATS, assert_complete};
+use tests::subscriber::Subscriber;
+use tests::wait::until;
+use tests::wire::{Kept, Version, WireClient};
+
+/// A bridge to a hub with these caps.
+fn bridge(hub: &Hub, caps: &str) -> String {
+    format!(
+        "bridges.mqtt.hub {{\n\
+         server = \"mqtt-tcp://127.0.0.1:{}\"\n\
+         backoff_max = 500ms\n\
+         {caps}\n\
+         forwards = [{{ local_topic = \"t/#\" }}]\n\
+         }}\n",
+        hub.port()
+    )
+}
+
+/// Publishes these numbers, padded to this length; they are stored when it returns.
+fn publish(daemon: &Daemon, numbers: RangeInclusive<u64>, length: usize) {
+    let connected = WireClient::connect(daemon.port(), Version::V5, "p", Kept::Nothing);
+    let (mut client, _) = connected.unwrap();
+    for number in numbers {
+        let payload = format!("{number:length$}");
+        client
+            .publish_acknowledged("t/0", payload.as_bytes())
+            .unwrap();
+    }
+}
+
+/// The topics and numbers that came to the hub, in order.
+fn received(at_hub: &Subscriber) -> Vec<(String, u64)> {
+    let all = at_hub.received().into_iter();
+    all.map(|it| (it.topic.clone(), it.number().unwrap()))
+        .collect()
+}
+
+#[test]
+fn two_hundred_messages_at_a_hundred_a_second_take_a_second() {
+    const COUNT: u64 = 200;
+    let mut hub = Hub::start();
+    let at_hub = Subscriber::start(hub.port(), "cloud", "t/#");
+    let daemon = Daemon::start(&bridge(&hub, "max_messages_per_second = 100"));
+    // All of them wait when the hub comes back.
+    hub.stop();
+    publish(&daemon, 1..=COUNT, 3);
+    let resumed = Instant::now();
+    hub.resume();
+    until("all are at the hub", || at_hub.count() >= 200);
+    let time = resumed.elapsed();
+    assert!(time >= Duration::from_millis(950), "{time:?}");
+    assert_complete("hub", &received(&at_hub), 1..=COUNT, NO_REPEATS);
+}
+
+#[test]
+fn what_a_day_does_not_allow_waits_for_the_next() {
+    let hub = Hub::start();
+    let at_hub = Subscriber::start(hub.port(), "cloud", "t/#");
+    let caps = bridge(&hub, "daily_bytes = 10000");
+    let mut daemon = Daemon::start_at("@2031-01-01 12:00:00", &caps);
+    let used_up = "the bytes of this day are used up";
+    let times = |daemon: &mut Daemon| daemon.process().log().matches(used_up).count();
+    // A packet has a little more than a thousand bytes.
+    publish(&daemon, 1..=25, 1_000);
+    for (day, sum) in [(1, 10), (2, 20)] {
+        daemon.set_wall_clock(&format!("@2031-01-0{day} 12:00:00"));
+        until("the day is used up", || times(&mut daemon) == day);
+        until("it has brought this", || at_hub.count() >= sum);
+        // Has its place behind the others.
+        publish(&daemon, 26..=26, 1_000);
+        assert_eq!(at_hub.count(), sum);
+    }
+    // The rest is in the outbox.
+    daemon.kill();
+    daemon.reconfigure(&bridge(&hub, ""));
+    until("all are at the hub", || at_hub.count() >= 27);
+    let numbers: Vec<u64> = received(&at_hub).into_iter().map(|it| it.1).collect();
+    let expected: Vec<u64> = (1..=26).chain([26]).collect();
+    assert_eq!(numbers, expected);
+}
