@@ -6,13 +6,15 @@
 //! outbox -> Client::poll_outgoing -> Translation::forward -> Flight -> Hub -> hub
 //! ```
 
+mod receiving;
+
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
-use gateway::{Client, Delivery, DeliveryId, DropReason, Outgoing, PublishError, Receipt, Status};
-use mqtt::connection::{ClientAction, IncomingPublish, OutgoingPublish, PendingAck};
+use gateway::{Client, Delivery, DeliveryId, DropReason, Outgoing, Receipt, Status};
+use mqtt::connection::{ClientAction, OutgoingPublish, PendingAck};
 use mqtt::packet::{Ack, AckKind, Suback};
-use mqtt::{Message, QoS, ReasonCode, Timestamp};
+use mqtt::{Message, QoS, ReasonCode};
 
 use crate::dead_letter::DeadLetter;
 use crate::flight::{Answer, COPIES_MAX, Flight, Progress};
@@ -20,14 +22,15 @@ use crate::hub::{Hub, HubError, describe};
 use crate::keep_alive::KeepAlive;
 use crate::patience::Patience;
 use crate::rate::Rate;
-use crate::translation::{Forwarded, Received, Translation};
+use crate::translation::{Forwarded, Translation};
 
 /// Packets that are taken from the outbox at a time.
 const BATCH: usize = 64;
 /// Rounds of reading and forwarding in one poll; then other tasks have their turn.
 const ROUNDS_MAX: usize = 16;
-/// Acknowledgements that wait for the store above which nothing more is read.
-const UNSTORED_MAX: usize = 4_096;
+/// Messages of the hub that are not acknowledged above which nothing more is read. A hub that keeps
+/// to the Receive Maximum never gets there.
+const UNACKNOWLEDGED_MAX: usize = 4_096;
 
 /// One connection's conversation.
 pub(crate) struct Service<'b> {
@@ -52,9 +55,9 @@ pub(crate) struct Service<'b> {
     unstored: VecDeque<(Receipt, PendingAck)>,
     /// Releases for the hub, each sent once the store knows that the hub has the message.
     releases: VecDeque<(Receipt, Vec<u16>)>,
-    /// A message of the hub for which there is no room here now.
-    refused: Option<(Message, PendingAck)>,
-    /// Until the refused message is tried again.
+    /// Messages of the hub for which there is no room here now, in their order.
+    refused: VecDeque<(Message, PendingAck)>,
+    /// Until the first of them is tried again.
     room: Patience,
     /// Until the hub, which had no room, is tried again.
     hub_room: Patience,
@@ -87,7 +90,7 @@ impl<'b> Service<'b> {
             forwarded: Vec::new(),
             unstored: VecDeque::new(),
             releases: VecDeque::new(),
-            refused: None,
+            refused: VecDeque::new(),
             room: Patience::default(),
             hub_room: Patience::default(),
             is_postponed: false,
@@ -126,9 +129,9 @@ impl<'b> Service<'b> {
     /// Reads once and handles what is complete; true if something came.
     fn read(&mut self, context: &mut Context<'_>) -> Result<bool, HubError> {
         self.try_refused(context);
-        let may_read = self.refused.is_none()
-            && self.unstored.len() < UNSTORED_MAX
-            && self.hub.has_room()
+        // Not because of what is to be written: a hub that does not read before it has written what
+        // it has would wait for ever.
+        let may_read = self.unstored.len() + self.refused.len() < UNACKNOWLEDGED_MAX
             && self.client.poll_ready(context).is_ready();
         if !may_read {
             return Ok(false);
@@ -148,10 +151,6 @@ impl<'b> Service<'b> {
         let input = self.hub.take_input();
         let mut used = 0;
         let handled = loop {
-            // The rest waits with the message that is refused.
-            if self.refused.is_some() {
-                break Ok(());
-            }
             match self.hub.split(&input[used..]) {
                 Ok(Some((frame, length))) => {
                     used += length;
@@ -208,57 +207,6 @@ impl<'b> Service<'b> {
                     "the hub refused a subscription"
                 );
             }
-        }
-    }
-
-    /// Publishes here what came, to be acknowledged once it is stored. What cannot be published
-    /// is counted and done with.
-    fn on_publish(&mut self, incoming: &IncomingPublish<'_>) {
-        let received = Received::new(incoming);
-        let ack = incoming.ack;
-        match self.translation.receive(received, now()) {
-            Ok(message) => self.take_in(message, ack),
-            Err(error) => {
-                self.status.report_drop(self.label, error.reason(), &error);
-                self.unstored.extend(ack.map(|it| (Receipt::default(), it)));
-            }
-        }
-    }
-
-    fn take_in(&mut self, message: Message, ack: Option<PendingAck>) {
-        let published = match ack.filter(|it| it.is_pubrec()) {
-            Some(ack) => self.client.publish_once(message.clone(), ack.packet_id()),
-            None => self.client.publish_now(message.clone()),
-        };
-        let receipt = match (published, ack) {
-            (Ok(receipt), _) => {
-                self.status.counters.count_received(1);
-                receipt
-            }
-            // The hub keeps it until there is room.
-            (Err(PublishError::QuotaExceeded), Some(ack)) => {
-                self.refused = Some((message, ack));
-                return;
-            }
-            (Err(error), _) => {
-                self.status
-                    .report_drop(self.label, DropReason::Refused, &error);
-                Receipt::default()
-            }
-        };
-        self.unstored.extend(ack.map(|it| (receipt, it)));
-    }
-
-    /// Tries the message again that found no room, if its time has come.
-    fn try_refused(&mut self, context: &mut Context<'_>) {
-        while self.refused.is_some()
-            && self.room.poll(context).is_ready()
-            && let Some((message, ack)) = self.refused.take()
-        {
-            self.take_in(message, Some(ack));
-        }
-        if self.refused.is_none() {
-            self.room.reset();
         }
     }
 
@@ -415,7 +363,10 @@ impl<'b> Service<'b> {
         }
         let mut forwarded = std::mem::take(&mut self.forwarded);
         forwarded.clear();
-        if let Err(error) = self.translation.forward(&delivery, now(), &mut forwarded) {
+        if let Err(error) = self
+            .translation
+            .forward(&delivery, self.client.now(), &mut forwarded)
+        {
             self.status.report_drop(self.label, error.reason(), &error);
         }
         let is_kept = delivery.id != DeliveryId(0);
@@ -485,12 +436,4 @@ impl<'b> Service<'b> {
             self.dead_letter.put(&delivery.message, reason, self.client);
         }
     }
-}
-
-/// The wall clock, which is what the daemon's clock begins with.
-fn now() -> Timestamp {
-    let since_epoch = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp::default().after(since_epoch)
 }

@@ -4,13 +4,16 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use mqtt::{Message, QoS, TopicFilter};
+use mqtt::{Message, QoS, Timestamp, TopicFilter};
 
 /// What the daemon implements for one gateway's session.
 ///
 /// The `poll_` functions follow the rules of [`std::future::Future::poll`]: on `Pending` the
 /// waker of the context is woken when another call is worth while. One task calls each of them.
 pub trait Broker: Send + Sync {
+    /// The daemon's time, in which messages expire. It is not the wall clock: it never jumps.
+    fn now(&self) -> Timestamp;
+
     /// Ready while the store has room for more messages.
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()>;
 
@@ -120,6 +123,12 @@ impl Client {
     /// The message is refused as a whole and went nowhere.
     pub fn publish_now(&self, message: Message) -> Result<Receipt, PublishError> {
         self.broker.publish(message)
+    }
+
+    /// The daemon's time, see [`Broker::now`].
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.broker.now()
     }
 
     /// Ready while the store has room for more messages.

@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use mqtt::{Message, QoS, TopicName};
+use mqtt::{Message, QoS, Timestamp, TopicName};
 
 use crate::{Broker, Client, Delivery, DeliveryId, NotStored, Outgoing, PublishError, Receipt};
 
@@ -113,6 +113,11 @@ impl FakeBroker {
 }
 
 impl Broker for FakeBroker {
+    /// Its time stands still.
+    fn now(&self) -> Timestamp {
+        Timestamp::default()
+    }
+
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.lock().unwrap();
         if state.is_full {

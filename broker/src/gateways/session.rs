@@ -11,7 +11,7 @@ use gateway::{
 };
 use mqtt::packet::{RetainHandling, SubscriptionOptions};
 use mqtt::session::{self, Acknowledged};
-use mqtt::{Message, ReasonCode, TopicFilter};
+use mqtt::{Message, ReasonCode, Timestamp, TopicFilter};
 use persistence::{Durability, Operation, Position, SessionId};
 
 use super::GATEWAY_PREFIX;
@@ -189,6 +189,10 @@ impl Drop for GatewaySession {
 }
 
 impl Broker for GatewaySession {
+    fn now(&self) -> Timestamp {
+        self.exchange.now()
+    }
+
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
         self.exchange.store.poll_room(context)
     }
