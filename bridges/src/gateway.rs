@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gateway::{
-    Backoff, Client, ConfigError, Gateway, LinkState, RunFuture, Status, SubscriptionRequest,
+    Backoff, Client, ConfigError, Gateway, LinkState, Notification, RunFuture, Status,
+    SubscriptionRequest,
 };
 use mqtt::QoS;
 use mqtt::connection::{ClientOptions, RequestError};
@@ -44,6 +45,7 @@ struct Shared {
     options: Options,
     translation: Translation,
     dead_letter: DeadLetter,
+    notification: Option<Notification>,
 }
 
 /// A hub that has accepted the bridge, and its place in the list.
@@ -88,6 +90,7 @@ impl Bridge {
                 label,
                 options: Options::new(&config)?,
                 dead_letter: DeadLetter::new(dead_letter),
+                notification: config.notification()?,
                 config,
                 translation,
             }),
@@ -113,6 +116,10 @@ impl Gateway for Bridge {
         least.max(retried).unwrap_or(QoS::AtMostOnce)
     }
 
+    fn notification(&self) -> Option<&Notification> {
+        self.shared.notification.as_ref()
+    }
+
     fn run(&self, client: Client, status: Arc<Status>) -> RunFuture {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move { match shared.run(&client, &status).await {} })
@@ -130,7 +137,7 @@ impl Shared {
                 Ok(reached) => {
                     let since = Instant::now();
                     let name = &self.options.targets[reached.place].name;
-                    status.report_link(&self.label, LinkState::Up);
+                    status.report_up(&self.label, name);
                     let error = self.serve(reached, client, status, &mut rate).await;
                     if matches!(error, HubError::Better) {
                         continue;

@@ -92,6 +92,11 @@ impl Registry {
         self.lock().values().cloned().collect()
     }
 
+    /// The session of this Client Identifier.
+    pub(crate) fn link(&self, client_id: &str) -> Option<Arc<Link>> {
+        self.lock().get(client_id).cloned()
+    }
+
     /// The sessions that have these numbers in the store.
     pub(crate) fn stored(&self, wanted: &HashSet<SessionId>) -> HashMap<SessionId, Arc<Link>> {
         let links = self.lock();

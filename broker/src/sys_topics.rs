@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use gateway::{DropReason, LinkState};
 use mqtt::TopicName;
 
 use crate::exchange::Exchange;
@@ -88,7 +87,9 @@ impl SysTopics {
 
     fn say(&mut self, exchange: &Exchange, name: &str, payload: String) {
         let topic = format!("$SYS/broker/{name}");
-        if self.said.get(&topic) == Some(&payload) {
+        // What is empty is not retained any more.
+        let last = self.said.get(&topic).map_or("", String::as_str);
+        if last == payload {
             return;
         }
         // Names of gateways come from the configuration and may hold what a topic may not.
@@ -239,33 +240,40 @@ impl SysTopics {
         }
     }
 
+    /// What is published at once when it changes is not here, see [`crate::gateways`].
     fn announce_gateway(&mut self, exchange: &Exchange, hosted: &Hosted) {
-        let counters = &hosted.status.counters;
-        let (state, is_up) = match hosted.status.link() {
-            LinkState::Starting => ("starting".to_owned(), 0),
-            LinkState::Up => ("up".to_owned(), 1),
-            LinkState::Down(reason) => (format!("down: {reason}"), 0),
-        };
-        let gateway = |name: &str| format!("gateway/{}/{name}", hosted.name);
-        self.say(exchange, &gateway("state"), state);
-        self.say(
-            exchange,
-            &gateway("received"),
-            counters.received().to_string(),
-        );
-        self.say(exchange, &gateway("sent"), counters.sent().to_string());
-        for reason in DropReason::ALL {
-            let dropped = counters.dropped(reason).to_string();
-            self.say(
-                exchange,
-                &gateway(&format!("dropped/{}", reason.as_str())),
-                dropped,
-            );
+        let report = hosted.report(exchange);
+        let mut state = report.link.as_str().to_owned();
+        if let Some(reason) = report.link.reason() {
+            state = format!("{state}: {reason}");
         }
-        // What Mosquitto says of its bridges.
-        if let Some(bridge) = hosted.name.strip_prefix("bridge/") {
-            let name = format!("connection/{bridge}/state");
-            self.say(exchange, &name, is_up.to_string());
+        let round_trip = report.round_trip.map(|it| it.as_micros().to_string());
+        let mut values = vec![
+            ("state", state),
+            ("since", report.since_millis.to_string()),
+            (
+                "address",
+                report.address.as_deref().unwrap_or_default().to_owned(),
+            ),
+            ("last_error", report.last_error.unwrap_or_default()),
+            ("round_trip_us", round_trip.unwrap_or_default()),
+            ("received", report.received.to_string()),
+            ("sent", report.sent.to_string()),
+        ];
+        if let Some(outbox) = report.outbox {
+            values.extend([
+                ("outbox/messages", outbox.messages.to_string()),
+                ("outbox/bytes", outbox.bytes.to_string()),
+                ("outbox/alarm", u8::from(outbox.is_alarming).to_string()),
+            ]);
+        }
+        let gateway = format!("gateway/{}", hosted.name);
+        for (name, value) in values {
+            self.say(exchange, &format!("{gateway}/{name}"), value);
+        }
+        for (reason, count) in report.dropped {
+            let name = format!("{gateway}/dropped/{}", reason.as_str());
+            self.say(exchange, &name, count.to_string());
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Talks to: nobody. Once a second it sweeps the sessions for dead connections, expired sessions
 //! and delayed wills, the connections that have sent no CONNECT for those that had their time, and
-//! queues and retained messages for what has expired, so that none of them needs a timer of its
-//! own. In between it sweeps the sessions when a connection is silent for too long, and goes on
+//! queues and retained messages for what has expired, and the outboxes of bridges for whether they
+//! are nearly full, so that none of them needs a timer of its own. In between it sweeps the sessions when a connection is silent for too long, and goes on
 //! with those that have ended when the store has loaded something of them. From time to time it
 //! announces the state of the daemon below `$SYS`, and has the store note the time.
 
@@ -107,6 +107,10 @@ impl Timekeeper {
         self.args.exchange.expire_retained();
         self.args.exchange.expire_queued();
         self.args.exchange.release_delayed();
+        let gateways = self.args.gateways.list();
+        gateways
+            .iter()
+            .for_each(|it| it.watch_outbox(&self.args.exchange));
         let now = Instant::now();
         if now - self.time_noted >= NOTE_TIME {
             self.time_noted = now;

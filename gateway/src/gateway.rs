@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mqtt::QoS;
 
-use crate::{Client, Status, SubscriptionRequest};
+use crate::{Client, Notification, Status, SubscriptionRequest};
 
 /// What [`Gateway::run`] returns: the whole life of one gateway.
 pub type RunFuture = Pin<Box<dyn Future<Output = Fault> + Send>>;
@@ -24,6 +24,11 @@ pub trait Gateway: Send + Sync + 'static {
     /// so that a message of QoS 0 waits for the gateway like others.
     fn least_qos(&self) -> QoS {
         QoS::AtMostOnce
+    }
+
+    /// Where its state is published, retained, when it changes; none if that is not wanted.
+    fn notification(&self) -> Option<&Notification> {
+        None
     }
 
     /// Runs until dropped; returns only on a fault, after which the daemon calls it again,

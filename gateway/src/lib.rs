@@ -29,7 +29,9 @@ mod duration;
 mod gateway;
 mod host;
 mod mapping;
+mod notification;
 mod status;
+mod status_report;
 mod template;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -45,5 +47,7 @@ pub use duration::ConfiguredDuration;
 pub use gateway::{Fault, Gateway, RunFuture};
 pub use host::check_host;
 pub use mapping::{ConfiguredFilter, ConfiguredQoS, ConfiguredTemplate, MatchedTopic, MqttRule};
+pub use notification::Notification;
 pub use status::{Counters, DropReason, LinkState, Status};
+pub use status_report::{Outbox, StatusReport};
 pub use template::{ANY_TEXT, Levels, Template, TemplateError, Values};

@@ -1,18 +1,35 @@
 //! What a gateway or bridge says of itself, read by logs, `$SYS`, metrics and the API.
 
 use std::fmt::Display;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::mem::discriminant;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use crate::{Outbox, StatusReport};
 
 /// Live state and counters of one gateway or bridge. Shared, cheap to update.
 #[derive(Debug, Default)]
 pub struct Status {
-    link: Mutex<LinkState>,
+    link: Mutex<Link>,
+    /// The link was looked at since it changed last.
+    is_seen: AtomicBool,
+    /// The outbox is nearly full.
+    is_alarming: AtomicBool,
     /// The time to the foreign side and back, in microseconds; 0 if it is not known.
     round_trip: AtomicU64,
     /// Messages in both directions.
     pub counters: Counters,
+}
+
+/// The link with what is told of it.
+#[derive(Debug, Default)]
+struct Link {
+    state: LinkState,
+    /// Milliseconds since 1970 when it went up or down; 0 until the change is seen.
+    since_millis: u64,
+    address: Option<Arc<str>>,
+    last_error: Option<String>,
 }
 
 /// Whether the foreign side can be reached.
@@ -90,10 +107,25 @@ impl DropReason {
 impl Status {
     /// Sets whether the foreign side can be reached; true if that is a change.
     pub fn set_link(&self, state: LinkState) -> bool {
+        self.set(state, None)
+    }
+
+    fn set(&self, state: LinkState, address: Option<&str>) -> bool {
         let mut link = self.lock();
-        let changed = *link != state;
-        *link = state;
-        changed
+        if link.state == state && link.address.as_deref() == address {
+            return false;
+        }
+        if let LinkState::Down(reason) = &state {
+            link.last_error = Some(reason.clone());
+        }
+        // Another reason or another address does not make it down or up anew.
+        if discriminant(&link.state) != discriminant(&state) {
+            link.since_millis = 0;
+        }
+        link.address = address.map(Into::into);
+        link.state = state;
+        self.is_seen.store(false, Ordering::Release);
+        true
     }
 
     /// Sets whether the foreign side can be reached, and logs a change under the gateway's name.
@@ -105,6 +137,55 @@ impl Status {
             LinkState::Starting => {}
             LinkState::Up => tracing::info!(gateway, "the gateway is up"),
             LinkState::Down(reason) => tracing::warn!(gateway, reason, "the gateway is down"),
+        }
+    }
+
+    /// The foreign side can be reached at this address; logs a change under the gateway's name.
+    pub fn report_up(&self, gateway: &str, address: &str) {
+        if self.set(LinkState::Up, Some(address)) {
+            tracing::info!(gateway, address, "the gateway is up");
+        }
+    }
+
+    /// Whether the link is not as it was at the last call, or there was none. What has gone up or
+    /// down since is so from this time on, milliseconds since 1970.
+    pub fn take_change(&self, wall_millis: impl FnOnce() -> u64) -> bool {
+        if self.is_seen.load(Ordering::Acquire) {
+            return false;
+        }
+        let mut link = self.lock();
+        self.is_seen.store(true, Ordering::Release);
+        if link.since_millis == 0 {
+            link.since_millis = wall_millis();
+        }
+        true
+    }
+
+    /// Notes whether the outbox is nearly full; true if that is a change.
+    pub fn set_alarm(&self, is_alarming: bool) -> bool {
+        self.is_alarming.swap(is_alarming, Ordering::Relaxed) != is_alarming
+    }
+
+    /// Whether the outbox is nearly full.
+    #[must_use]
+    pub fn is_alarming(&self) -> bool {
+        self.is_alarming.load(Ordering::Relaxed)
+    }
+
+    /// Everything at this moment; the outbox is what the daemon knows.
+    #[must_use]
+    pub fn report(&self, outbox: Option<Outbox>) -> StatusReport {
+        let link = self.lock();
+        StatusReport {
+            link: link.state.clone(),
+            since_millis: link.since_millis,
+            address: link.address.clone(),
+            last_error: link.last_error.clone(),
+            round_trip: self.round_trip(),
+            received: self.counters.received(),
+            sent: self.counters.sent(),
+            dropped: DropReason::ALL.map(|reason| (reason, self.counters.dropped(reason))),
+            outbox,
         }
     }
 
@@ -122,7 +203,7 @@ impl Status {
     /// Whether the foreign side can be reached.
     #[must_use]
     pub fn link(&self) -> LinkState {
-        self.lock().clone()
+        self.lock().state.clone()
     }
 
     /// Notes how long the foreign side took to answer.
@@ -138,7 +219,7 @@ impl Status {
         (micros > 0).then(|| Duration::from_micros(micros))
     }
 
-    fn lock(&self) -> MutexGuard<'_, LinkState> {
+    fn lock(&self) -> MutexGuard<'_, Link> {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -175,5 +256,65 @@ impl Counters {
     #[must_use]
     pub fn dropped(&self, reason: DropReason) -> u64 {
         self.dropped[reason as usize].load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn down(reason: &str) -> LinkState {
+        LinkState::Down(reason.to_owned())
+    }
+
+    #[test]
+    fn each_change_is_seen_once_with_its_time() {
+        let status = Status::default();
+        let since = || status.report(None).since_millis;
+        assert!(status.take_change(|| 1), "the beginning");
+        assert_eq!(
+            (status.report(None).link, since()),
+            (LinkState::Starting, 1)
+        );
+        assert!(!status.take_change(|| 2));
+        assert!(status.set_link(down("refused")));
+        assert!(!status.set_link(down("refused")));
+        assert!(status.take_change(|| 3));
+        assert_eq!(since(), 3);
+        // Still down, whatever the reason.
+        status.set_link(down("no route"));
+        assert!(status.take_change(|| 4));
+        assert_eq!((status.link(), since()), (down("no route"), 3));
+        // Up and down between two looks is a time of its own.
+        status.report_up("bridge/hub", "mqtt-tcp://a");
+        status.set_link(down("lost"));
+        assert!(status.take_change(|| 5));
+        assert_eq!(since(), 5);
+    }
+
+    #[test]
+    fn an_address_is_known_while_it_is_up_and_the_last_error_for_good() {
+        let status = Status::default();
+        assert_eq!(status.report(None).last_error, None);
+        status.set_link(down("refused"));
+        status.report_up("bridge/hub", "mqtt-tcp://a");
+        assert!(status.take_change(|| 7));
+        status.report_up("bridge/hub", "mqtt-tcp://b");
+        assert!(status.take_change(|| 8), "another hub");
+        let report = status.report(None);
+        assert_eq!(report.address.as_deref(), Some("mqtt-tcp://b"));
+        assert_eq!(report.last_error.as_deref(), Some("refused"));
+        assert_eq!(report.since_millis, 7);
+        status.set_link(down("lost"));
+        let report = status.report(None);
+        assert_eq!(report.address, None);
+        assert_eq!(report.last_error.as_deref(), Some("lost"));
+    }
+
+    #[test]
+    fn an_alarm_is_a_change_once() {
+        let status = Status::default();
+        let changes = [false, true, true, false].map(|it| status.set_alarm(it));
+        assert_eq!(changes, [false, true, false, true]);
     }
 }

@@ -8,6 +8,7 @@
 mod bench;
 mod bounds;
 mod bridge_outages;
+mod bridge_status;
 mod bridge_stream;
 mod command_line;
 mod configuration;

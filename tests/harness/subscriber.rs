@@ -153,8 +153,15 @@ impl Shared {
             if self.connections.load(Ordering::SeqCst) > 0 {
                 self.lost_sessions.fetch_add(1, Ordering::SeqCst);
             }
-            client.subscribe(&self.filter, self.qos)?;
             self.unreleased.lock().unwrap().clear();
+            // Retained messages may come before the SUBACK.
+            for publish in client.subscribe_amid(&self.filter, self.qos)? {
+                let identifier = publish.identifier;
+                self.received.lock().unwrap().push(publish);
+                if identifier != 0 {
+                    client.acknowledge(identifier)?;
+                }
+            }
         }
         self.connections.fetch_add(1, Ordering::SeqCst);
         loop {

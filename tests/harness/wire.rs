@@ -199,19 +199,38 @@ impl WireClient {
     /// Subscribes and waits until that is granted with the same QoS.
     ///
     /// # Errors
-    /// It is not.
+    /// It is not, or something else comes first.
     pub fn subscribe(&mut self, filter: &str, qos: u8) -> io::Result<()> {
+        let early = self.subscribe_amid(filter, qos)?;
+        early.first().map_or(Ok(()), |publish| {
+            Err(io::Error::other(format!(
+                "SUBACK expected, {publish:?} came"
+            )))
+        })
+    }
+
+    /// The same while somebody publishes; returns what came before the SUBACK, as it may (3.8.4).
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn subscribe_amid(&mut self, filter: &str, qos: u8) -> io::Result<Vec<Publish>> {
         let identifier = self.identifier();
         let mut body = identifier.to_be_bytes().to_vec();
         body.extend(self.version.no_properties());
         body.extend(text(filter));
         body.push(qos);
         self.send(&packet(0x82, &body))?;
-        let answer = self.expect(0x90)?;
-        if answer.body.last() == Some(&qos) {
-            Ok(())
-        } else {
-            Err(io::Error::other(format!("not granted: {answer:?}")))
+        let mut early = Vec::new();
+        loop {
+            let answer = self.receive()?;
+            let Some(publish) = answer.as_ref().and_then(|it| it.publish(self.version)) else {
+                let is_granted = |it: &Packet| it.head == 0x90 && it.body.last() == Some(&qos);
+                return match answer {
+                    Some(suback) if is_granted(&suback) => Ok(early),
+                    other => Err(io::Error::other(format!("not granted: {other:?}"))),
+                };
+            };
+            early.push(publish);
         }
     }
 

@@ -12,7 +12,8 @@ mod tcp;
 mod tls;
 mod will;
 
-use gateway::{ByteSize, ConfigError, ConfiguredDuration};
+use gateway::{ByteSize, ConfigError, ConfiguredDuration, Notification};
+use mqtt::TopicName;
 use serde::Deserialize;
 
 pub use self::connect::{ConnProperties, SubProperties};
@@ -84,9 +85,11 @@ pub struct Config {
     /// last message may be larger than what was left. The count is in memory: it begins anew with the
     /// daemon, with a change of the bridge, and when the wall clock is set to another day.
     pub daily_bytes: ByteSize,
-    /// Whether the bridge's state is published here, retained, when it changes. Default true.
+    /// Whether the bridge's state is published here, retained, when it changes: as JSON on
+    /// `notification_topic`, as 1 or 0 on `$SYS/broker/connection/${gateway}/state`, and with that
+    /// of clients below `$SYS/brokers/client_status`. Default true.
     pub notification: bool,
-    /// The topic of that, from the same placeholders as `clientid`;
+    /// The topic of the JSON, from the same placeholders as `clientid`;
     /// `$SYS/brokers/bridges/${gateway}/status` if absent.
     pub notification_topic: Option<String>,
     /// Only false, which is the default. True, which would subscribe at the hub to whatever local
@@ -243,6 +246,23 @@ impl Config {
             will.topic = site.topic("will.topic", &will.topic)?;
         }
         Ok(self)
+    }
+
+    /// Where the bridge's state is published, from a configuration that has the values of its site.
+    pub(crate) fn notification(&self) -> Result<Option<Notification>, ConfigError> {
+        let topic = self.notification_topic.as_deref();
+        let Some(topic) = topic.filter(|_| self.notification) else {
+            return Ok(None);
+        };
+        let topic =
+            TopicName::new(topic).map_err(|error| ConfigError::new("notification_topic", error))?;
+        Ok(Some(Notification {
+            topic,
+            client_id: self.clientid.clone().unwrap_or_default(),
+            user_name: self.username.clone(),
+            keep_alive: u16::try_from(self.keepalive.0.as_secs()).unwrap_or(u16::MAX),
+            clean_start: self.clean_start,
+        }))
     }
 
     /// The hubs as they are written, each with its key, in the order in which they are tried.

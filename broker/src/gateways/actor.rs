@@ -13,6 +13,7 @@ use kameo::Actor;
 use kameo::actor::{ActorRef, WeakActorRef};
 use kameo::error::{ActorStopReason, Infallible};
 use kameo::mailbox::{MailboxReceiver, Signal};
+use persistence::Clock;
 use tokio::time::{Instant, sleep_until};
 
 use super::{GatewaySession, Hosted};
@@ -73,7 +74,9 @@ impl Actor for GatewayActor {
                 if let Poll::Ready(signal) = mailbox.poll_recv(context) {
                     return Poll::Ready(Err(signal));
                 }
-                running.as_mut().poll(context).map(Ok)
+                let polled = running.as_mut().poll(context).map(Ok);
+                self.args.notify_of_change();
+                polled
             });
             let fault = match outcome.await {
                 Ok(fault) => fault,
@@ -84,6 +87,7 @@ impl Actor for GatewayActor {
             };
             drop(running);
             let pause = self.pause(&fault.0);
+            self.args.notify_of_change();
             tokio::select! {
                 signal = mailbox.recv() => return Ok(signal),
                 () = sleep_until(Instant::now() + pause) => {}
@@ -91,14 +95,26 @@ impl Actor for GatewayActor {
         }
     }
 
-    /// What the gateway has open is closed when the actor has stopped, so that another can have it.
+    /// What the gateway has open is closed when the actor has stopped, so that another can have it;
+    /// whoever looks on sees that it is no longer served.
     async fn on_stop(
         &mut self,
         _: WeakActorRef<Self>,
         _: ActorStopReason,
     ) -> Result<(), Self::Error> {
         self.running = None;
+        let stopped = LinkState::Down("it is stopped".to_owned());
+        self.args.hosted.status.set_link(stopped);
+        self.args.notify_of_change();
         Ok(())
+    }
+}
+
+impl GatewayArgs {
+    fn notify_of_change(&self) {
+        if self.hosted.status.take_change(Clock::wall_millis) {
+            self.notify();
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The daemon's side of gateways and bridges: their sessions, and the actors that host them.
 
 mod actor;
+mod notification;
+mod outbox;
 mod roster;
 mod session;
 

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Delivery, Outgoing, number_of};
+use super::{Amount, Delivery, Outgoing, number_of};
 use crate::{Message, QoS};
 
 /// Deliveries that were sent, in the order in which they were sent first.
@@ -168,6 +168,20 @@ impl Inflight {
             first: number.min(self.numbers.first),
             last: number.max(self.numbers.last),
         }
+    }
+
+    /// What was sent and is not acknowledged, with the content that may have to be sent again.
+    pub(super) fn amount(&self) -> Amount {
+        let none = Amount {
+            messages: self.entries.len() as u64,
+            bytes: 0,
+        };
+        self.entries.iter().fold(none, |mut sum, it| {
+            if let State::Published(delivery) = &it.state {
+                sum.bytes += delivery.message.byte_count() as u64;
+            }
+            sum
+        })
     }
 
     /// Bytes of what may have to be sent again.

@@ -257,6 +257,12 @@ impl Session {
         self.queue.waiting().messages + self.inflight.len() as u64
     }
 
+    /// The same with the bytes of their contents. It looks at each unacknowledged one.
+    #[must_use]
+    pub fn outstanding(&self) -> Amount {
+        self.queue.waiting().plus(self.inflight.amount())
+    }
+
     /// True if what is put in now reaches the client soon: no more waits than one window takes,
     /// and QoS 0 has at least half of its room.
     #[must_use]

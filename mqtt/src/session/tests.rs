@@ -51,6 +51,35 @@ fn next(session: &mut Session) -> Option<(u64, u16, bool)> {
     }
 }
 
+#[test]
+fn what_is_outstanding_keeps_its_bytes_until_it_is_acknowledged() {
+    let mut session = Session::new(LIMITS, false);
+    session.resume(2);
+    for number in 0..3 {
+        session.enqueue(delivery(QoS::AtLeastOnce, number));
+    }
+    let amount = |messages| Amount {
+        messages,
+        // Topic and payload.
+        bytes: messages * 9,
+    };
+    assert_eq!(
+        (session.waiting(), session.outstanding()),
+        (amount(3), amount(3))
+    );
+    let (_, packet_id, _) = next(&mut session).unwrap();
+    next(&mut session).unwrap();
+    assert_eq!(
+        (session.waiting(), session.outstanding()),
+        (amount(1), amount(3))
+    );
+    session.inflight_mut().abandon(packet_id);
+    assert_eq!(
+        (session.waiting(), session.outstanding()),
+        (amount(1), amount(2))
+    );
+}
+
 // Conforms: 5.0 [MQTT-3.3.4-9] [MQTT-4.3.2-3] [MQTT-4.9.0-1] [MQTT-4.9.0-2]; 3.1.1 [MQTT-4.3.2-1]
 #[test]
 fn the_window_holds_back_qos_1_but_not_qos_0() {
