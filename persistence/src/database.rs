@@ -75,7 +75,7 @@ impl Database {
     /// Opens or makes the database in `directory`, and reads what it knows.
     pub(crate) fn open(directory: &Path) -> Result<(Self, Recovered, Numbers), OpenStoreError> {
         let files = Files::new(directory);
-        let lock = Lock::take(&files)?;
+        let lock = Lock::take_noted(&files)?;
         let file = files.database();
         if file.is_symlink() {
             return Err(OpenStoreError::Link(file));
@@ -252,7 +252,7 @@ impl Database {
     /// Before a commit: makes sure that what it writes to is what a restart will read.
     pub(crate) fn prepare(&mut self) -> Result<(), WriteError> {
         if !self.lock.is_in_place() {
-            self.lock = Lock::take(&self.files)?;
+            self.lock = Lock::take_noted(&self.files)?;
         }
         if self.corruptions > 1 {
             return self.salvage();

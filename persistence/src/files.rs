@@ -232,12 +232,27 @@ impl Lock {
         };
         fs::create_dir_all(directory).map_err(failed)?;
         let path = directory.join(LOCK_FILE);
-        let file = File::create(&path).map_err(failed)?;
+        // What it holds is its holder's, until that is gone.
+        let mut options = File::options();
+        let options = options.write(true).create(true).truncate(false);
+        let file = options.open(&path).map_err(failed)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { file, path }),
+            Ok(()) => {
+                // Whoever held it before is gone. A full disk keeps nobody from the store.
+                file.set_len(0).ok();
+                Ok(Self { file, path })
+            }
             Err(fs::TryLockError::WouldBlock) => Err(OpenStoreError::InUse(directory.to_owned())),
             Err(fs::TryLockError::Error(source)) => Err(failed(source)),
         }
+    }
+
+    /// The same, and notes this process in it for [`holder`]. On a full disk it is not noted.
+    pub(crate) fn take_noted(files: &Files) -> Result<Self, OpenStoreError> {
+        let lock = Self::take(files)?;
+        let process = format!("{}\n", std::process::id());
+        lock.file.write_all_at(process.as_bytes(), 0).ok();
+        Ok(lock)
     }
 
     /// Whether another process that wants the directory would find this lock.
@@ -245,5 +260,44 @@ impl Lock {
         let seen = |metadata: io::Result<Metadata>| metadata.map(|it| Seen::from(&it).file).ok();
         let held = seen(self.file.metadata());
         held.is_some() && seen(fs::metadata(&self.path)) == held
+    }
+}
+
+/// The process that has the store in `directory` open; none if there is none, or it is not noted.
+///
+/// # Errors
+/// The lock cannot be read.
+pub fn holder(directory: &Path) -> io::Result<Option<u32>> {
+    let path = directory.join(LOCK_FILE);
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    match file.try_lock_shared() {
+        // What is noted there is of a process that is gone.
+        Ok(()) => Ok(None),
+        Err(fs::TryLockError::WouldBlock) => Ok(fs::read_to_string(path)?.trim().parse().ok()),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_holds_the_lock_is_known_while_it_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::new(folder.path());
+        assert_eq!(holder(folder.path()).unwrap(), None);
+        let lock = Lock::take_noted(&files).unwrap();
+        // Who finds it taken leaves it as it is.
+        Lock::take(&files).unwrap_err();
+        assert_eq!(holder(folder.path()).unwrap(), Some(std::process::id()));
+        drop(lock);
+        assert_eq!(holder(folder.path()).unwrap(), None);
+        // A repair is no daemon.
+        let _lock = Lock::take(&files).unwrap();
+        assert_eq!(holder(folder.path()).unwrap(), None);
     }
 }

@@ -68,6 +68,7 @@ pub use durability::Durability;
 pub use entry::QueueEntry;
 pub use error::{CloseStoreError, OpenStoreError};
 pub use expiry::{Deadline, GiveUp, Sweep};
+pub use files::holder;
 pub use hold::Hold;
 pub use inspect::{
     Depth, Exported, Exports, Findings, FlushLatency, Inspection, KeptFile, Problem, QueuedMessage,

@@ -32,6 +32,7 @@ mod mosquitto_bridge;
 mod mosquitto_clients;
 mod plant;
 mod power_cut;
+mod reload;
 mod retained;
 #[path = "../../persistence/tests/faults/shim.rs"]
 pub mod shim;

@@ -5,6 +5,7 @@ mod broker_client;
 mod check;
 mod hints;
 mod publish;
+mod reload;
 mod resumption;
 mod start;
 mod store;
@@ -42,6 +43,8 @@ enum Command {
     Start(start::Start),
     /// Check a configuration file and say what is wrong with it.
     Check(Configured),
+    /// Have a running broker read its configuration anew, as SIGHUP does.
+    Reload(reload::Reload),
     /// Look at the database: check it, count what is in it, read it out, or repair it.
     Store(store::Store),
     /// Publish messages.
@@ -74,6 +77,7 @@ pub fn run() -> ExitCode {
     match cli.command {
         Command::Start(it) => start::run(&it),
         Command::Check(it) => check::run(it.conf.as_deref()),
+        Command::Reload(it) => reload::run(&it),
         Command::Store(it) => store::run(&it),
         Command::Pub(it) => publish::run(&it),
         Command::Sub(it) => subscribe::run(&it),

@@ -39,7 +39,7 @@ impl Database {
             return Err(WriteError::Truncated);
         }
         if !self.lock.is_in_place() {
-            self.lock = Lock::take(&self.files)?;
+            self.lock = Lock::take_noted(&self.files)?;
         }
         let copy = self.files.unused("copy");
         let written = write(self.connection.as_ref(), &copy).and_then(|()| sync(&copy));

@@ -2,10 +2,11 @@
 
 mod check;
 mod export;
+mod forget;
 mod repair;
 mod stats;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -38,6 +39,10 @@ enum Command {
     /// in fields that end in `_ms`; null is never. What changes while it runs may be printed as it was
     /// before or after its change.
     Export(export::Export),
+    /// Delete a session with what waits for it; the daemon has to be stopped.
+    ///
+    /// This is the way to give up what waits for a bridge that is no longer configured.
+    Forget(forget::Forget),
     /// Save what can be read of a damaged store; the daemon has to be stopped.
     ///
     /// The damaged files are kept as tidegate.db.damaged-1 or the next free number. With --from,
@@ -59,7 +64,7 @@ struct Look {
 
 /// Where the store is.
 #[derive(Debug, Args)]
-struct Place {
+pub(super) struct Place {
     /// The configuration file that says where the store is.
     #[arg(short, long, value_name = "FILE")]
     conf: Option<PathBuf>,
@@ -69,8 +74,13 @@ struct Place {
 }
 
 impl Place {
+    /// The configuration file that was named.
+    pub(super) fn conf(&self) -> Option<&Path> {
+        self.conf.as_deref()
+    }
+
     /// The data directory. Without one, the reason is printed and the exit code returned.
-    fn directory(&self) -> Result<PathBuf, ExitCode> {
+    pub(super) fn directory(&self) -> Result<PathBuf, ExitCode> {
         if let Some(path) = &self.path {
             return Ok(path.clone());
         }
@@ -99,6 +109,7 @@ pub(super) fn run(store: &Store) -> ExitCode {
         Command::Check(it) => check::run(it),
         Command::Stats(it) => stats::run(it),
         Command::Export(it) => export::run(it),
+        Command::Forget(it) => forget::run(it),
         Command::Repair(it) => repair::run(it),
     }
 }
