@@ -45,7 +45,7 @@ enum Command {
     Check(Configured),
     /// Have a running broker read its configuration anew, as SIGHUP does.
     Reload(reload::Reload),
-    /// Look at the database: check it, count what is in it, read it out, or repair it.
+    /// Look at the database: check it, count what is in it, read it out, delete a session, or repair it.
     Store(store::Store),
     /// Publish messages.
     Pub(publish::Publish),

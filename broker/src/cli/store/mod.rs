@@ -17,7 +17,7 @@ use crate::daemon::state_directory;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 
-/// Look at the database: check it, count what is in it, read it out, or repair it.
+/// Look at the database: check it, count what is in it, read it out, delete a session, or repair it.
 #[derive(Debug, Args)]
 pub(super) struct Store {
     #[command(subcommand)]
