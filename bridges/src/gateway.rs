@@ -18,11 +18,12 @@ use crate::config::Config;
 use crate::dead_letter::DeadLetter;
 use crate::hub::{Hub, HubError};
 use crate::io;
+use crate::loop_guard::ANNOUNCEMENT;
 use crate::options::{Options, Target};
 use crate::rate::Rate;
 use crate::service::Service;
 use crate::site::Site;
-use crate::translation::{BrokerId, Translation};
+use crate::translation::Translation;
 
 /// The cap of the first pause after a failed attempt.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -60,19 +61,6 @@ impl Bridge {
     /// # Errors
     /// The first key that cannot work, and why.
     pub fn new(name: &str, config: Config) -> Result<Self, ConfigError> {
-        Self::of_broker(name, config, None)
-    }
-
-    /// Like [`Bridge::new`]; what goes to the hub is marked with the identifier of the broker, and
-    /// what comes back with it is dropped.
-    ///
-    /// # Errors
-    /// As [`Bridge::new`].
-    pub fn of_broker(
-        name: &str,
-        config: Config,
-        broker: Option<BrokerId>,
-    ) -> Result<Self, ConfigError> {
         config.check()?;
         let label = format!("bridge/{name}");
         for (key, why) in config.without_effect() {
@@ -82,7 +70,7 @@ impl Bridge {
             tracing::warn!(bridge = label, key, "the key has no effect");
         }
         let site = Site::here(name);
-        let translation = Translation::new(&site, &config, broker)?;
+        let translation = Translation::new(&site, &config)?;
         let config = config.placed(&site)?;
         let dead_letter = config.dead_letter_topic.as_deref().unwrap_or_default();
         Ok(Self {
@@ -98,12 +86,29 @@ impl Bridge {
     }
 }
 
+impl Bridge {
+    /// Like [`Bridge::new`], for a broker that guards against loops: hubs are told so.
+    ///
+    /// # Errors
+    /// As [`Bridge::new`].
+    pub fn guarded(name: &str, mut config: Config) -> Result<Self, ConfigError> {
+        let (key, value) = ANNOUNCEMENT;
+        let properties = &mut config.conn_properties.user_property;
+        properties.insert(key.to_owned(), value.to_owned());
+        Self::new(name, config)
+    }
+}
+
 impl Gateway for Bridge {
     fn subscriptions(&self) -> Vec<SubscriptionRequest> {
         self.shared.translation.local_subscriptions()
     }
 
     fn is_durable(&self) -> bool {
+        true
+    }
+
+    fn is_bridge(&self) -> bool {
         true
     }
 

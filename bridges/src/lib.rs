@@ -17,8 +17,7 @@
 //! What the hub refuses for good is counted and published below `dead_letter_topic`, and the
 //! others go on. A hub without room (0x97) is left alone for a while and gets all of it in order.
 //!
-//! A message that has been at this broker before is not taken from the hub again, if the daemon has
-//! given the broker an identifier; nor is one that has passed too many brokers.
+//! Loops and repetitions are kept away by the broker, with a [`LoopGuard`].
 
 mod config;
 mod dead_letter;
@@ -27,6 +26,7 @@ mod gateway;
 mod hub;
 pub mod io;
 mod keep_alive;
+mod loop_guard;
 mod options;
 mod patience;
 mod rate;
@@ -40,7 +40,8 @@ pub use config::{
     Will,
 };
 pub use gateway::Bridge;
-pub use site::VIN_VARIABLES;
-pub use translation::{
-    BLOCK_BYTES, BrokerId, BrokerIdError, HOPS_MAX, Novelty, ORIGINS_MAX, Row, Seen, Stamp, WINDOW,
+pub use loop_guard::{
+    ANNOUNCEMENT, Admitted, BrokerId, BrokerIdError, Guarding, HOPS_MAX, LoopGuard, ORIGINS_MAX,
+    Repetition, Run, Stamp, WINDOW, may_return,
 };
+pub use site::VIN_VARIABLES;

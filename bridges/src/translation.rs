@@ -1,11 +1,8 @@
 //! Messages here and messages at the hub: pure.
 
-mod origin;
 mod payload;
 mod property;
 mod rule;
-mod seen;
-mod stamp;
 
 use std::time::Duration;
 
@@ -17,15 +14,11 @@ use mqtt::connection::IncomingPublish;
 use mqtt::packet::ForwardedProperties;
 use mqtt::{Message, QoS, Timestamp, TopicFilter, TopicName, TopicNameError};
 
-pub use self::origin::{BrokerId, BrokerIdError, HOPS_MAX};
-pub use self::seen::{BLOCK_BYTES, Novelty, ORIGINS_MAX, Row, Seen, WINDOW};
-pub use self::stamp::Stamp;
-
-use self::origin::{LoopError, Origin};
 use self::payload::{Content, PayloadTemplate};
 use self::property::PropertyRule;
 use self::rule::{Rule, Written};
 use crate::config::{Config, Forward, Subscription};
+use crate::loop_guard::without_stamp;
 use crate::site::Site;
 
 /// The highest QoS that the hub is sent messages with.
@@ -36,8 +29,6 @@ const QOS_MAX: QoS = QoS::ExactlyOnce;
 pub(crate) struct Translation {
     forwards: Vec<ForwardRule>,
     subscriptions: Vec<SubscriptionRule>,
-    /// Marks what goes to the hub, if the broker has an identifier.
-    origin: Option<Origin>,
 }
 
 /// One rule from here to the hub.
@@ -95,9 +86,6 @@ pub(crate) enum Untranslated {
     /// The rule's template wants text.
     #[error("the payload is not UTF-8 text, as the rule's `payload` wants it")]
     NotText,
-    /// It goes round in a circle.
-    #[error(transparent)]
-    Loop(#[from] LoopError),
 }
 
 impl Untranslated {
@@ -106,7 +94,6 @@ impl Untranslated {
         match self {
             Self::NoRule | Self::Topic(_) => DropReason::Unmapped,
             Self::NotText => DropReason::Untranslatable,
-            Self::Loop(_) => DropReason::Looped,
         }
     }
 }
@@ -126,13 +113,8 @@ impl Received {
 }
 
 impl Translation {
-    /// Compiles the rules. With an identifier of the broker, messages are marked with it, and
-    /// those that come back are dropped.
-    pub(crate) fn new(
-        site: &Site,
-        config: &Config,
-        broker: Option<BrokerId>,
-    ) -> Result<Self, ConfigError> {
+    /// Compiles the rules.
+    pub(crate) fn new(site: &Site, config: &Config) -> Result<Self, ConfigError> {
         let forwards =
             config.forwards.iter().enumerate().map(|(index, forward)| {
                 ForwardRule::new(site, &format!("forwards[{index}]"), forward)
@@ -144,7 +126,6 @@ impl Translation {
         Ok(Self {
             forwards: forwards.collect::<Result<_, _>>()?,
             subscriptions: subscriptions.collect::<Result<_, _>>()?,
-            origin: broker.map(Origin::new),
         })
     }
 
@@ -193,7 +174,11 @@ impl Translation {
         now: Timestamp,
     ) -> Result<Forwarded, Untranslated> {
         let message = &delivery.message;
-        let properties = rule.properties.apply(&message.properties);
+        let mut properties = rule.properties.apply(&message.properties);
+        // Several rules may make different messages of one.
+        if rule.rule.is_renaming() || rule.payload.is_some() {
+            properties = without_stamp(&properties);
+        }
         let expiry = rule.properties.expiry_seconds;
         Ok(Forwarded {
             topic: rule.rule.topic(&message.topic)?,
@@ -203,10 +188,7 @@ impl Translation {
                 .unwrap_or_else(|| delivery.qos.max(QoS::AtLeastOnce)),
             retain: rule.retain.unwrap_or(message.retain),
             expiry_seconds: expiry.or_else(|| message.expiry_interval(now)),
-            properties: match &self.origin {
-                Some(origin) => origin.mark(&properties)?,
-                None => properties,
-            },
+            properties,
         })
     }
 
@@ -216,9 +198,6 @@ impl Translation {
         received: Received,
         now: Timestamp,
     ) -> Result<Message, Untranslated> {
-        if let Some(origin) = &self.origin {
-            origin.check(&received.properties)?;
-        }
         let remote = TopicName::new(&received.topic)?;
         let mut rules = self.subscriptions.iter();
         let rule = rules.find(|it| it.rule.filter.matches(remote.as_str()));
@@ -232,7 +211,11 @@ impl Translation {
             qos: received.qos,
             retain: rule.retain.unwrap_or(received.retain),
             expires_at: expiry.map(|expiry| now.after(expiry)),
-            properties: received.properties,
+            properties: if rule.rule.is_renaming() {
+                without_stamp(&received.properties)
+            } else {
+                received.properties
+            },
         })
     }
 }

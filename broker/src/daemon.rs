@@ -72,12 +72,13 @@ impl Daemon {
             extensions,
             preset_sessions,
         } = settings.take_extensions();
-        let exchange = Exchange::new(
+        let mut exchange = Exchange::new(
             store.clone(),
             settings.limits(),
             settings.bounds(),
             extensions,
         );
+        exchange.loop_guard = settings.loop_guard(recovered.broker_id.as_deref());
         let exchange = Arc::new(exchange);
         exchange.drop_oldest_when_full();
         let orphans = orphans(&settings, &recovered);

@@ -5,6 +5,7 @@ mod announcement;
 mod durability;
 mod eviction;
 mod expiry;
+mod guarding;
 mod queueing;
 mod refusal;
 mod replay;
@@ -15,6 +16,7 @@ mod sharing;
 mod subscription;
 
 pub(crate) use durability::DurabilityRules;
+pub(crate) use guarding::loop_guard;
 pub(crate) use queueing::QueueRules;
 pub(crate) use refusal::Refusal;
 pub(crate) use route::Route;
@@ -23,6 +25,7 @@ pub(crate) use run::{Outcome, RunMessage};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bridges::{Guarding, LoopGuard};
 use mqtt::connection::Limits;
 use mqtt::session::QueueLimits;
 use mqtt::{Message, ReasonCode, Timestamp, TopicName};
@@ -75,6 +78,7 @@ pub(crate) struct Exchange {
     pub(crate) delayed: Delayed,
     pub(crate) extensions: Extensions,
     pub(crate) memory: Arc<Memory>,
+    pub(crate) loop_guard: LoopGuard,
 }
 
 /// What became of a published message.
@@ -106,6 +110,7 @@ impl Exchange {
             memory: Arc::new(Memory::new(bounds.memory_limit)),
             bounds,
             counters: Counters::default(),
+            loop_guard: loop_guard(None, Guarding::default()),
         }
     }
 
@@ -147,7 +152,8 @@ impl Exchange {
         self.take(message, publisher, Refusal::Silence)
     }
 
-    fn take(
+    /// Routes or delays a message, or keeps it as retained, whether it has come before or not.
+    fn take_new(
         &self,
         message: Message,
         publisher: Option<&Link>,

@@ -19,7 +19,7 @@ pub(crate) use state::{LinkState, Owner};
 pub(crate) use storing::Storing;
 pub(crate) use subscriptions::Subscriptions;
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -55,6 +55,8 @@ pub(crate) struct Link {
     drops: Arc<Drops>,
     /// Of the connection that has the session.
     pub(crate) activity: Activity,
+    /// The other side is a broker.
+    pub(crate) is_bridge: AtomicBool,
     state: Mutex<LinkState>,
 }
 
@@ -102,6 +104,7 @@ impl Link {
             log_at: AtomicU64::new(1),
             drops,
             activity: Activity::default(),
+            is_bridge: AtomicBool::new(false),
             state: Mutex::new(LinkState::new(session, expiry, memory)),
         }
     }

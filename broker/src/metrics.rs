@@ -16,6 +16,8 @@ pub(crate) struct Counters {
     pub(crate) dropped: Arc<Drops>,
     /// Messages that were not taken because the store could not take them.
     pub(crate) refused: AtomicU64,
+    /// Messages that bridges brought and that had come before.
+    pub(crate) repeated: AtomicU64,
     /// Messages that were to be retained and were not.
     pub(crate) retained_refused: AtomicU64,
     /// Sessions that expired while their client was away.

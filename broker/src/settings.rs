@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bridges::{BrokerId, LoopGuard};
 use mqtt::QoS;
 use mqtt::connection::Limits;
 use mqtt::session::QueueLimits;
@@ -14,7 +15,7 @@ use crate::config::{
     NamedGateway, Notice,
 };
 use crate::connection::Access;
-use crate::exchange::ExchangeLimits;
+use crate::exchange::{self, ExchangeLimits};
 use crate::memory;
 use crate::retained::RetainedLimits;
 
@@ -278,6 +279,13 @@ impl Settings {
     pub(crate) fn announcement_interval(&self) -> Option<Duration> {
         let interval = self.config.sys_topics.interval.0;
         (!interval.is_zero()).then_some(interval)
+    }
+
+    /// The guard against loops, of a broker that its store knows under this identifier.
+    pub(crate) fn loop_guard(&self, stored: Option<&str>) -> LoopGuard {
+        let configured = self.config.broker_id().ok().flatten();
+        let id = configured.or_else(|| BrokerId::new(stored?).ok());
+        exchange::loop_guard(id, self.config.bridges.guarding())
     }
 
     /// The gateways and bridges.

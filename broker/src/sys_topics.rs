@@ -107,6 +107,7 @@ impl SysTopics {
         let version = format!("Tidegate version {}", env!("CARGO_PKG_VERSION"));
         let values = [
             ("version", version),
+            ("id", exchange.loop_guard.broker_id().to_string()),
             ("durability", exchange.bounds.durability.describe()),
             ("uptime", format!("{} seconds", uptime.as_secs())),
             ("clients/total", (online + offline).to_string()),
@@ -125,6 +126,7 @@ impl SysTopics {
             ),
             ("messages/stored", sessions.waiting.to_string()),
             ("store/messages/count", sessions.waiting.to_string()),
+            ("messages/repeated", read(&counters.repeated).to_string()),
             ("messages/delayed", exchange.delayed.len().to_string()),
             ("subscriptions/count", sessions.subscriptions.to_string()),
             (

@@ -20,6 +20,11 @@ pub trait Gateway: Send + Sync + 'static {
     /// served live only.
     fn is_durable(&self) -> bool;
 
+    /// True if the foreign side is a broker: what it brings may have been here before.
+    fn is_bridge(&self) -> bool {
+        false
+    }
+
     /// The least QoS with which it is given messages. What is published with less is raised to it,
     /// so that a message of QoS 0 waits for the gateway like others.
     fn least_qos(&self) -> QoS {

@@ -75,19 +75,16 @@ pub enum DropReason {
     NoRoom,
     /// No mapping rule applied.
     Unmapped,
-    /// It has been here before, or went through too many brokers.
-    Looped,
 }
 
 impl DropReason {
     /// All reasons, in the order in which they are reported.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 5] = [
         Self::Malformed,
         Self::Untranslatable,
         Self::Refused,
         Self::NoRoom,
         Self::Unmapped,
-        Self::Looped,
     ];
 
     /// The reason as a metric label.
@@ -99,7 +96,6 @@ impl DropReason {
             Self::Refused => "refused",
             Self::NoRoom => "no_room",
             Self::Unmapped => "unmapped",
-            Self::Looped => "looped",
         }
     }
 }

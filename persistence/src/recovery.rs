@@ -24,6 +24,8 @@ pub struct Recovered {
     pub wills: Vec<RecoveredWill>,
     /// Retained and delayed messages that are damaged, each by itself. They stay in the file.
     pub left_out: u64,
+    /// Random, as old as the store; none if there is no store.
+    pub broker_id: Option<String>,
     /// What was wrong with the files, and was logged.
     pub damage: Option<Damage>,
 }
@@ -153,6 +155,7 @@ pub(crate) fn recover(connection: &mut Connection) -> Result<(Recovered, Numbers
         delayed: delayed(connection, &mut left_out)?,
         wills: will::recover(connection)?,
         left_out,
+        broker_id: connection.query_row("SELECT broker_id FROM store", [], |row| row.get(0))?,
         damage: None,
     };
     Ok((recovered, numbers))

@@ -6,8 +6,9 @@ use rusqlite::{Connection, Error};
 
 /// What leads from each version of the tables to the next, the first from an empty file. A new
 /// version is a new step at the end; those that files have gone through are never changed.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8,
+    VERSION_9,
 ];
 pub(crate) const SCHEMA_VERSION: usize = MIGRATIONS.len();
 
@@ -97,6 +98,12 @@ ALTER TABLE queue ADD COLUMN expires_at INTEGER;
 UPDATE queue SET expires_at = (SELECT expires_at FROM message WHERE id = message_id)
     WHERE message_id IN (SELECT id FROM message WHERE expires_at IS NOT NULL);
 CREATE INDEX queue_expiry ON queue(expires_at) WHERE expires_at IS NOT NULL;
+";
+
+/// Which broker this is: as long as the store lives, and no longer.
+const VERSION_9: &str = "
+ALTER TABLE store ADD COLUMN broker_id TEXT;
+UPDATE store SET broker_id = lower(hex(randomblob(8)));
 ";
 
 /// The version of the tables in a file, 0 if it has none.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::Store;
 use crate::database::Database;
 use crate::store::lock;
+use crate::{Position, Store};
 
 /// What the store has done since it was opened, and what it holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,6 +123,13 @@ impl Meter {
 }
 
 impl Store {
+    /// The position of what was submitted last, by whomever.
+    #[must_use]
+    pub fn submitted(&self) -> Position {
+        let shared = self.shared.as_ref();
+        Position(shared.map_or(0, |it| lock(&it.submitted).position))
+    }
+
     /// Says if messages were left out at the start.
     pub(crate) fn note_left_out(&self, left_out: u64) {
         if left_out == 0 {

@@ -57,6 +57,11 @@ impl Rule {
         })
     }
 
+    /// Whether it makes topics that are not those that it takes.
+    pub(super) const fn is_renaming(&self) -> bool {
+        self.topic.is_some()
+    }
+
     /// The topic for a topic that the filter matches.
     pub(super) fn topic(&self, topic: &TopicName) -> Result<TopicName, TopicNameError> {
         let Some(template) = &self.topic else {

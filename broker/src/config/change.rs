@@ -74,6 +74,7 @@ impl Config {
     pub(crate) fn fixed_changes(&self, new: &Self) -> Vec<&'static str> {
         // So that a section that is new is not left out.
         let Self {
+            node_id,
             listeners,
             mqtt,
             retain,
@@ -89,6 +90,7 @@ impl Config {
             bridges: _,
         } = self;
         let sections = [
+            ("node_id", *node_id != new.node_id),
             ("listeners", *listeners != new.listeners),
             ("mqtt", *mqtt != new.mqtt),
             ("retain", *retain != new.retain),
@@ -100,6 +102,10 @@ impl Config {
             ("store", *store != new.store),
             ("log", *log != new.log),
             ("runtime", *runtime != new.runtime),
+            (
+                "bridges.loop_guard",
+                self.bridges.guarding() != new.bridges.guarding(),
+            ),
         ];
         let changed = sections.into_iter().filter(|(_, is_changed)| *is_changed);
         changed.map(|(name, _)| name).collect()

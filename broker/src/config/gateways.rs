@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bridges::Bridge;
+use bridges::{Bridge, Guarding};
 use gateway::{ConfigError, Gateway};
 use gateway_dds::DdsGateway;
 use gateway_nng::NngGateway;
@@ -32,6 +32,26 @@ pub(crate) struct Gateways {
 pub(crate) struct Bridges {
     /// To upstream MQTT brokers.
     pub(crate) mqtt: BTreeMap<String, bridges::Config>,
+    /// Whether each message is taken once, however bridges connect brokers. If absent: if what a
+    /// bridge brings may leave through one again, and else once a bridge of another broker that
+    /// does so connects.
+    pub(crate) loop_guard: Option<bridges::Flag>,
+}
+
+impl Bridges {
+    /// When messages are guarded against loops and repetitions.
+    pub(crate) fn guarding(&self) -> Guarding {
+        match self.loop_guard {
+            Some(flag) if flag.0 => Guarding::Always,
+            Some(_) => Guarding::Never,
+            None if bridges::may_return(self.enabled().map(|(_, it)| it)) => Guarding::Always,
+            None => Guarding::WhenAsked,
+        }
+    }
+
+    fn enabled(&self) -> impl Iterator<Item = (&String, &bridges::Config)> + Clone {
+        self.mqtt.iter().filter(|(_, config)| config.enable)
+    }
 }
 
 /// A gateway or bridge that can run, with its name, such as `zmq/plant` or `bridge/hub`.
@@ -39,13 +59,17 @@ pub(crate) type NamedGateway = (String, Arc<dyn Gateway>);
 
 /// Makes everything that is configured and enabled; touches no socket.
 pub(super) fn build(gateways: &Gateways, bridges: &Bridges) -> Result<Vec<NamedGateway>, Problem> {
-    let enabled = bridges.mqtt.iter().filter(|(_, config)| config.enable);
+    let enabled = bridges.enabled();
     check_client_ids(enabled.clone())?;
+    let bridge = match bridges.guarding() {
+        Guarding::Always => Bridge::guarded,
+        Guarding::Never | Guarding::WhenAsked => Bridge::new,
+    };
     let kinds = [
         build_kind(["gateways", "zmq"], "zmq", &gateways.zmq, ZmqGateway::new)?,
         build_kind(["gateways", "nng"], "nng", &gateways.nng, NngGateway::new)?,
         build_kind(["gateways", "dds"], "dds", &gateways.dds, DdsGateway::new)?,
-        build_kind(["bridges", "mqtt"], "bridge", enabled, Bridge::new)?,
+        build_kind(["bridges", "mqtt"], "bridge", enabled, bridge)?,
     ];
     Ok(kinds.into_iter().flatten().collect())
 }

@@ -31,6 +31,7 @@ mod toml_file;
 
 use std::path::Path;
 
+use bridges::{BrokerId, BrokerIdError};
 use serde::Deserialize;
 
 pub(crate) use self::change::Change;
@@ -55,6 +56,9 @@ use crate::extensions::{Extensions, PresetSession};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
+    /// What tells this broker from others that its messages can reach: 1 to 64 letters, digits and
+    /// `-_.`. Random and kept in the store if absent.
+    pub(crate) node_id: Option<String>,
     /// Where clients connect.
     pub(crate) listeners: Listeners,
     /// The protocol's limits and time spans.
@@ -151,12 +155,19 @@ fn finish(mut sources: Sources) -> Result<Loaded, ConfigError> {
 impl Config {
     /// Checks what a single value cannot tell: ranges, and values that contradict each other.
     fn validate(&self) -> Result<(), Problem> {
+        self.broker_id()
+            .map_err(|error| Problem::at(&["node_id"], &error.to_string()))?;
         self.listeners.validate()?;
         endpoints::check(self)?;
         self.mqtt.validate()?;
         self.delayed.validate()?;
         self.store.validate()?;
         self.runtime.validate()
+    }
+
+    /// The broker's identifier, if it is configured.
+    pub(crate) fn broker_id(&self) -> Result<Option<BrokerId>, BrokerIdError> {
+        self.node_id.as_deref().map(BrokerId::new).transpose()
     }
 
     /// What goes beyond MQTT, built from its description.

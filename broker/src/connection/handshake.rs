@@ -3,8 +3,9 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bridges::ANNOUNCEMENT;
 use mqtt::connection::{Authentication, Handshake, Progress, encode_refusal};
-use mqtt::packet::{Connect, Frame, Packet, PacketType};
+use mqtt::packet::{Connect, Frame, Packet, PacketType, Property};
 use mqtt::{ProtocolVersion, ProtocolViolation, ReasonCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -26,6 +27,26 @@ enum Refusal {
     Lost(io::Error),
     /// A CONNACK says so in this version and at most so many bytes.
     Refused(Option<ProtocolVersion>, u32, ProtocolViolation),
+}
+
+/// What a CONNECT says that the handshake does not keep.
+#[derive(Clone, Copy)]
+struct Stated {
+    /// Bytes of the largest packet that the client takes.
+    packet_bytes_max: u32,
+    /// It is a guarded bridge of another broker.
+    is_bridge: bool,
+}
+
+impl Stated {
+    fn of(connect: &Connect<'_>) -> Self {
+        let (name, value) = ANNOUNCEMENT;
+        let announcement = Property::UserProperty(name, value);
+        Self {
+            packet_bytes_max: connect.packet_bytes_max(),
+            is_bridge: connect.properties.iter().any(|it| it == announcement),
+        }
+    }
 }
 
 impl From<io::Error> for Refusal {
@@ -51,8 +72,8 @@ pub(super) async fn let_in(mut stream: TcpStream, accepted: &Accepted) -> Option
     };
     drop(half_open);
     match greeted {
-        Ok((handshake, size)) => {
-            return begin(stream, input, handshake, size, accepted).await;
+        Ok((handshake, stated)) => {
+            return begin(stream, input, handshake, stated, accepted).await;
         }
         Err(Refusal::Refused(version, size, violation)) => {
             refuse(stream, accepted, version, size, violation).await;
@@ -76,19 +97,19 @@ fn dismiss(accepted: &Accepted, dismissal: Dismissal) {
     }
 }
 
-/// Reads the CONNECT, and the AUTH packets that its method needs; with the bytes that the client
-/// takes.
+/// Reads the CONNECT, and the AUTH packets that its method needs.
 async fn greet(
     stream: &mut TcpStream,
     input: &mut Vec<u8>,
     accepted: &Accepted,
-) -> Result<(Handshake, u32), Refusal> {
+) -> Result<(Handshake, Stated), Refusal> {
     let access = &*accepted.access;
     let length = read_packet(stream, input, accepted, PacketType::Connect).await?;
     let mut out = Vec::new();
-    let (mut handshake, authentication, size) = {
+    let (mut handshake, authentication, stated) = {
         let (connect, version) = decode_connect(input, accepted)?;
-        let size = connect.packet_bytes_max();
+        let stated = Stated::of(&connect);
+        let size = stated.packet_bytes_max;
         let refused = |violation| Refusal::Refused(Some(version), size, violation);
         let authentication =
             Authentication::begin(&connect, &access.mechanisms).map_err(refused)?;
@@ -102,11 +123,12 @@ async fn greet(
                 Some((authentication, progress.map_err(refused)?))
             }
         };
-        (handshake, progress, size)
+        (handshake, progress, stated)
     };
     input.drain(..length);
     if let Some((mut authentication, mut progress)) = authentication {
         let version = ProtocolVersion::V5;
+        let size = stated.packet_bytes_max;
         let refused = |violation| Refusal::Refused(Some(version), size, violation);
         let data = loop {
             if let Progress::Done(data) = progress {
@@ -125,7 +147,7 @@ async fn greet(
         };
         handshake.authenticated(authentication, data);
     }
-    Ok((handshake, size))
+    Ok((handshake, stated))
 }
 
 /// Reads until `input` begins with a whole packet of this type; returns its length.
@@ -224,7 +246,7 @@ async fn begin(
     mut stream: TcpStream,
     input: Vec<u8>,
     handshake: Handshake,
-    size: u32,
+    stated: Stated,
     accepted: &Accepted,
 ) -> Option<Box<Connection>> {
     let (exchange, limits) = (&accepted.exchange, &*accepted.access.limits);
@@ -246,6 +268,7 @@ async fn begin(
         Ok(attached) => attached,
         Err(reason) => {
             let version = Some(handshake.connection.version());
+            let size = stated.packet_bytes_max;
             refuse(stream, accepted, version, size, no_room(accepted, reason)).await;
             return None;
         }
@@ -256,6 +279,11 @@ async fn begin(
         user_name: handshake.user_name.as_deref(),
     };
     exchange.auto_subscribe(&attached.link, who);
+    let is_bridge = &attached.link.is_bridge;
+    is_bridge.store(stated.is_bridge, Ordering::Relaxed);
+    if stated.is_bridge {
+        exchange.loop_guard.ask();
+    }
     if attached.session_present {
         out.clear();
         // It had room before, and no byte is added.

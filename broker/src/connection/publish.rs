@@ -121,7 +121,8 @@ impl Client {
         self.received.publish(incoming.publish.payload);
         let is_acknowledged = incoming.ack.is_some();
         // Each of these has to be asked about alone.
-        let is_careful = is_acknowledged && self.is_careful()
+        let is_careful = self.exchange.loop_guard.is_on()
+            || is_acknowledged && self.is_careful()
             || incoming.publish.header.qos == QoS::ExactlyOnce && self.link.durable().is_some();
         let route = if is_careful {
             None

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ impl GatewaySession {
     /// Takes over the gateway's session, with exactly the subscriptions that it asks for.
     pub(crate) fn open(exchange: &Arc<Exchange>, name: &str, gateway: &dyn Gateway) -> Self {
         let (session, session_present) = Self::attach(exchange, name, gateway.is_durable());
+        let is_bridge = gateway.is_bridge();
+        session.link.is_bridge.store(is_bridge, Ordering::Relaxed);
         session.link.set_least_qos(gateway.least_qos());
         session.subscribe(&gateway.subscriptions());
         if session_present {

@@ -182,3 +182,18 @@ fn what_waits_in_a_file_of_version_3_ends_with_its_message() {
     );
     store.close().unwrap();
 }
+
+#[test]
+fn a_store_has_one_broker_identifier_as_long_as_it_lives() {
+    let (directory, store, recovered) = open_file(VERSION_1);
+    let id = recovered.broker_id.unwrap();
+    assert_eq!(id.len(), 16);
+    store.close().unwrap();
+    let (store, recovered) = Store::open(directory.path(), Options::default()).unwrap();
+    assert_eq!(recovered.broker_id.as_ref(), Some(&id));
+    store.close().unwrap();
+    let another = tempfile::tempdir().unwrap();
+    let (store, recovered) = Store::open(another.path(), Options::default()).unwrap();
+    assert!(recovered.broker_id.is_some_and(|it| it != id));
+    store.close().unwrap();
+}

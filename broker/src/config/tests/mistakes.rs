@@ -37,7 +37,7 @@ fn unknown_keys_get_suggestions() {
     );
     check_error(
         "\"a.b\" = 1\n\"lo g\" = 2",
-        "1:1: unknown key `a.b` at the top level; known keys: listeners, mqtt, retain, delayed, rewrite, auto_subscribe, preset, sys_topics, store, log, runtime, gateways, bridges",
+        "1:1: unknown key `a.b` at the top level; known keys: node_id, listeners, mqtt, retain, delayed, rewrite, auto_subscribe, preset, sys_topics, store, log, runtime, gateways, bridges",
     );
     check_toml_error(
         "[mqtt]\nrecieve_maximum = 5",
@@ -91,7 +91,7 @@ fn wrong_values() {
     );
     check_error(
         "x = 1\nmqtt.receive_maximum = null",
-        "1:1: unknown key `x` at the top level; known keys: listeners, mqtt, retain, delayed, rewrite, auto_subscribe, preset, sys_topics, store, log, runtime, gateways, bridges",
+        "1:1: unknown key `x` at the top level; known keys: node_id, listeners, mqtt, retain, delayed, rewrite, auto_subscribe, preset, sys_topics, store, log, runtime, gateways, bridges",
     );
     check_toml_error(
         "[log]\nlevel = true",
