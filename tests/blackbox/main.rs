@@ -10,6 +10,7 @@ mod bounds;
 mod bridge_outages;
 mod bridge_status;
 mod bridge_stream;
+mod bridge_ring;
 mod command_line;
 mod configuration;
 mod conversation;
