@@ -103,6 +103,8 @@ impl Supervisor {
             .restart_limit(RESTARTS_MAX, RESTART_WINDOW)
             .spawn()
             .await;
+        // What is published from here on is for it too, and would pass by if it had not subscribed.
+        actor.wait_for_startup().await;
         self.gateways.insert(name.to_owned(), actor);
     }
 

@@ -7,8 +7,10 @@
 
 mod bench;
 mod bounds;
+mod bridge_hubs;
 mod bridge_outages;
 mod bridge_status;
+mod bridge_start;
 mod bridge_stream;
 mod bridge_ring;
 mod command_line;

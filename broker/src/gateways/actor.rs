@@ -54,12 +54,15 @@ impl Actor for GatewayActor {
                 hash.wrapping_mul(31).wrapping_add(byte.into())
             });
         let backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, seed);
-        Ok(Self {
+        let mut actor = Self {
             args,
             backoff,
             running: None,
             started: Instant::now(),
-        })
+        };
+        // An actor that has started is subscribed.
+        actor.running = Some(actor.start());
+        Ok(actor)
     }
 
     /// Runs the gateway until there is a signal.
