@@ -7,12 +7,11 @@
 
 mod bench;
 mod bounds;
-mod bridge_hubs;
 mod bridge_outages;
-mod bridge_status;
-mod bridge_start;
-mod bridge_stream;
 mod bridge_ring;
+mod bridge_start;
+mod bridge_status;
+mod bridge_stream;
 mod command_line;
 mod configuration;
 mod conversation;
