@@ -14,12 +14,12 @@ use crate::bridge_stream::Crossing;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// A daemon with a bridge to this port, both ways.
-pub(crate) fn bridged(port: u16, more: &str) -> Daemon {
+fn bridged(port: u16, more: &str) -> Daemon {
     Daemon::start(&bridge(port, more))
 }
 
 /// A bridge to this port: `line/#` goes up, `command/#` comes down.
-pub(crate) fn bridge(port: u16, more: &str) -> String {
+fn bridge(port: u16, more: &str) -> String {
     format!(
         r#"
 bridges.mqtt.up {{

@@ -70,18 +70,12 @@ impl Crossing {
     /// lost connection on the way, at QoS 2 never.
     #[track_caller]
     pub(crate) fn finish(&self, connections_max: usize) {
-        self.finish_with(connections_max, NO_REPEATS);
-    }
-
-    /// The same, with what may be repeated at QoS 2.
-    #[track_caller]
-    pub(crate) fn finish_with(&self, connections_max: usize, repeats: Repeats) {
         self.wait_published(self.count);
         let at_qos_1 = Repeats {
             steps_max: connections_max,
             messages_max: 4_096,
         };
-        let allowed = [at_qos_1, repeats];
+        let allowed = [at_qos_1, NO_REPEATS];
         for ((qos, subscriber), repeats) in (1..).zip(&self.subscribers).zip(allowed) {
             let what = format!("the last of QoS {qos} has come");
             until_every(INTERVAL, &what, || {
@@ -90,13 +84,16 @@ impl Crossing {
                 last.rev()
                     .all(|number| subscriber.has(|it| it.number() == Some(number)))
             });
-            let numbers: Vec<_> = subscriber.received().into_iter().collect();
-            let numbers: Vec<_> = numbers
-                .into_iter()
-                .map(|it| (it.topic.clone(), it.number().unwrap()))
-                .collect();
+            let numbers = numbers(subscriber);
             assert_complete(&format!("QoS {qos}"), &numbers, 1..=self.count, repeats);
             assert_eq!(subscriber.lost_sessions(), 0, "QoS {qos}");
         }
     }
+}
+
+/// The numbers that came, with their topics.
+pub(crate) fn numbers(subscriber: &Subscriber) -> Vec<(String, u64)> {
+    let received = subscriber.received().into_iter();
+    let numbers = received.map(|it| (it.number().unwrap(), it.topic));
+    numbers.map(|(number, topic)| (topic, number)).collect()
 }

@@ -14,7 +14,8 @@ use crate::wire::{Kept, Packet, Version, WireClient, packet};
 /// The pause after a failed attempt to connect.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Messages that are sent at a time; the next ones follow when all are acknowledged.
-const WINDOW: usize = 40;
+/// mosquitto takes no more of QoS 2.
+const WINDOW: usize = 20;
 
 /// What is published.
 #[derive(Clone, Debug)]
