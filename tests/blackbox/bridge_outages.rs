@@ -35,13 +35,13 @@ bridges.mqtt.up {{
     )
 }
 
-#[test]
-fn an_uplink_that_is_cut_again_and_again_loses_nothing() {
+#[track_caller]
+fn check_cuts(more: &str, count: u64) {
     const CUTS: usize = 8;
     let hub = Hub::start();
     let proxy = FaultProxy::start(hub.port());
-    let daemon = bridged(proxy.port(), "");
-    let crossing = Crossing::start(daemon.port(), hub.port(), 8_000, PAUSE);
+    let daemon = bridged(proxy.port(), more);
+    let crossing = Crossing::start(daemon.port(), hub.port(), count, PAUSE);
     for cut in 0..CUTS {
         crossing.wait_more(100);
         if cut % 2 == 0 {
@@ -53,6 +53,17 @@ fn an_uplink_that_is_cut_again_and_again_loses_nothing() {
     }
     crossing.finish(CUTS);
     assert!(proxy.accepted() > CUTS, "{}", proxy.accepted());
+}
+
+#[test]
+fn an_uplink_that_is_cut_again_and_again_loses_nothing() {
+    check_cuts("", 8_000);
+}
+
+#[test]
+fn an_uplink_of_mqtt_3_that_is_cut_again_and_again_loses_nothing() {
+    // mosquitto ends a connection with more than 20 messages of QoS 2 that are not complete.
+    check_cuts("proto_ver = 4\n  max_inflight = 20", 4_000);
 }
 
 #[test]
