@@ -29,6 +29,9 @@ use crate::translation::Translation;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// A connection that lasted so long was sound: the pauses begin with the first again.
 const SOUND: Duration = Duration::from_secs(10);
+/// Unacknowledged messages at a hub of MQTT 3, which cannot tell its limit. Mosquitto ends the
+/// connection above 20 of QoS 2.
+const MQTT_3_WINDOW: u16 = 20;
 /// How often a bridge that has fallen back looks for the hubs before its own in the list.
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -199,17 +202,37 @@ impl Shared {
             client.forget_received();
         }
         let unanswered = self.subscribe(&mut hub);
-        let window = hub.connection.terms().receive_maximum;
-        client.redeliver(window.min(self.config.max_inflight));
+        let window = self.window(&hub);
+        client.redeliver(window);
         let parts = (&*self.label, &self.translation, &self.dead_letter);
         let mut service = Service::new(parts, client, status, hub, rate);
         service.unanswered = unanswered;
+        service.window = window;
+        service.qos_max = self.qos_max();
         let error = tokio::select! {
             error = poll_fn(|context| service.poll(context)) => error,
             () = self.better(place) => HubError::Better,
         };
         service.rate.count(0, service.hub.take_count());
         error
+    }
+
+    /// How many messages may be unacknowledged at a hub.
+    fn window(&self, hub: &Hub) -> u16 {
+        let window = hub.connection.terms().receive_maximum;
+        let is_told = hub.connection.version().is_v5();
+        let window = if is_told { window } else { MQTT_3_WINDOW };
+        window.min(self.config.max_inflight)
+    }
+
+    /// With several hubs a message that one of them has taken and that is not released there would
+    /// be released at another, which does not have it. So it is sent with QoS 1.
+    fn qos_max(&self) -> QoS {
+        if self.options.targets.len() > 1 {
+            QoS::AtLeastOnce
+        } else {
+            QoS::ExactlyOnce
+        }
     }
 
     /// Subscribes at the hub; returns how many answers are to come.

@@ -7,7 +7,7 @@
 //!
 //! | direction | QoS | guarantee |
 //! |---|---|---|
-//! | local to hub | as published; a rule or `retry_qos_0` may raise it, and then it is kept as such | 1: at least once, 2: exactly once while the hub keeps the session; in order per topic |
+//! | local to hub | as published; a rule or `retry_qos_0` may raise it, and then it is kept as such | 1: at least once, 2: exactly once while the hub keeps the session, with several hubs sent with 1; in order per topic |
 //! | hub to local | as the hub sends it, at most the rule's | acknowledged to the hub once it is stored here; 2: exactly once |
 //!
 //! Packet Identifiers follow from a message's place in the outbox, and those of QoS 2 that came

@@ -45,6 +45,10 @@ pub(crate) struct Service<'b> {
     /// Subscriptions that the hub has not answered. Until it has, nothing is forwarded: what is
     /// published in answer to that would be missed.
     pub(crate) unanswered: usize,
+    /// Messages that may be unacknowledged at the hub.
+    pub(crate) window: u16,
+    /// The highest QoS that messages are sent with.
+    pub(crate) qos_max: QoS,
     flight: Flight,
     /// Taken from the outbox, and not sent.
     outgoing: VecDeque<Outgoing>,
@@ -84,6 +88,8 @@ impl<'b> Service<'b> {
             keep_alive,
             rate,
             unanswered: 0,
+            window: u16::MAX,
+            qos_max: QoS::ExactlyOnce,
             flight: Flight::default(),
             outgoing: VecDeque::new(),
             taken: Vec::new(),
@@ -351,8 +357,7 @@ impl<'b> Service<'b> {
         }
         self.is_postponed = false;
         self.outgoing.clear();
-        self.client
-            .redeliver(self.hub.connection.terms().receive_maximum);
+        self.client.redeliver(self.window);
         false
     }
 
@@ -372,7 +377,7 @@ impl<'b> Service<'b> {
         let is_kept = delivery.id != DeliveryId(0);
         // What the session does not keep has no identifier to be acknowledged under.
         let qos_max = if is_kept {
-            QoS::ExactlyOnce
+            self.qos_max
         } else {
             QoS::AtMostOnce
         };

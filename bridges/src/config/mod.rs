@@ -38,7 +38,8 @@ pub struct Config {
     /// The hub, such as `mqtt-tcp://host:port`. It may be left out if there are `servers`.
     pub server: String,
     /// Further hubs. They are tried in their order, behind `server`, when a hub cannot be reached or
-    /// is lost, and from the beginning behind the last. Default none.
+    /// is lost, and from the beginning behind the last. With several hubs QoS 2 is sent with QoS 1,
+    /// because each has a session of its own. Default none.
     pub servers: Vec<String>,
     /// Whether `hybrid_servers` are tried too. Default false.
     pub hybrid_bridging: bool,
@@ -68,7 +69,8 @@ pub struct Config {
     pub backoff_max: ConfiguredDuration,
     /// How long an attempt to connect may take, more than 0. Default 10s.
     pub connect_timeout: ConfiguredDuration,
-    /// Messages that may be unacknowledged in each direction, 1 to 4,096. Default 256.
+    /// Messages that may be unacknowledged in each direction, 1 to 4,096. Default 256; at most 20
+    /// towards a hub of MQTT 3.
     pub max_inflight: u16,
     /// Bytes of the largest packet from or to the hub, 1 KiB to 256 MiB. Default 1 MiB.
     pub max_packet_size: ByteSize,
