@@ -12,6 +12,7 @@ mod bridge_ring;
 mod bridge_start;
 mod bridge_status;
 mod bridge_stream;
+mod bridge_transports;
 mod command_line;
 mod configuration;
 mod conversation;
