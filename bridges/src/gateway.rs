@@ -197,8 +197,9 @@ impl Shared {
         rate: &mut Rate,
     ) -> HubError {
         let Reached { mut hub, place } = reached;
-        if !hub.session_present {
-            // The hub counts its identifiers anew.
+        if !hub.session_present || self.options.targets.len() > 1 {
+            // The hub counts its identifiers anew, or they may be those of another hub: better a
+            // message comes twice than that a new one is taken for it.
             client.forget_received();
         }
         let unanswered = self.subscribe(&mut hub);
