@@ -353,7 +353,8 @@ mod tests {
         until("nobody listens", || TcpStream::connect(address).is_err());
         proxy.pass();
         until("it listens again", || TcpStream::connect(address).is_ok());
-        assert_eq!(proxy.accepted(), 3);
+        // The system accepts before the proxy does.
+        until("it is counted", || proxy.accepted() >= 3);
     }
 
     #[test]
