@@ -21,7 +21,7 @@ use crate::io;
 use crate::loop_guard::ANNOUNCEMENT;
 use crate::options::{Options, Target};
 use crate::rate::Rate;
-use crate::service::Service;
+use crate::service::{Service, Terms};
 use crate::site::Site;
 use crate::translation::Translation;
 
@@ -203,13 +203,13 @@ impl Shared {
             client.forget_received();
         }
         let unanswered = self.subscribe(&mut hub);
-        let window = self.window(&hub);
-        client.redeliver(window);
+        let terms = Terms {
+            window: self.window(&hub),
+            qos_max: self.qos_max(),
+        };
+        client.redeliver(terms.window);
         let parts = (&*self.label, &self.translation, &self.dead_letter);
-        let mut service = Service::new(parts, client, status, hub, rate);
-        service.unanswered = unanswered;
-        service.window = window;
-        service.qos_max = self.qos_max();
+        let mut service = Service::new(parts, client, status, (hub, unanswered), terms, rate);
         let error = tokio::select! {
             error = poll_fn(|context| service.poll(context)) => error,
             () = self.better(place) => HubError::Better,

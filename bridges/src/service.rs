@@ -32,6 +32,15 @@ const ROUNDS_MAX: usize = 16;
 /// to the Receive Maximum never gets there.
 const UNACKNOWLEDGED_MAX: usize = 4_096;
 
+/// What a hub is sent at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// Messages that may be unacknowledged.
+    pub(crate) window: u16,
+    /// The highest QoS.
+    pub(crate) qos_max: QoS,
+}
+
 /// One connection's conversation.
 pub(crate) struct Service<'b> {
     pub(crate) label: &'b str,
@@ -44,11 +53,8 @@ pub(crate) struct Service<'b> {
     pub(crate) rate: &'b mut Rate,
     /// Subscriptions that the hub has not answered. Until it has, nothing is forwarded: what is
     /// published in answer to that would be missed.
-    pub(crate) unanswered: usize,
-    /// Messages that may be unacknowledged at the hub.
-    pub(crate) window: u16,
-    /// The highest QoS that messages are sent with.
-    pub(crate) qos_max: QoS,
+    unanswered: usize,
+    terms: Terms,
     flight: Flight,
     /// Taken from the outbox, and not sent.
     outgoing: VecDeque<Outgoing>,
@@ -74,7 +80,8 @@ impl<'b> Service<'b> {
         (label, translation, dead_letter): (&'b str, &'b Translation, &'b DeadLetter),
         client: &'b Client,
         status: &'b Status,
-        hub: Hub,
+        (hub, unanswered): (Hub, usize),
+        terms: Terms,
         rate: &'b mut Rate,
     ) -> Self {
         let keep_alive = KeepAlive::new(hub.connection.terms().keep_alive);
@@ -87,9 +94,8 @@ impl<'b> Service<'b> {
             hub,
             keep_alive,
             rate,
-            unanswered: 0,
-            window: u16::MAX,
-            qos_max: QoS::ExactlyOnce,
+            unanswered,
+            terms,
             flight: Flight::default(),
             outgoing: VecDeque::new(),
             taken: Vec::new(),
@@ -357,7 +363,7 @@ impl<'b> Service<'b> {
         }
         self.is_postponed = false;
         self.outgoing.clear();
-        self.client.redeliver(self.window);
+        self.client.redeliver(self.terms.window);
         false
     }
 
@@ -377,7 +383,7 @@ impl<'b> Service<'b> {
         let is_kept = delivery.id != DeliveryId(0);
         // What the session does not keep has no identifier to be acknowledged under.
         let qos_max = if is_kept {
-            self.qos_max
+            self.terms.qos_max
         } else {
             QoS::AtMostOnce
         };

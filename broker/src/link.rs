@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use mqtt::session::{Delivery, Enqueue, Session, number_of};
 use mqtt::{QoS, ReasonCode, Timestamp};
-use persistence::{Operation, Position, SessionId, Store};
+use persistence::{Durability, Operation, Position, SessionId, Store};
 
 use crate::memory::Memory;
 use crate::metrics::{DropCause, Drops};
@@ -272,6 +272,33 @@ impl Link {
             return store.submit(Operation::Dequeue(session, sequence));
         }
         Position(0)
+    }
+
+    /// Submits what is to be remembered of QoS 2, if the session is durable and has not ended. It
+    /// is always synced: what a power cut takes back, the client knows better, and one of the two
+    /// would take a message for the repetition of another.
+    pub(crate) fn remember(
+        &self,
+        store: &Store,
+        operation: impl FnOnce(SessionId) -> Operation,
+    ) -> Position {
+        if self.durable().is_none() {
+            return Position(0);
+        }
+        self.remember_in(&self.lock(), store, operation)
+    }
+
+    /// The same under the lock: a session that ends is taken out of the store after this.
+    pub(crate) fn remember_in(
+        &self,
+        state: &LinkState,
+        store: &Store,
+        operation: impl FnOnce(SessionId) -> Operation,
+    ) -> Position {
+        let session = self.durable().filter(|_| !state.ended);
+        session.map_or(Position(0), |it| {
+            store.submit_as(operation(it), Durability::Full)
+        })
     }
 
     /// Orders the present connection to end for this reason.

@@ -109,7 +109,7 @@ impl Client {
         poll_fn(|context| self.broker.poll_stored(receipt, context)).await
     }
 
-    /// The same for a sender that asks for QoS 2, see [`Broker::publish_once`].
+    /// [`Client::publish_now`] for a message of QoS 2, see [`Broker::publish_once`].
     ///
     /// # Errors
     /// The message is refused as a whole and went nowhere.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mqtt::connection::{AckAction, Action, Handshake, Limits, ServerConnection};
 use mqtt::packet::{Ack, AckKind, Frame, Packet, PacketType};
 use mqtt::{ProtocolViolation, ReasonCode};
-use persistence::{Durability, Operation, Position, SessionId};
+use persistence::{Operation, Position, SessionId};
 
 use super::batch::Batch;
 use super::outbox::Outbox;
@@ -15,7 +15,7 @@ use super::routes::Routes;
 use super::{Accepted, End};
 use crate::exchange::Exchange;
 use crate::extensions::{Presence, Who};
-use crate::link::{Link, LinkState, Owner};
+use crate::link::{Link, Owner};
 use crate::metrics::Traffic;
 use crate::registry::{Attached, Will};
 
@@ -197,11 +197,11 @@ impl Client {
                 AckAction::Answer(ack) => self.answer(Position(0), ack),
                 AckAction::Released(ack) => {
                     let release = |session| Operation::Release(session, ack.packet_id());
-                    self.answer(self.remember_in(&state, release), ack);
+                    self.answer(link.remember_in(&state, &self.exchange.store, release), ack);
                 }
                 AckAction::Received(sequence, ack) => {
                     let pubrec = |session| Operation::Pubrec(session, sequence);
-                    self.answer(self.remember_in(&state, pubrec), ack);
+                    self.answer(link.remember_in(&state, &self.exchange.store, pubrec), ack);
                 }
                 AckAction::Delivered(sequence) => {
                     link.forget(sequence, &self.exchange.store);
@@ -228,27 +228,9 @@ impl Client {
         }
     }
 
-    /// Submits what is to be remembered of QoS 2, if the session is durable and has not ended. It
-    /// is always synced: what a power cut takes back, the client knows better, and one of the two
-    /// would take a message for the repetition of another.
+    /// Submits what is to be remembered of QoS 2, see [`Link::remember`].
     pub(super) fn remember(&self, operation: impl FnOnce(SessionId) -> Operation) -> Position {
-        if self.link.durable().is_none() {
-            return Position(0);
-        }
-        self.remember_in(&self.link.lock(), operation)
-    }
-
-    /// The same under the lock: a session that ends is taken out of the store after this.
-    fn remember_in(
-        &self,
-        state: &LinkState,
-        operation: impl FnOnce(SessionId) -> Operation,
-    ) -> Position {
-        let session = self.link.durable().filter(|_| !state.ended);
-        session.map_or(Position(0), |it| {
-            let store = &self.exchange.store;
-            store.submit_as(operation(it), Durability::Full)
-        })
+        self.link.remember(&self.exchange.store, operation)
     }
 
     /// The client as templates know it.

@@ -36,9 +36,7 @@ impl Client {
             return false;
         }
         state.session.bound_memory(share);
-        let unstored = state.first_unstored(store).filter(|_| !store.is_failing());
-        let held_from = unstored.map_or(u64::MAX, |(sequence, _)| sequence);
-        state.session.hold_from(held_from);
+        let unstored = state.hold_unstored(store);
         let mut more = !self.outbox.wants_more(share);
         if !more {
             let encoded = state.session.take_encoded(self.outbox.bytes());
@@ -69,7 +67,7 @@ impl Client {
         for sequence in refused {
             self.link.forget(sequence, &self.exchange.store);
         }
-        if let Some((_, position)) = unstored
+        if let Some(position) = unstored
             && std::mem::replace(&mut self.awaited, position) != position
         {
             more |= store.poll_durable(position, context).is_ready();

@@ -12,3 +12,8 @@ pub(crate) use session::GatewaySession;
 
 /// The Client Identifiers of gateways begin with this; those of clients cannot.
 pub(crate) const GATEWAY_PREFIX: &str = "$gateway/";
+
+/// The Client Identifier of a gateway.
+fn client_id(name: &str) -> String {
+    format!("{GATEWAY_PREFIX}{name}")
+}

@@ -3,7 +3,7 @@
 use gateway::{Outbox, StatusReport};
 use mqtt::session::{Amount, QueueLimits};
 
-use super::{GATEWAY_PREFIX, Hosted};
+use super::{Hosted, client_id};
 use crate::exchange::Exchange;
 
 /// Percent of its bounds in messages or bytes from which on an outbox is nearly full.
@@ -57,8 +57,7 @@ impl Hosted {
     /// What is not acknowledged, and what of that counts against the bounds of the queue; none if
     /// nothing is kept.
     fn amounts(&self, exchange: &Exchange) -> Option<(Amount, Amount)> {
-        let client_id = format!("{GATEWAY_PREFIX}{}", self.name);
-        let link = exchange.registry.link(&client_id)?;
+        let link = exchange.registry.link(&client_id(&self.name))?;
         let state = link.lock();
         if state.expiry.is_zero() {
             return None;

@@ -15,7 +15,7 @@ use mqtt::session::{self, Acknowledged};
 use mqtt::{Message, ReasonCode, Timestamp, TopicFilter};
 use persistence::{Durability, Operation, Position, SessionId};
 
-use super::GATEWAY_PREFIX;
+use super::client_id;
 use crate::exchange::{Exchange, Published, Refusal};
 use crate::link::{Link, Owner};
 use crate::metrics::count;
@@ -51,9 +51,7 @@ impl GatewaySession {
 
     /// How many messages wait for a gateway, if it has a session.
     pub(crate) fn backlog(exchange: &Exchange, name: &str) -> Option<u64> {
-        let client_id = format!("{GATEWAY_PREFIX}{name}");
-        let links = exchange.registry.links().into_iter();
-        let link = links.into_iter().find(|it| *it.client_id == *client_id)?;
+        let link = exchange.registry.link(&client_id(name))?;
         let backlog = link.lock().session.backlog();
         Some(backlog)
     }
@@ -84,7 +82,7 @@ impl GatewaySession {
             resumed,
             ..
         } = exchange.attach(Claim {
-            client_id: &format!("{GATEWAY_PREFIX}{name}"),
+            client_id: &client_id(name),
             clean_start: !durable,
             expiry: if durable {
                 DURABLE_EXPIRY
@@ -124,14 +122,8 @@ impl GatewaySession {
         })
     }
 
-    /// Submits what is to be remembered of QoS 2, if the session is durable.
-    fn remember(&self, operation: impl FnOnce(SessionId) -> Operation) -> Position {
-        let state = self.link.lock();
-        let session = self.link.durable().filter(|_| !state.ended);
-        session.map_or(Position(0), |it| {
-            let store = &self.exchange.store;
-            store.submit_as(operation(it), Durability::Full)
-        })
+    fn remember(&self, operation: impl FnOnce(SessionId) -> Operation) -> Receipt {
+        Receipt(self.link.remember(&self.exchange.store, operation).0)
     }
 
     fn subscribe(&self, requests: &[SubscriptionRequest]) {
@@ -211,24 +203,23 @@ impl Broker for GatewaySession {
         let mut awaited = Position(0);
         if !is_repeated {
             let published = self.take_in(message)?;
+            self.link.lock().session.inbound.receive(packet_id);
             awaited = published.outcome.position;
             // What is in memory only is published again after a crash, and not taken for a
             // repetition.
             if published.durability == Durability::Memory {
-                self.link.lock().session.inbound.receive(packet_id);
                 return Ok(Receipt(awaited.0));
             }
-            self.link.lock().session.inbound.receive(packet_id);
         }
         // What was taken in before may not be durable yet.
         let received = self.remember(|session| Operation::Receive(session, packet_id));
-        Ok(Receipt(awaited.max(received).0))
+        Ok(received.max(Receipt(awaited.0)))
     }
 
     fn release(&self, packet_id: u16) -> Option<Receipt> {
         let is_known = self.link.lock().session.inbound.release(packet_id);
         let released = self.remember(|session| Operation::Release(session, packet_id));
-        is_known.then_some(Receipt(released.0))
+        is_known.then_some(released)
     }
 
     fn forget_received(&self) {
@@ -269,9 +260,7 @@ impl Broker for GatewaySession {
         let before = packets.len();
         let mut expired = Vec::new();
         let mut state = self.link.lock();
-        let unstored = state.first_unstored(store).filter(|_| !store.is_failing());
-        let held_from = unstored.map_or(u64::MAX, |(sequence, _)| sequence);
-        state.session.hold_from(held_from);
+        let unstored = state.hold_unstored(store);
         while packets.len() - before < count_max {
             let Some(next) = state.session.next(now, &mut expired) else {
                 break;
@@ -283,7 +272,7 @@ impl Broker for GatewaySession {
         if packets.len() > before {
             return Poll::Ready(());
         }
-        let awaited = unstored.map_or(Position(0), |(_, position)| position);
+        let awaited = unstored.unwrap_or_default();
         if store.poll_durable(awaited, context).is_ready() && awaited > Position(0) {
             context.waker().wake_by_ref();
         }
@@ -301,8 +290,7 @@ impl Broker for GatewaySession {
             return None;
         };
         drop(state);
-        let received = self.remember(|session| Operation::Pubrec(session, sequence));
-        Some(Receipt(received.0))
+        Some(self.remember(|session| Operation::Pubrec(session, sequence)))
     }
 
     fn acknowledge(&self, delivery: DeliveryId) {

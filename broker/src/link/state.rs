@@ -137,13 +137,22 @@ impl LinkState {
     /// The first delivery of QoS 2 that the store does not have yet, and the position at which it
     /// has. If it were sent and forgotten by a crash, another message would get its identifier,
     /// and its receiver would take that for a repetition [MQTT-4.3.3-1].
-    pub(crate) fn first_unstored(&mut self, store: &Store) -> Option<(u64, Position)> {
+    fn first_unstored(&mut self, store: &Store) -> Option<(u64, Position)> {
         let unstored = &mut self.storing.as_mut()?.unstored;
         let durable = store.durable();
         while unstored.front().is_some_and(|(_, at)| *at <= durable) {
             unstored.pop_front();
         }
         unstored.front().copied()
+    }
+
+    /// Holds up the deliveries of QoS 2 that are not in the store; returns the position at which the
+    /// first of them is. While nothing can be stored they are worth more than that.
+    pub(crate) fn hold_unstored(&mut self, store: &Store) -> Option<Position> {
+        let unstored = self.first_unstored(store).filter(|_| !store.is_failing());
+        let held_from = unstored.map_or(u64::MAX, |(sequence, _)| sequence);
+        self.session.hold_from(held_from);
+        unstored.map(|(_, position)| position)
     }
 
     /// Notes that a Shared Subscription was ended.
