@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use gateway::{Delivery, DeliveryId};
+use mqtt::TopicName;
 
 /// Messages of QoS 1 and 2 that one delivery may become; further ones are dropped and counted.
 pub(crate) const COPIES_MAX: u16 = 16;
@@ -167,6 +168,13 @@ impl Flight {
         Progress::Done(delivery)
     }
 
+    /// The topics of what the hub has not answered.
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = &TopicName> {
+        let unanswered = self.copies.values().filter(|it| it.unanswered > 0);
+        let deliveries = unanswered.filter_map(|it| it.delivery.as_ref());
+        deliveries.map(|it| &it.message.topic)
+    }
+
     /// True if nothing is awaited.
     pub(crate) fn is_empty(&self) -> bool {
         self.copies.is_empty()
@@ -177,7 +185,7 @@ impl Flight {
 mod tests {
     use std::sync::Arc;
 
-    use mqtt::{Message, QoS, TopicName};
+    use mqtt::{Message, QoS};
 
     use super::*;
 

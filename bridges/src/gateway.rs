@@ -23,6 +23,7 @@ use crate::options::{Options, Target};
 use crate::rate::Rate;
 use crate::service::{Service, Terms};
 use crate::site::Site;
+use crate::suspicion::Suspicion;
 use crate::translation::Translation;
 
 /// The cap of the first pause after a failed attempt.
@@ -137,6 +138,7 @@ impl Gateway for Bridge {
 impl Shared {
     async fn run(&self, client: &Client, status: &Status) -> Infallible {
         let mut rate = Rate::new(&self.config);
+        let mut suspicion = Suspicion::default();
         let mut backoff = Backoff::new(FIRST_PAUSE, self.config.backoff_max.0, seed());
         // A hub that does not speak the version is spoken to with an older one from then on.
         let mut options = vec![self.options.client.clone(); self.options.targets.len()];
@@ -146,11 +148,12 @@ impl Shared {
                     let since = Instant::now();
                     let name = &self.options.targets[reached.place].name;
                     status.report_up(&self.label, name);
-                    let error = self.serve(reached, client, status, &mut rate).await;
+                    let memory = (&mut rate, &mut suspicion);
+                    let (error, has_found) = self.serve(reached, client, status, memory).await;
                     if matches!(error, HubError::Better) {
                         continue;
                     }
-                    if since.elapsed() >= SOUND {
+                    if has_found || since.elapsed() >= SOUND {
                         backoff.reset();
                     }
                     format!("not connected to {name}: {error}")
@@ -189,13 +192,15 @@ impl Shared {
         }
     }
 
+    /// Serves a hub until the connection ends; returns why, and whether a topic was found because
+    /// of which it may have.
     async fn serve(
         &self,
         reached: Reached,
         client: &Client,
         status: &Status,
-        rate: &mut Rate,
-    ) -> HubError {
+        memory: (&mut Rate, &mut Suspicion),
+    ) -> (HubError, bool) {
         let Reached { mut hub, place } = reached;
         if !hub.session_present || self.options.targets.len() > 1 {
             // The hub counts its identifiers anew, or they may be those of another hub: better a
@@ -209,13 +214,14 @@ impl Shared {
         };
         client.redeliver(terms.window);
         let parts = (&*self.label, &self.translation, &self.dead_letter);
-        let mut service = Service::new(parts, client, status, (hub, unanswered), terms, rate);
+        let mut service = Service::new(parts, client, status, (hub, unanswered), terms, memory);
         let error = tokio::select! {
             error = poll_fn(|context| service.poll(context)) => error,
             () = self.better(place) => HubError::Better,
         };
         service.rate.count(0, service.hub.take_count());
-        error
+        let has_found = service.note_ended(&error);
+        (error, has_found)
     }
 
     /// How many messages may be unacknowledged at a hub.

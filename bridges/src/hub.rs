@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::config::Endpoint;
 use crate::io::{ConnectError, Stream, TransportOptions, connect, reason};
+use crate::suspicion::End;
 
 /// Bytes that one read may bring.
 const READ_BYTES: usize = 64 << 10;
@@ -58,14 +59,46 @@ pub(crate) enum HubError {
     Silent,
     #[error("the hub broke the protocol: {0}")]
     Violation(#[from] ProtocolViolation),
-    #[error("the hub ended the connection: {0}")]
-    Disconnected(String),
+    #[error("the hub ended the connection: {text}")]
+    Disconnected { reason: ReasonCode, text: String },
     #[error("the hub closed the connection")]
     Closed,
     #[error("{}", reason(.0))]
     Io(#[from] io::Error),
     #[error("a hub before it in the list can be reached again")]
     Better,
+}
+
+impl HubError {
+    /// How the connection ended, if not on our side.
+    pub(crate) fn end(&self) -> Option<End> {
+        match self {
+            Self::Closed => Some(End::Closed),
+            Self::Disconnected { reason, .. } => {
+                let is_about_messages = !matches!(
+                    reason,
+                    ReasonCode::Success
+                        | ReasonCode::ServerBusy
+                        | ReasonCode::ServerShuttingDown
+                        | ReasonCode::KeepAliveTimeout
+                        | ReasonCode::SessionTakenOver
+                        | ReasonCode::MessageRateTooHigh
+                        | ReasonCode::AdministrativeAction
+                        | ReasonCode::UseAnotherServer
+                        | ReasonCode::ServerMoved
+                        | ReasonCode::ConnectionRateExceeded
+                        | ReasonCode::MaximumConnectTime
+                );
+                is_about_messages.then_some(End::Closed)
+            }
+            Self::Io(_) | Self::Silent => Some(End::Lost),
+            Self::Connect(_)
+            | Self::Refused { .. }
+            | Self::ConnectTimeout
+            | Self::Violation(_)
+            | Self::Better => None,
+        }
+    }
 }
 
 impl Hub {

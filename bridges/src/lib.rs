@@ -32,6 +32,7 @@ mod patience;
 mod rate;
 mod service;
 mod site;
+mod suspicion;
 mod translation;
 
 pub use config::{

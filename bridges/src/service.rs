@@ -7,6 +7,7 @@
 //! ```
 
 mod receiving;
+mod withheld;
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
@@ -22,7 +23,9 @@ use crate::hub::{Hub, HubError, describe};
 use crate::keep_alive::KeepAlive;
 use crate::patience::Patience;
 use crate::rate::Rate;
+use crate::suspicion::{Suspicion, Verdict};
 use crate::translation::{Forwarded, Translation};
+use withheld::Withheld;
 
 /// Packets that are taken from the outbox at a time.
 const BATCH: usize = 64;
@@ -51,6 +54,7 @@ pub(crate) struct Service<'b> {
     pub(crate) hub: Hub,
     pub(crate) keep_alive: KeepAlive,
     pub(crate) rate: &'b mut Rate,
+    suspicion: &'b mut Suspicion,
     /// Subscriptions that the hub has not answered. Until it has, nothing is forwarded: what is
     /// published in answer to that would be missed.
     unanswered: usize,
@@ -60,6 +64,7 @@ pub(crate) struct Service<'b> {
     outgoing: VecDeque<Outgoing>,
     taken: Vec<Outgoing>,
     forwarded: Vec<Forwarded>,
+    withheld: Withheld,
     /// Acknowledgements for the hub, in the order of its messages, each sent once its message is
     /// stored here.
     unstored: VecDeque<(Receipt, PendingAck)>,
@@ -82,7 +87,7 @@ impl<'b> Service<'b> {
         status: &'b Status,
         (hub, unanswered): (Hub, usize),
         terms: Terms,
-        rate: &'b mut Rate,
+        (rate, suspicion): (&'b mut Rate, &'b mut Suspicion),
     ) -> Self {
         let keep_alive = KeepAlive::new(hub.connection.terms().keep_alive);
         Self {
@@ -94,12 +99,14 @@ impl<'b> Service<'b> {
             hub,
             keep_alive,
             rate,
+            suspicion,
             unanswered,
             terms,
             flight: Flight::default(),
             outgoing: VecDeque::new(),
             taken: Vec::new(),
             forwarded: Vec::new(),
+            withheld: Withheld::default(),
             unstored: VecDeque::new(),
             releases: VecDeque::new(),
             refused: VecDeque::new(),
@@ -196,11 +203,12 @@ impl<'b> Service<'b> {
             }
             ClientAction::Disconnect(disconnect) => {
                 let text = disconnect.properties.reason_string();
-                let mut reason = describe(disconnect.reason, text);
+                let mut text = describe(disconnect.reason, text);
                 if let Some(server) = disconnect.properties.server_reference() {
-                    reason = format!("{reason}; it names {server} to be used instead");
+                    text = format!("{text}; it names {server} to be used instead");
                 }
-                return Err(HubError::Disconnected(reason));
+                let reason = disconnect.reason;
+                return Err(HubError::Disconnected { reason, text });
             }
         }
         Ok(())
@@ -266,10 +274,13 @@ impl<'b> Service<'b> {
         } else if ack.reason.is_error() {
             self.on_refusal(ack);
             Answer::Refused
-        } else if is_pubrec {
-            Answer::Received
         } else {
-            Answer::Acknowledged
+            self.note_taken(ack.packet_id);
+            if is_pubrec {
+                Answer::Received
+            } else {
+                Answer::Acknowledged
+            }
         };
         self.flight.answered(ack.packet_id, answer)
     }
@@ -278,6 +289,7 @@ impl<'b> Service<'b> {
     fn on_refusal(&mut self, ack: &Ack<'_>) {
         if let Some(delivery) = self.flight.delivery(ack.packet_id) {
             let reason = describe(ack.reason, ack.properties.reason_string());
+            self.suspicion.note_refused(&delivery.message.topic);
             let error = format!("the hub refused it: {reason}");
             self.status
                 .report_drop(self.label, DropReason::Refused, &error);
@@ -316,6 +328,7 @@ impl<'b> Service<'b> {
         if self.unanswered > 0 || self.is_held_up(context) {
             return false;
         }
+        self.poll_withheld(context);
         // What is more urgent would not overtake what is taken and waits for its turn.
         let batch = if self.rate.is_limited() { 1 } else { BATCH };
         let mut has_sent = false;
@@ -363,12 +376,21 @@ impl<'b> Service<'b> {
         }
         self.is_postponed = false;
         self.outgoing.clear();
+        self.withheld = Withheld::default();
         self.client.redeliver(self.terms.window);
         false
     }
 
     /// Sends what becomes of a delivery. Returns it if that cannot be sent yet.
     fn send(&mut self, delivery: Delivery, context: &mut Context<'_>) -> Option<Delivery> {
+        match self.suspicion.verdict(&delivery.message.topic) {
+            Verdict::Send if self.suspicion.is_careful() && !self.flight.is_empty() => {
+                return Some(delivery);
+            }
+            Verdict::Send => {}
+            Verdict::Withhold => return self.withhold(delivery, context),
+            Verdict::Condemn => return self.condemn(&delivery),
+        }
         if self.rate.poll(self.label, context).is_pending() {
             return Some(delivery);
         }

@@ -8,6 +8,7 @@
 mod bench;
 mod bounds;
 mod bridge_outages;
+mod bridge_refusals;
 mod bridge_ring;
 mod bridge_start;
 mod bridge_status;

@@ -1,0 +1,80 @@
+//! Messages that are kept back, see [`crate::suspicion`].
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::Context;
+
+use gateway::{Delivery, DeliveryId, DropReason, Outgoing};
+use tokio::time::{Sleep, sleep};
+
+use super::Service;
+use crate::hub::HubError;
+use crate::suspicion::WITHHELD_FOR;
+
+/// What is kept back on this connection, in its order, and until when.
+#[derive(Debug, Default)]
+pub(super) struct Withheld {
+    deliveries: Vec<Delivery>,
+    end: Option<Pin<Box<Sleep>>>,
+}
+
+impl Service<'_> {
+    /// Keeps a delivery back until another topic's is taken.
+    pub(super) fn withhold(
+        &mut self,
+        delivery: Delivery,
+        context: &mut Context<'_>,
+    ) -> Option<Delivery> {
+        self.withheld.deliveries.push(delivery);
+        let end = self.withheld.end.get_or_insert_with(|| {
+            tracing::debug!(bridge = self.label, "a topic is withheld");
+            Box::pin(sleep(WITHHELD_FOR))
+        });
+        if end.as_mut().poll(context).is_ready() {
+            context.waker().wake_by_ref();
+        }
+        None
+    }
+
+    /// If nothing else was taken in time, what is withheld is next.
+    pub(super) fn poll_withheld(&mut self, context: &mut Context<'_>) {
+        let end = self.withheld.end.as_mut();
+        if end.is_some_and(|it| it.as_mut().poll(context).is_ready()) {
+            self.suspicion.give_another_chance();
+            let withheld = std::mem::take(&mut self.withheld).deliveries;
+            for delivery in withheld.into_iter().rev() {
+                self.outgoing.push_front(Outgoing::Publish(delivery));
+            }
+        }
+    }
+
+    /// The hub has taken a message.
+    pub(super) fn note_taken(&mut self, packet_id: u16) {
+        if let Some(delivery) = self.flight.delivery(packet_id)
+            && self.suspicion.note_taken(&delivery.message.topic)
+        {
+            let withheld = std::mem::take(&mut self.withheld);
+            for delivery in &withheld.deliveries {
+                self.condemn(delivery);
+            }
+        }
+    }
+
+    /// Keeps a delivery aside that the hub would close the connection for.
+    pub(super) fn condemn(&mut self, delivery: &Delivery) -> Option<Delivery> {
+        let reason = "the hub closes the connection when it gets a message of this topic";
+        self.status
+            .report_drop(self.label, DropReason::Refused, &reason);
+        self.dead_letter.put(&delivery.message, reason, self.client);
+        if delivery.id != DeliveryId(0) {
+            self.client.acknowledge(delivery.id);
+        }
+        None
+    }
+
+    /// The connection has ended for this reason. True if a topic is withheld from now on.
+    pub(crate) fn note_ended(&mut self, error: &HubError) -> bool {
+        let end = error.end();
+        end.is_some_and(|end| self.suspicion.note_ended(end, self.flight.unanswered()))
+    }
+}

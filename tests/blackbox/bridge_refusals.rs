@@ -1,0 +1,89 @@
+//! Hubs that refuse some topics, with an answer or by closing the connection: the other topics go
+//! on, and what is refused is kept aside.
+
+use std::fs;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tests::daemon::Daemon;
+use tests::hub::Hub;
+use tests::publisher::{Publisher, Stream};
+use tests::sequence::{NO_REPEATS, assert_complete};
+use tests::subscriber::Subscriber;
+use tests::wait::until;
+
+use crate::bridge_stream::{Crossing, numbers};
+
+const PAUSE: Duration = Duration::from_millis(10);
+/// Of each QoS, round four topics.
+const GOOD: u64 = 2_000;
+const BAD: u64 = 400;
+/// More often no connection is to be lost: eight topics are bad.
+const CLOSES_MAX: usize = 64;
+
+/// Sends what this hub takes and what it refuses, and checks where either arrives.
+#[track_caller]
+fn check(hub: u16, bad: &str, closes_max: usize) {
+    let daemon = Daemon::start(&format!(
+        r#"
+bridges.mqtt.up {{
+  server = "mqtt-tcp://127.0.0.1:{hub}"
+  clientid = "edge"
+  backoff_max = 200ms
+  forwards = [{{ local_topic = "line/#" }}, {{ local_topic = "bad/#" }}]
+}}
+"#
+    ));
+    let at_hub = Subscriber::start(hub, "spy", "bad/#");
+    let letters = Subscriber::start(daemon.port(), "letters", "$dead_letter/up/#");
+    let crossing = Crossing::start(daemon.port(), hub, GOOD, PAUSE);
+    let publishers = [1, 2].map(|qos| {
+        let stream = Stream::new(&format!("{bad}/{qos}"), qos, BAD).paced(PAUSE);
+        Publisher::start(daemon.port(), &format!("bad-{qos}"), stream)
+    });
+    for publisher in &publishers {
+        publisher.wait(BAD);
+    }
+    until("what is refused is kept aside", || {
+        letters.count() >= 2 * usize::try_from(BAD).unwrap()
+    });
+    crossing.finish(closes_max);
+    let letters = numbers(&letters);
+    for qos in [1, 2] {
+        let of_qos = format!("{bad}/{qos}/");
+        let its = letters.iter().filter(|(topic, _)| topic.contains(&of_qos));
+        let its: Vec<_> = its.cloned().collect();
+        assert_complete(&format!("dead letters of {qos}"), &its, 1..=BAD, NO_REPEATS);
+    }
+    assert_eq!(at_hub.count(), 0);
+}
+
+/// A hub that lets nobody publish below `bad`.
+fn refusing_hub(more: &str) -> (Hub, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("acl");
+    fs::write(&path, "topic readwrite line/#\ntopic read bad/#\n").unwrap();
+    let hub = Hub::start_with(&format!("acl_file {}\n{more}", path.display()));
+    (hub, folder)
+}
+
+#[test]
+fn topics_that_the_hub_refuses_do_not_stop_the_others() {
+    // Mosquitto without a limit takes any refusal for an overflow, see below.
+    let (hub, _folder) = refusing_hub("max_queued_messages 10000000");
+    check(hub.port(), "bad", 0);
+    assert_eq!(hub.connections_of("edge"), 1);
+}
+
+#[test]
+fn topics_that_the_hub_refuses_and_closes_the_connection_for_do_not_stop_the_others() {
+    let (hub, _folder) = refusing_hub("max_queued_messages 0");
+    check(hub.port(), "bad", CLOSES_MAX);
+    assert!(hub.connections_of("edge") > 1);
+}
+
+#[test]
+fn topics_that_the_hub_closes_the_connection_for_without_an_answer_do_not_stop_the_others() {
+    let hub = Daemon::start("mqtt.max_topic_levels = 6");
+    check(hub.port(), "bad/a/b/c/d", CLOSES_MAX);
+}
