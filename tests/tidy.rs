@@ -347,3 +347,47 @@ fn the_way_of_a_publish_is_short() {
     let lines: usize = sizes.iter().map(|(lines, _)| lines).sum();
     assert!(lines <= WAY_LINES_MAX, "{lines} lines: {sizes:?}");
 }
+
+/// A test that no module names is never run.
+#[test]
+fn every_file_is_a_module_of_one_beside_or_above_it() {
+    let sources = sources();
+    let is_root = |source: &Source| {
+        let package = source.path.split('/').next().unwrap_or_default();
+        let target = source.path.strip_prefix(&format!("{package}/"));
+        let text = fs::read_to_string(tests::workspace().join(package).join("Cargo.toml"));
+        let is_named = text.unwrap().contains(&format!("\"{}\"", target.unwrap()));
+        // Cargo finds these by itself.
+        let folders = ["src/lib.rs", "src/main.rs", "build.rs"];
+        is_named || folders.iter().any(|it| target == Some(it)) || {
+            let parts: Vec<_> = source.path.split('/').collect();
+            matches!(
+                parts[..],
+                [_, "tests" | "benches", _] | [_, "tests", _, "main.rs"]
+            )
+        }
+    };
+    let is_declared = |source: &Source| {
+        let path = Path::new(&source.path);
+        let (folder, stem) = (path.parent().unwrap(), path.file_stem().unwrap());
+        let (folder, stem) = match stem.to_str().unwrap() {
+            "mod" => (folder.parent().unwrap(), folder.file_name().unwrap()),
+            _ => (folder, stem),
+        };
+        let line = format!("mod {};", stem.to_str().unwrap());
+        let above = folder.with_extension("rs");
+        let mut places = sources.iter().filter(|it| {
+            let place = Path::new(&it.path);
+            place.parent() == Some(folder) || place == above
+        });
+        let by_path = format!("{}\"", path.file_name().unwrap().to_str().unwrap());
+        places.any(|it| it.text.contains(&line))
+            || sources.iter().any(|it| {
+                let mut lines = it.text.lines().filter(|it| it.contains("#[path = "));
+                lines.any(|it| it.contains(&by_path))
+            })
+    };
+    let left_out = sources.iter().filter(|it| !is_root(it) && !is_declared(it));
+    let left_out: Vec<_> = left_out.map(|it| it.path.clone()).collect();
+    assert_none("files that no module names", &left_out);
+}
