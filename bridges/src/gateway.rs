@@ -10,12 +10,13 @@ use gateway::{
     SubscriptionRequest,
 };
 use mqtt::QoS;
-use mqtt::connection::{ClientOptions, RequestError};
+use mqtt::connection::RequestError;
 use mqtt::packet::SubscriptionOptions;
 use tokio::time::{Instant, sleep};
 
 use crate::config::Config;
 use crate::dead_letter::DeadLetter;
+use crate::dialect::{Dialect, Heard};
 use crate::hub::{Hub, HubError};
 use crate::io;
 use crate::loop_guard::ANNOUNCEMENT;
@@ -140,10 +141,10 @@ impl Shared {
         let mut rate = Rate::new(&self.config);
         let mut suspicion = Suspicion::default();
         let mut backoff = Backoff::new(FIRST_PAUSE, self.config.backoff_max.0, seed());
-        // A hub that does not speak the version is spoken to with an older one from then on.
-        let mut options = vec![self.options.client.clone(); self.options.targets.len()];
+        let hubs = self.options.targets.iter();
+        let mut dialects: Vec<_> = hubs.map(|_| Dialect::new(&self.options.client)).collect();
         loop {
-            let problem = match self.reach(&mut options).await {
+            let problem = match self.reach(&mut dialects).await {
                 Ok(reached) => {
                     let since = Instant::now();
                     let name = &self.options.targets[reached.place].name;
@@ -166,11 +167,11 @@ impl Shared {
     }
 
     /// Connects to the first hub of the list that accepts; the error has the reason of each.
-    async fn reach(&self, options: &mut [ClientOptions]) -> Result<Reached, String> {
+    async fn reach(&self, dialects: &mut [Dialect]) -> Result<Reached, String> {
         let mut problems = Vec::new();
-        for (place, options) in options.iter_mut().enumerate() {
+        for (place, dialect) in dialects.iter_mut().enumerate() {
             let target = &self.options.targets[place];
-            match self.connect(target, options).await {
+            match self.connect(target, dialect).await {
                 Ok(hub) => return Ok(Reached { hub, place }),
                 Err(error) => problems.push(format!("not connected to {}: {error}", target.name)),
             }
@@ -178,16 +179,28 @@ impl Shared {
         Err(problems.join("; "))
     }
 
-    /// Connects to a hub, with older versions if it does not know this one.
-    async fn connect(&self, target: &Target, options: &mut ClientOptions) -> Result<Hub, HubError> {
+    /// Connects to a hub, with an older version if it does not know the one that was chosen.
+    async fn connect(&self, target: &Target, dialect: &mut Dialect) -> Result<Hub, HubError> {
+        dialect.begin();
+        let was_older = dialect.is_older();
         loop {
             let transport = &self.options.transport;
-            match Hub::connect(&target.endpoint, transport, options).await {
-                Err(HubError::Refused {
-                    is_worth_falling_back: true,
-                    ..
-                }) => options.fall_back(),
-                connected => return connected,
+            let connected = Hub::connect(&target.endpoint, transport, dialect.options()).await;
+            let heard = connected
+                .as_ref()
+                .map_or_else(HubError::heard, |_| Heard::Answer);
+            if !dialect.note(heard) {
+                return connected;
+            }
+            if dialect.is_older() && !was_older {
+                let proto_ver = dialect.options().version as u8;
+                tracing::warn!(
+                    bridge = self.label,
+                    hub = target.name,
+                    proto_ver,
+                    "the hub does not take CONNECT as it is configured: it is spoken to with this \
+                     version, without the bridge bit"
+                );
             }
         }
     }

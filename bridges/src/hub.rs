@@ -12,6 +12,7 @@ use mqtt::{ProtocolViolation, ReasonCode};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::config::Endpoint;
+use crate::dialect::Heard;
 use crate::io::{ConnectError, Stream, TransportOptions, connect, reason};
 use crate::suspicion::End;
 
@@ -53,6 +54,8 @@ pub(crate) enum HubError {
         reason: String,
         is_worth_falling_back: bool,
     },
+    #[error("the hub closed the connection without an answer to CONNECT")]
+    Unanswered,
     #[error("the hub did not answer CONNECT in time")]
     ConnectTimeout,
     #[error("the hub did not answer PINGREQ in time")]
@@ -94,11 +97,43 @@ impl HubError {
             Self::Io(_) | Self::Silent => Some(End::Lost),
             Self::Connect(_)
             | Self::Refused { .. }
+            | Self::Unanswered
             | Self::ConnectTimeout
             | Self::Violation(_)
             | Self::Better => None,
         }
     }
+
+    /// What a failure to connect says of the version.
+    pub(crate) const fn heard(&self) -> Heard {
+        match self {
+            Self::Refused {
+                is_worth_falling_back: true,
+                ..
+            } => Heard::OtherVersion,
+            Self::Refused { .. } => Heard::Answer,
+            Self::Unanswered => Heard::Silence,
+            Self::Connect(_)
+            | Self::ConnectTimeout
+            | Self::Silent
+            | Self::Violation(_)
+            | Self::Disconnected { .. }
+            | Self::Closed
+            | Self::Io(_)
+            | Self::Better => Heard::Nothing,
+        }
+    }
+}
+
+/// True if the other side has closed the connection, whether or not it had read everything.
+fn is_closed(error: &io::Error) -> bool {
+    let kinds = [
+        io::ErrorKind::UnexpectedEof,
+        io::ErrorKind::ConnectionReset,
+        io::ErrorKind::ConnectionAborted,
+        io::ErrorKind::BrokenPipe,
+    ];
+    kinds.contains(&error.kind())
 }
 
 impl Hub {
@@ -131,8 +166,11 @@ impl Hub {
                 break length;
             }
             input.reserve(READ_BYTES);
-            if stream.read_buf(&mut input).await? == 0 {
-                return Err(HubError::Closed);
+            match stream.read_buf(&mut input).await {
+                Ok(1..) => {}
+                Ok(0) => return Err(HubError::Unanswered),
+                Err(error) if is_closed(&error) => return Err(HubError::Unanswered),
+                Err(error) => return Err(error.into()),
             }
         };
         let first = input.split_to(length);

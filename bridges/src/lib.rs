@@ -21,6 +21,7 @@
 
 mod config;
 mod dead_letter;
+mod dialect;
 mod flight;
 mod gateway;
 mod hub;

@@ -31,6 +31,7 @@ pub mod publisher;
 pub mod random;
 pub mod report;
 pub mod reservation;
+pub mod scripted_hub;
 pub mod sequence;
 pub mod strict;
 pub mod subscriber;

@@ -91,7 +91,14 @@ impl WireClient {
     /// # Errors
     /// There is no connection.
     pub fn open(port: u16, version: Version) -> io::Result<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        Self::over(TcpStream::connect(("127.0.0.1", port))?, version)
+    }
+
+    /// Takes a connection that is there.
+    ///
+    /// # Errors
+    /// It has no such options.
+    pub fn over(stream: TcpStream, version: Version) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(DEADLINE))?;
         Ok(Self {

@@ -45,8 +45,9 @@ pub struct Config {
     pub hybrid_bridging: bool,
     /// Hubs behind `server` and `servers`. Default none.
     pub hybrid_servers: Vec<String>,
-    /// The protocol: 3 is MQTT 3.1, 4 is MQTT 3.1.1, 5 is MQTT 5. Default 5; a hub that does not
-    /// speak it is spoken to with 4.
+    /// The protocol: 3 is MQTT 3.1, 4 is MQTT 3.1.1, 5 is MQTT 5. Default 5. A hub that refuses it, or
+    /// closes the connection three times in a row without an answer, is spoken to with 4, unless it
+    /// turns out to answer; connections that are made an hour later or more begin with this again.
     pub proto_ver: u8,
     /// The Client Identifier at the hub, from `${gateway}` (the bridge's name), `${HOSTNAME}` and
     /// `${VIN}`; `${HOSTNAME}-${gateway}` if absent. If there is a VIN it stands at the end, unless
@@ -99,8 +100,8 @@ pub struct Config {
     pub transparent: bool,
     /// Whether CONNECT says to a hub of MQTT 3 that this is a bridge (the highest bit of the protocol
     /// version), with `proto_ver` 3 and 4. A hub that knows the bit, as Mosquitto does, sends nothing
-    /// back that the bridge sent. If the hub refuses the version, it is spoken to without the bit,
-    /// and may send it back. Default true. No effect with `proto_ver` 5, also if the hub makes it
+    /// back that the bridge sent. If the hub refuses the version, in either way, it is spoken to without
+    /// the bit, and may send it back. Default true. No effect with `proto_ver` 5, also if the hub makes it
     /// fall back to 4; MQTT 5 has `nolocal` of a rule.
     pub no_local_v4: bool,
     /// Whether messages of QoS 0 wait in the outbox while the hub is away. Default false.
