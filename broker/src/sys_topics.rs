@@ -266,6 +266,7 @@ impl SysTopics {
             values.extend([
                 ("outbox/messages", outbox.messages.to_string()),
                 ("outbox/bytes", outbox.bytes.to_string()),
+                ("outbox/oldest_s", outbox.oldest.as_secs().to_string()),
                 ("outbox/alarm", u8::from(outbox.is_alarming).to_string()),
             ]);
         }

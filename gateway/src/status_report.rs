@@ -36,6 +36,9 @@ pub struct Outbox {
     pub messages: u64,
     /// Bytes of their topics, payloads and properties.
     pub bytes: u64,
+    /// How long the oldest of them has waited, to a hundredth of the longest wait; what was there before the daemon
+    /// started counts from then on. Zero if there is none.
+    pub oldest: Duration,
     /// It is nearly full.
     pub is_alarming: bool,
 }

@@ -102,6 +102,15 @@ fn an_outage_is_told_with_its_reason_and_what_waits_with_its_size() {
     until_said(&watcher, "outbox/messages", "50");
     // Topic and payload.
     until_said(&watcher, "outbox/bytes", "850");
+    let age = || {
+        let age = last(&watcher, "$SYS/broker/gateway/bridge/hub/outbox/oldest_s")?;
+        age.parse::<u64>().ok()
+    };
+    until("the oldest grows older", || age().is_some_and(|it| it >= 3));
+    let younger = age().unwrap();
+    publish(&daemon, 1);
+    until_said(&watcher, "outbox/messages", "51");
+    until("it still does", || age().is_some_and(|it| it > younger));
 
     hub.resume();
     let up = until_state(&watcher, STATUS, "up");
@@ -120,8 +129,9 @@ fn an_outage_is_told_with_its_reason_and_what_waits_with_its_size() {
     until_said(&watcher, "address", &server);
     until_said(&watcher, "last_error", reason);
     until_said(&watcher, "since", &up["since"].to_string());
-    until_said(&watcher, "sent", "50");
+    until_said(&watcher, "sent", "51");
     until_said(&watcher, "outbox/messages", "0");
+    until_said(&watcher, "outbox/oldest_s", "0");
     until_said(&watcher, "outbox/bytes", "0");
 
     // Who comes later is told too.

@@ -1,6 +1,7 @@
 //! The daemon's side of gateways and bridges: their sessions, and the actors that host them.
 
 mod actor;
+mod age;
 mod notification;
 mod outbox;
 mod roster;

@@ -14,7 +14,7 @@ impl GatewayArgs {
         let Some(notification) = self.gateway.notification() else {
             return;
         };
-        let Hosted { name, status } = &self.hosted;
+        let Hosted { name, status, .. } = &self.hosted;
         let report = status.report(None);
         let bridge = name.strip_prefix("bridge/").unwrap_or(name);
         exchange.announce(

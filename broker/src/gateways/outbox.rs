@@ -1,8 +1,11 @@
 //! The outbox of a bridge, which is the queue of its session, and the alarm when it is nearly full.
 
+use std::sync::{MutexGuard, PoisonError};
+
 use gateway::{Outbox, StatusReport};
 use mqtt::session::{Amount, QueueLimits};
 
+use super::age::Ages;
 use super::{Hosted, client_id};
 use crate::exchange::Exchange;
 
@@ -15,19 +18,31 @@ const CALM_PERCENT: u64 = 75;
 impl Hosted {
     /// Everything that is known of it at this moment.
     pub(crate) fn report(&self, exchange: &Exchange) -> StatusReport {
-        let outbox = self.amounts(exchange).map(|(outstanding, _)| Outbox {
-            messages: outstanding.messages,
-            bytes: outstanding.bytes,
+        let outbox = self.look(exchange).map(|content| Outbox {
+            messages: content.outstanding.messages,
+            bytes: content.outstanding.bytes,
+            oldest: self.ages().of(content.oldest, exchange.now()),
             is_alarming: self.status.is_alarming(),
         });
         self.status.report(outbox)
     }
 
-    /// Says so when the outbox is nearly full, and when it is not any more.
+    fn ages(&self) -> MutexGuard<'_, Ages> {
+        self.ages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of how far the outbox has come. Says so when the outbox is nearly full, and when it is not any more.
     pub(crate) fn watch_outbox(&self, exchange: &Exchange) {
-        let Some((_, waiting)) = self.amounts(exchange) else {
+        let Some(content) = self.look(exchange) else {
             return;
         };
+        let Content {
+            waiting,
+            oldest,
+            next,
+            ..
+        } = content;
+        self.ages().note(oldest, next, exchange.now());
         let full = percent_full(waiting, &exchange.bounds.queue, exchange.store.is_enabled());
         let is_alarming =
             full >= ALARM_PERCENT || full >= CALM_PERCENT && self.status.is_alarming();
@@ -54,16 +69,33 @@ impl Hosted {
         }
     }
 
-    /// What is not acknowledged, and what of that counts against the bounds of the queue; none if
-    /// nothing is kept.
-    fn amounts(&self, exchange: &Exchange) -> Option<(Amount, Amount)> {
+    /// None if nothing is kept.
+    fn look(&self, exchange: &Exchange) -> Option<Content> {
         let link = exchange.registry.link(&client_id(&self.name))?;
         let state = link.lock();
         if state.expiry.is_zero() {
             return None;
         }
-        Some((state.session.outstanding(), state.session.waiting()))
+        let (oldest, next) = state.session.numbers();
+        Some(Content {
+            outstanding: state.session.outstanding(),
+            waiting: state.session.waiting(),
+            oldest,
+            next,
+        })
     }
+}
+
+/// What is in an outbox.
+struct Content {
+    /// What is not acknowledged.
+    outstanding: Amount,
+    /// What of that counts against the bounds of the queue.
+    waiting: Amount,
+    /// The number of the oldest message; that of the next one if there is none.
+    oldest: u64,
+    /// The number of the next message.
+    next: u64,
 }
 
 /// How full a queue is, by messages or by bytes, whichever is more.

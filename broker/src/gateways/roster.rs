@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gateway::{LinkState, Status};
 
+use super::age::Ages;
+
 /// A gateway or bridge, whether it runs or not.
 #[derive(Clone, Debug)]
 pub(crate) struct Hosted {
@@ -12,6 +14,8 @@ pub(crate) struct Hosted {
     pub(crate) name: Arc<str>,
     /// What it says of itself.
     pub(crate) status: Arc<Status>,
+    /// How long what is in its outbox waits.
+    pub(super) ages: Arc<Mutex<Ages>>,
 }
 
 /// The gateways and bridges by name. It changes when the configuration is read anew.
@@ -35,6 +39,7 @@ impl Roster {
         let entry = hosted.entry(Arc::clone(&name)).or_insert_with(|| Hosted {
             name,
             status: Arc::new(Status::default()),
+            ages: Arc::default(),
         });
         entry.status.set_link(state);
         entry.clone()

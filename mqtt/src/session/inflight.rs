@@ -111,6 +111,11 @@ impl Inflight {
         }
     }
 
+    /// The least number among what was sent and is not acknowledged.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        (!self.is_empty()).then(|| self.span().first)
+    }
+
     pub(super) const fn sent(&self) -> u64 {
         self.sent
     }

@@ -131,6 +131,12 @@ impl Lane {
         }
     }
 
+    /// The sequence of what waits longest, or one before it.
+    pub(super) fn first(&self) -> Option<u64> {
+        let spilled = (self.spilled.amount.messages > 0).then_some(self.spilled.first);
+        self.entries.front().map(|it| it.sequence).or(spilled)
+    }
+
     /// True if nothing waits in memory.
     pub(super) fn is_drained(&self) -> bool {
         self.entries.is_empty()

@@ -27,6 +27,7 @@ pub use sequence::{DEFAULT_LANE, LANE_MAX, lane_of, number_of, sequence};
 use std::sync::Arc;
 
 use direct::Direct;
+use lane::Lane;
 use live::Live;
 use queue::Queue;
 
@@ -261,6 +262,17 @@ impl Session {
     #[must_use]
     pub fn outstanding(&self) -> Amount {
         self.queue.waiting().plus(self.inflight.amount())
+    }
+
+    /// The number of the oldest delivery of QoS 1 or 2 that waits or is unacknowledged, as far as it
+    /// is known, and of the next one that comes; the same if there is none. It looks at each
+    /// unacknowledged one.
+    #[must_use]
+    pub fn numbers(&self) -> (u64, u64) {
+        let next = number_of(self.queue.next_sequence());
+        let waiting = self.queue.lanes.iter().filter_map(Lane::first);
+        let oldest = waiting.map(number_of).chain(self.inflight.oldest());
+        (oldest.min().unwrap_or(next), next)
     }
 
     /// True if what is put in now reaches the client soon: no more waits than one window takes,

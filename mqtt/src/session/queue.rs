@@ -77,7 +77,7 @@ pub struct Amount {
 #[derive(Clone, Debug)]
 pub(super) struct Queue {
     /// From the highest to the lowest; each is made for its first delivery.
-    lanes: Vec<Lane>,
+    pub(super) lanes: Vec<Lane>,
     limits: Arc<QueueLimits>,
     /// Bytes of memory for each of QoS 0, QoS 1 and 2, and what is in flight, if that is less than
     /// the limits.

@@ -52,6 +52,34 @@ fn next(session: &mut Session) -> Option<(u64, u16, bool)> {
 }
 
 #[test]
+fn the_oldest_delivery_is_known_wherever_it_is() {
+    let mut session = Session::new(LIMITS, true);
+    session.resume(2);
+    assert_eq!(session.numbers(), (1, 1));
+    // Two are sent, two wait in memory, the others in the store, and one is more urgent.
+    for number in 0..7 {
+        session.enqueue(delivery(QoS::AtLeastOnce, number));
+    }
+    for _ in 0..2 {
+        assert!(next(&mut session).is_some());
+    }
+    let mut urgent = delivery(QoS::AtLeastOnce, 7);
+    urgent.class.lane = LANE_MAX;
+    session.enqueue(urgent);
+    assert_eq!(session.numbers(), (1, 9));
+    session.inflight_mut().abandon(1);
+    assert_eq!(session.numbers(), (2, 9));
+    session.inflight_mut().abandon(2);
+    assert_eq!(session.numbers(), (3, 9));
+    // The urgent one, then those in memory.
+    for expected in [3, 4, 5] {
+        let (_, packet_id, _) = next(&mut session).unwrap();
+        session.inflight_mut().abandon(packet_id);
+        assert_eq!(session.numbers(), (expected, 9));
+    }
+}
+
+#[test]
 fn what_is_outstanding_keeps_its_bytes_until_it_is_acknowledged() {
     let mut session = Session::new(LIMITS, false);
     session.resume(2);
