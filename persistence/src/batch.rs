@@ -12,6 +12,7 @@ use mqtt::{Message, QoS, Timestamp, TopicName};
 use rusqlite::{Connection, Error, params};
 
 use crate::clock::Mark;
+use crate::names::Names;
 use crate::page::Page;
 use crate::references::References;
 use crate::statistics::QueueRows;
@@ -35,6 +36,7 @@ pub(crate) struct Batch {
     /// Delayed messages; none if they are not delayed any more.
     delayed: BTreeMap<u64, Option<Delayed>>,
     wills: Wills,
+    names: Names,
     /// The present moment is to be written down.
     pub(crate) notes_time: bool,
 }
@@ -117,6 +119,7 @@ impl Batch {
             Operation::PutWill { id, session, will } => self.wills.put(id, session, will),
             Operation::DelayWill(id, until) => self.wills.delay(id, until),
             Operation::RemoveWill(id) => self.wills.remove(id),
+            Operation::NoteName { run, number, at } => self.names.note(run, number, at),
             Operation::NoteTime => self.notes_time = true,
             Operation::Expire(sweep) => return Some(Read::Expired(sweep)),
             Operation::LoadPage(session, request, reply) => {
@@ -165,6 +168,7 @@ impl Batch {
             && self.inbound.is_empty()
             && self.delayed.is_empty()
             && self.wills.is_empty()
+            && self.names.is_empty()
             && !self.notes_time
     }
 
@@ -198,6 +202,7 @@ impl Batch {
         self.apply_inbound(&transaction)?;
         self.apply_delayed(&transaction)?;
         self.wills.apply(&transaction)?;
+        self.names.apply(&transaction)?;
         transaction.commit()?;
         Ok(rows)
     }
@@ -361,6 +366,7 @@ fn apply_session(connection: &Connection, operation: &Operation) -> Result<u64, 
         | Operation::PutWill { .. }
         | Operation::DelayWill(..)
         | Operation::RemoveWill(_)
+        | Operation::NoteName { .. }
         | Operation::NoteTime
         | Operation::Expire(_)
         | Operation::LoadPage(..)

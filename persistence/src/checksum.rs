@@ -9,10 +9,14 @@ use mqtt::{Message, TopicName};
 
 /// The sum over topic, payload and properties as it stands in a column.
 pub(crate) fn of(topic: &TopicName, message: &Message) -> i64 {
+    let topic = topic.as_str().as_bytes();
+    of_parts([topic, &message.payload, message.properties.as_bytes()])
+}
+
+/// The sum over several parts.
+pub(crate) fn of_parts(parts: [&[u8]; 3]) -> i64 {
     let mut sum = Sum::default();
-    sum.take(topic.as_str().as_bytes());
-    sum.take(&message.payload);
-    sum.take(message.properties.as_bytes());
+    parts.into_iter().for_each(|it| sum.take(it));
     i64::from_be_bytes(sum.bytes())
 }
 

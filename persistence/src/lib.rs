@@ -1,5 +1,5 @@
 //! What survives the process: durable sessions with their queues, retained and delayed messages,
-//! wills, in one SQLite database.
+//! wills, and the names of messages that other brokers have sent, in one SQLite database.
 //!
 //! One thread owns the database and is its only writer. Everybody else submits [`Operation`]s,
 //! which it applies in the order of submission, many in one transaction (group commit). Each
@@ -43,6 +43,7 @@ mod hold;
 mod inspect;
 mod lifetime;
 mod log;
+mod names;
 mod oldest;
 mod operation;
 mod options;
@@ -74,6 +75,7 @@ pub use inspect::{
     Depth, Exported, Exports, Findings, FlushLatency, Inspection, KeptFile, Problem, QueuedMessage,
     SessionRecord, Stats, kept_files,
 };
+pub use names::{NAMES_MAX, RUNS_MAX, RecoveredNames};
 pub use oldest::MakeWay;
 pub use operation::{Operation, PageReply, SessionId, StoredMessage, TrimReply};
 pub use options::Options;

@@ -109,6 +109,16 @@ pub enum Operation {
     DelayWill(u64, Timestamp),
     /// A will is published, or is not to be.
     RemoveWill(u64),
+    /// A message that another broker has sent was taken. It is submitted under one
+    /// [`crate::Hold`] with what the message caused: so a crash leaves both or none.
+    NoteName {
+        /// The run of the broker where it was published.
+        run: Arc<str>,
+        /// Its number there.
+        number: u64,
+        /// Now.
+        at: Timestamp,
+    },
     /// The present moment is to be written down, although nothing else is. See [`crate::Clock`].
     NoteTime,
     /// Removes entries of queues that have expired; see [`crate::Store::expire`].
@@ -137,6 +147,7 @@ impl Operation {
             Self::Enqueue { stored, .. } => stored.message.byte_count(),
             Self::Retain(_, Some(message)) | Self::Delay { message, .. } => message.byte_count(),
             Self::PutWill { will, .. } => will.message.byte_count(),
+            Self::NoteName { run, .. } => run.len(),
             Self::PutSession { .. }
             | Self::DeleteSession(_)
             | Self::Subscribe(..)
@@ -178,6 +189,7 @@ impl fmt::Debug for Operation {
             Self::PutWill { .. } => "PutWill",
             Self::DelayWill(..) => "DelayWill",
             Self::RemoveWill(_) => "RemoveWill",
+            Self::NoteName { .. } => "NoteName",
             Self::NoteTime => "NoteTime",
             Self::Expire(_) => "Expire",
             Self::LoadPage(..) => "LoadPage",

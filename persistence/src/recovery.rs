@@ -9,7 +9,9 @@ use rusqlite::{Connection, Error};
 
 use crate::clock::{Clock, Mark};
 use crate::damage::is_damage;
-use crate::{Damage, RecoveredWill, SessionId, StoredSubscription, batch, row, will};
+use crate::{
+    Damage, RecoveredNames, RecoveredWill, SessionId, StoredSubscription, batch, names, row, will,
+};
 
 /// Everything that is loaded at start. The queues themselves stay on disk.
 #[derive(Debug, Default)]
@@ -22,6 +24,8 @@ pub struct Recovered {
     pub delayed: Vec<DelayedMessage>,
     /// The wills, the earliest connection's in front.
     pub wills: Vec<RecoveredWill>,
+    /// The names of messages that were taken, those of the run that was silent for longest in front.
+    pub names: Vec<RecoveredNames>,
     /// Retained and delayed messages that are damaged, each by itself. They stay in the file.
     pub left_out: u64,
     /// Random, as old as the store; none if there is no store.
@@ -154,6 +158,7 @@ pub(crate) fn recover(connection: &mut Connection) -> Result<(Recovered, Numbers
         retained: retained(connection, &mut left_out)?,
         delayed: delayed(connection, &mut left_out)?,
         wills: will::recover(connection)?,
+        names: names::recover(connection)?,
         left_out,
         broker_id: connection.query_row("SELECT broker_id FROM store", [], |row| row.get(0))?,
         damage: None,
@@ -178,6 +183,7 @@ fn tidy_up(connection: &mut Connection) -> Result<(), Error> {
     let transaction = connection.transaction()?;
     delete_orphans(&transaction)?;
     settle_sent(&transaction)?;
+    names::remove_damaged(&transaction)?;
     transaction.commit()
 }
 

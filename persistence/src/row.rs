@@ -22,7 +22,7 @@ pub struct StoredSubscription {
 }
 
 /// A column whose content this program cannot have written.
-fn corrupt(column: usize, kind: Type, problem: impl std::fmt::Display) -> Error {
+pub(crate) fn corrupt(column: usize, kind: Type, problem: impl std::fmt::Display) -> Error {
     Error::FromSqlConversionFailure(column, kind, problem.to_string().into())
 }
 

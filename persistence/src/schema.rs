@@ -6,9 +6,9 @@ use rusqlite::{Connection, Error};
 
 /// What leads from each version of the tables to the next, the first from an empty file. A new
 /// version is a new step at the end; those that files have gone through are never changed.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8,
-    VERSION_9,
+    VERSION_9, VERSION_10,
 ];
 pub(crate) const SCHEMA_VERSION: usize = MIGRATIONS.len();
 
@@ -104,6 +104,13 @@ CREATE INDEX queue_expiry ON queue(expires_at) WHERE expires_at IS NOT NULL;
 const VERSION_9: &str = "
 ALTER TABLE store ADD COLUMN broker_id TEXT;
 UPDATE store SET broker_id = lower(hex(randomblob(8)));
+";
+
+/// `bits` has one for each number of a block that has come; `noted_at` is when the last one did.
+const VERSION_10: &str = "
+CREATE TABLE seen(
+    run TEXT NOT NULL, block INTEGER NOT NULL, bits BLOB NOT NULL, noted_at INTEGER NOT NULL,
+    checksum INTEGER NOT NULL, PRIMARY KEY(run, block)) WITHOUT ROWID;
 ";
 
 /// The version of the tables in a file, 0 if it has none.

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Error, Row, Rows};
 use super::{Columns, Inspection};
 use crate::files::Files;
 use crate::schema::SCHEMA_VERSION;
-use crate::{OpenStoreError, row, schema};
+use crate::{OpenStoreError, names, row, schema};
 
 /// What was found in a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -291,7 +291,7 @@ impl Table {
     }
 }
 
-pub(crate) const TABLES: [Table; 10] = [
+pub(crate) const TABLES: [Table; 11] = [
     Table {
         what: "sessions that cannot be understood",
         since: 1,
@@ -417,6 +417,17 @@ pub(crate) const TABLES: [Table; 10] = [
             row.get::<_, Option<u64>>(2)?;
             row.get::<_, u64>(3)?;
             row::message(row, 4).map(|_| ())
+        },
+    },
+    Table {
+        what: "names that cannot be understood",
+        since: 10,
+        name: "seen",
+        key: &["run", "block"],
+        columns: &["bits", "checksum", "noted_at"],
+        read: |row| {
+            row.get::<_, u64>(4)?;
+            names::read(row).map(|_| ())
         },
     },
 ];

@@ -32,6 +32,8 @@ pub struct Stats {
     pub retained: Amount,
     /// Delayed messages.
     pub delayed: Amount,
+    /// Runs of other brokers of which is known what has come.
+    pub runs: u64,
     /// The sessions with the most entries in their queues, the deepest first; at most ten.
     pub deepest: Vec<Depth>,
     /// Length of the database.
@@ -116,6 +118,9 @@ fn count(connection: &Connection, version: usize) -> Result<Stats, Error> {
     stats.retained = amount(&each, "retained")?;
     if version >= 2 {
         stats.delayed = amount(&each, "delayed")?;
+    }
+    if version >= 10 {
+        stats.runs = number(&snapshot, "SELECT count(DISTINCT run) FROM seen")?;
     }
     // A body knows in how many queues it stands, so that they need not be joined with it.
     let all = format!("coalesce(sum(refs), 0), coalesce(sum(refs * ({BYTES})), 0)");

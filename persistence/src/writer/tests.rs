@@ -134,6 +134,14 @@ fn put_will(id: u64, session: SessionId) -> Operation {
     Operation::PutWill { id, session, will }
 }
 
+fn note(number: u64) -> Operation {
+    Operation::NoteName {
+        run: "other:1".into(),
+        number,
+        at: Timestamp::from_millis(number),
+    }
+}
+
 /// Each step is made durable before the next one is submitted.
 fn script() -> Vec<Vec<Operation>> {
     let filter = TopicFilter::new("t/#").unwrap();
@@ -153,7 +161,7 @@ fn script() -> Vec<Vec<Operation>> {
             put_will(2, SECOND),
         ],
         vec![enqueue(FIRST, 1, 1), enqueue(SECOND, 1, 1)],
-        vec![enqueue(FIRST, 2, 2), enqueue(FIRST, 3, 3)],
+        vec![enqueue(FIRST, 2, 2), enqueue(FIRST, 3, 3), note(1)],
         vec![retain("a", Some(1)), retain("b", Some(2)), delay(1)],
         vec![Operation::Dequeue(FIRST, 1), delay(2)],
         vec![Operation::Receive(FIRST, 9), Operation::Undelay(1)],
@@ -166,7 +174,12 @@ fn script() -> Vec<Vec<Operation>> {
         vec![Operation::Pubrec(FIRST, 2)],
         vec![Operation::RemoveWill(2), Operation::DeleteSession(SECOND)],
         vec![Operation::Unsubscribe(FIRST, filter)],
-        vec![Operation::Dequeue(FIRST, 3), enqueue(FIRST, 4, 4)],
+        vec![
+            Operation::Dequeue(FIRST, 3),
+            enqueue(FIRST, 4, 4),
+            note(2),
+            note(1_024),
+        ],
         vec![Operation::Dequeue(FIRST, 2)],
     ]
 }

@@ -63,6 +63,14 @@ fn retain(topic: &str, number: Option<u64>) -> Operation {
     Operation::Retain(TopicName::new(topic).unwrap(), message)
 }
 
+fn note(number: u64) -> Operation {
+    Operation::NoteName {
+        run: "other:1".into(),
+        number,
+        at: Timestamp::from_millis(number),
+    }
+}
+
 fn delay(id: u64) -> Operation {
     let (due, message) = (Timestamp::from_millis(id), message(id, 10));
     Operation::Delay { id, due, message }
@@ -82,14 +90,19 @@ pub(crate) fn script() -> [Vec<Vec<Operation>>; 2] {
             vec![put(FIRST, "first"), put(SECOND, "second")],
             vec![Operation::Subscribe(FIRST, subscription)],
             vec![enqueue(FIRST, 1, 1, 9), enqueue(SECOND, 1, 1, 9)],
-            vec![enqueue(FIRST, 2, 2, 9), enqueue(FIRST, 3, 3, 9)],
+            vec![enqueue(FIRST, 2, 2, 9), enqueue(FIRST, 3, 3, 9), note(1)],
             vec![retain("a", Some(1)), retain("b", Some(2)), delay(1)],
             vec![Operation::Dequeue(FIRST, 1), delay(2)],
         ],
         vec![
             vec![Operation::Receive(FIRST, 9), Operation::Undelay(1)],
             vec![Operation::Release(FIRST, 9), retain("a", None)],
-            vec![Operation::Pubrec(FIRST, 2), enqueue(SECOND, 2, 2, 9)],
+            vec![
+                Operation::Pubrec(FIRST, 2),
+                enqueue(SECOND, 2, 2, 9),
+                note(2),
+                note(1_024),
+            ],
             vec![Operation::Dequeue(SECOND, 1)],
             vec![Operation::DeleteSession(SECOND)],
             vec![Operation::Unsubscribe(FIRST, filter)],
@@ -125,6 +138,7 @@ pub(crate) fn content(directory: &Path) -> String {
         }
     }
     writeln!(content, "{:?}\n{:?}", recovered.retained, recovered.delayed).unwrap();
+    writeln!(content, "{:?}", recovered.names).unwrap();
     store.close().unwrap();
     let database = rusqlite::Connection::open(directory.join("tidegate.db")).unwrap();
     let sql = "SELECT count(*) FROM message WHERE refs <>

@@ -14,6 +14,7 @@ mod hold;
 mod inspection;
 mod lanes;
 mod migration;
+mod names;
 mod outbound;
 mod quota;
 mod removal;

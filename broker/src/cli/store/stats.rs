@@ -57,6 +57,7 @@ fn as_json(stats: &Stats) -> Value {
         "bodies": amount(stats.bodies),
         "retained": amount(stats.retained),
         "delayed": amount(stats.delayed),
+        "runs": stats.runs,
         "deepest": deepest.collect::<Vec<_>>(),
         "database_bytes": stats.database_bytes,
         "log_bytes": stats.log_bytes,
@@ -81,6 +82,10 @@ fn print(stats: &Stats) {
         let (messages, bytes) = (amount.messages, size(amount.bytes));
         Terminal.line(format_args!("{name:<15}{messages} messages, {bytes}"));
     }
+    let runs = stats.runs;
+    Terminal.line(format_args!(
+        "names          of {runs} runs of other brokers"
+    ));
     // Pages that are in the log only are not in the database file yet.
     let (pages, free) = (stats.pages, stats.free_pages);
     let page = size(stats.page_bytes);
