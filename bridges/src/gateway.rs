@@ -19,7 +19,7 @@ use crate::dead_letter::DeadLetter;
 use crate::dialect::{Dialect, Heard};
 use crate::hub::{Hub, HubError};
 use crate::io;
-use crate::loop_guard::ANNOUNCEMENT;
+use crate::loop_guard::Announcement;
 use crate::options::{Options, Target};
 use crate::rate::Rate;
 use crate::service::{Service, Terms};
@@ -66,6 +66,22 @@ impl Bridge {
     /// # Errors
     /// The first key that cannot work, and why.
     pub fn new(name: &str, config: Config) -> Result<Self, ConfigError> {
+        Self::announcing(Announcement::Unguarded, name, config)
+    }
+
+    /// Like [`Bridge::new`], for a broker that guards against loops: hubs are told so.
+    ///
+    /// # Errors
+    /// As [`Bridge::new`].
+    pub fn guarded(name: &str, config: Config) -> Result<Self, ConfigError> {
+        Self::announcing(Announcement::Guarded, name, config)
+    }
+
+    fn announcing(
+        announcement: Announcement,
+        name: &str,
+        config: Config,
+    ) -> Result<Self, ConfigError> {
         config.check()?;
         let label = format!("bridge/{name}");
         for (key, why) in config.without_effect() {
@@ -81,26 +97,13 @@ impl Bridge {
         Ok(Self {
             shared: Arc::new(Shared {
                 label,
-                options: Options::new(&config)?,
+                options: Options::new(&config, announcement)?,
                 dead_letter: DeadLetter::new(dead_letter),
                 notification: config.notification()?,
                 config,
                 translation,
             }),
         })
-    }
-}
-
-impl Bridge {
-    /// Like [`Bridge::new`], for a broker that guards against loops: hubs are told so.
-    ///
-    /// # Errors
-    /// As [`Bridge::new`].
-    pub fn guarded(name: &str, mut config: Config) -> Result<Self, ConfigError> {
-        let (key, value) = ANNOUNCEMENT;
-        let properties = &mut config.conn_properties.user_property;
-        properties.insert(key.to_owned(), value.to_owned());
-        Self::new(name, config)
     }
 }
 

@@ -43,7 +43,7 @@ pub use config::{
 };
 pub use gateway::Bridge;
 pub use loop_guard::{
-    ANNOUNCEMENT, Admitted, BrokerId, BrokerIdError, Guarding, HOPS_MAX, LoopGuard, ORIGINS_MAX,
-    Repetition, Run, Stamp, WINDOW, may_return,
+    Admitted, Announcement, BrokerId, BrokerIdError, Guarding, HOPS_MAX, InvalidRun, LoopGuard,
+    ORIGINS_MAX, Repetition, Run, Stamp, Turn, WINDOW, may_return,
 };
 pub use site::VIN_VARIABLES;

@@ -10,20 +10,23 @@
 //! the broker's own, and clients that say that they are one in the [`ANNOUNCEMENT`]. MQTT 3 has no
 //! properties, so a bridge that speaks it makes new messages of those that it carries.
 //!
-//! The names that were seen are in memory only: after a restart what is still on another way may
-//! be taken a second time. It cannot go round: `x-origin` is in the message.
+//! Which names were seen is in memory here. The broker stores those of the messages that it
+//! stores, and gives them back after a restart ([`LoopGuard::recover`]).
 
+mod announcement;
 mod broker_id;
 mod circuit;
 mod hops;
 mod seen;
 mod stamp;
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mqtt::packet::{ForwardedProperties, Property};
 
+pub use self::announcement::Announcement;
 pub use self::broker_id::{BrokerId, BrokerIdError};
 pub use self::circuit::may_return;
 pub use self::hops::HOPS_MAX;
@@ -32,11 +35,11 @@ pub(crate) use self::stamp::without_stamp;
 
 use self::hops::Hops;
 use self::seen::{Novelty, Seen};
-pub use self::stamp::{Run, Stamp};
+pub use self::stamp::{InvalidRun, Run, Stamp};
 
-/// The user property of CONNECT by which a client says that it is a guarded bridge of a Tidegate,
-/// and its value.
-pub const ANNOUNCEMENT: (&str, &str) = ("x-bridge", "tidegate");
+/// Messages of bridges that are taken at the same time, unless two of them have to wait for each
+/// other by chance.
+const TURNS: usize = 32;
 
 /// When messages are guarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +49,9 @@ pub enum Guarding {
     /// From the first guarded bridge of another broker on.
     #[default]
     WhenAsked,
+    /// From the first bridge of another broker on: what it brings may leave through one of ours, or
+    /// the other way round.
+    WhenMet,
     /// From the start.
     Always,
 }
@@ -60,14 +66,21 @@ pub struct LoopGuard {
     /// Of the next message that is published here.
     next: AtomicU64,
     seen: Mutex<Seen>,
+    /// Each for the names that fall to it.
+    turns: [Mutex<()>; TURNS],
+    hasher: RandomState,
 }
+
+/// The copies of one message wait for each other while this is held.
+#[derive(Debug)]
+pub struct Turn<'g>(#[expect(dead_code, reason = "it is held")] MutexGuard<'g, ()>);
 
 /// A message may be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admitted {
     /// Its properties from here on.
     pub properties: ForwardedProperties,
-    /// Its name if it came with one, for [`LoopGuard::forget`].
+    /// Its name if it came with one, to be stored or for [`LoopGuard::forget`].
     pub stamp: Option<Stamp>,
 }
 
@@ -99,7 +112,16 @@ impl LoopGuard {
             hops: Hops::new(own),
             next: AtomicU64::new(1),
             seen: Mutex::default(),
+            turns: Default::default(),
+            hasher: RandomState::new(),
         }
+    }
+
+    /// Takes over which messages of a run have come: a bit for each, the lowest of a byte first, of
+    /// the numbers from `first` on, which is a multiple of 8. The run that was silent for longest
+    /// comes first.
+    pub fn recover(&self, run: &Run, first: u64, bits: &[u8]) {
+        self.seen().recover(run, first, bits);
     }
 
     /// The broker's identifier.
@@ -114,11 +136,26 @@ impl LoopGuard {
         self.is_on.load(Ordering::Relaxed)
     }
 
-    /// A guarded bridge of another broker has come.
-    pub fn ask(&self) {
-        if self.guarding != Guarding::Never {
+    /// A bridge of another broker has come.
+    pub fn meet(&self, bridge: Announcement) {
+        let is_due = match self.guarding {
+            Guarding::Never => false,
+            Guarding::WhenAsked => bridge == Announcement::Guarded,
+            Guarding::WhenMet | Guarding::Always => true,
+        };
+        if is_due {
             self.is_on.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Waits until no other copy of a message is being taken, so that whoever finds it taken finds
+    /// it stored or refused too; none if it has no name. It is not to be held for long.
+    pub fn turn(&self, properties: &ForwardedProperties) -> Option<Turn<'_>> {
+        let name = properties.user_property(stamp::PROPERTY)?;
+        let place = self.hasher.hash_one(name) % TURNS as u64;
+        let turn = self.turns.get(usize::try_from(place).ok()?)?;
+        // Nothing is in it that a panic could leave undone.
+        Some(Turn(turn.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// Whether a message is to be taken, and with which properties.

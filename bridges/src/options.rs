@@ -10,6 +10,7 @@ use mqtt::{Message, ProtocolVersion, QoS, TopicName};
 
 use crate::config::{Config, Endpoint, Will};
 use crate::io::{QuicOptions, TransportOptions};
+use crate::loop_guard::Announcement;
 
 /// One of the bridge's hubs.
 #[derive(Clone, Debug)]
@@ -30,7 +31,7 @@ pub(crate) struct Options {
 
 impl Options {
     /// From a configuration that was checked and has the values of its site.
-    pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
+    pub(crate) fn new(config: &Config, announcement: Announcement) -> Result<Self, ConfigError> {
         let transport = transport(config);
         let targets = config.hubs().map(|(key, text)| {
             let endpoint: Endpoint = text.parse().map_err(|error| ConfigError::new(key, error))?;
@@ -43,7 +44,7 @@ impl Options {
         let targets = targets.collect::<Result<_, ConfigError>>()?;
         Ok(Self {
             targets,
-            client: client(config)?,
+            client: client(config, announcement)?,
             transport,
         })
     }
@@ -65,13 +66,16 @@ fn transport(config: &Config) -> TransportOptions {
     }
 }
 
-fn client(config: &Config) -> Result<ClientOptions, ConfigError> {
+fn client(config: &Config, announcement: Announcement) -> Result<ClientOptions, ConfigError> {
     let version = match config.proto_ver {
         3 => ProtocolVersion::V31,
         4 => ProtocolVersion::V311,
         _ => ProtocolVersion::V5,
     };
     let properties = &config.conn_properties;
+    let (key, value) = announcement.pair();
+    let mut user_properties = properties.user_property.clone();
+    user_properties.insert(key.to_owned(), value.to_owned());
     let client_id = config.clientid.as_deref().unwrap_or_default();
     Ok(ClientOptions {
         // A hub that knows the bit sends nothing back that came from the bridge.
@@ -87,7 +91,7 @@ fn client(config: &Config) -> Result<ClientOptions, ConfigError> {
         qos_max: QoS::ExactlyOnce,
         request_problem_information: properties.request_problem_information.0,
         request_response_information: properties.request_response_information.0,
-        user_properties: properties.user_property.clone().into_iter().collect(),
+        user_properties: user_properties.into_iter().collect(),
         will: config.will.as_ref().map(will).transpose()?,
         ..ClientOptions::new(version, client_id)
     })

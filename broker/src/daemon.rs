@@ -244,6 +244,7 @@ pub(crate) fn state_directory() -> Option<PathBuf> {
 fn recover(exchange: &Exchange, recovered: Recovered) {
     exchange.recover_delayed(recovered.delayed);
     exchange.recover_retained(recovered.retained);
+    exchange.recover_names(recovered.names);
     let sessions = recovered.sessions.into_iter();
     sessions.for_each(|it| exchange.recover_session(it));
 }

@@ -67,6 +67,21 @@ impl Seen {
         Novelty::New
     }
 
+    /// Notes numbers of a run, each a bit, from `first` on, which is a multiple of 8.
+    pub(super) fn recover(&mut self, run: &Run, first: u64, bits: &[u8]) {
+        let numbers = self.numbers(run);
+        for (place, bits) in (0..).zip(bits).filter(|(_, bits)| **bits != 0) {
+            let Some(number) = first.checked_add(8 * place) else {
+                return;
+            };
+            let (index, _) = bit(number);
+            let block = numbers.block(number / BLOCK_NUMBERS);
+            if let Some(byte) = block.and_then(|it| it.get_mut(index)) {
+                *byte |= bits;
+            }
+        }
+    }
+
     /// Takes back what [`Seen::insert`] noted as new: the message was not taken after all.
     pub(super) fn remove(&mut self, stamp: &Stamp) {
         let (index, mask) = bit(stamp.number);
@@ -197,6 +212,39 @@ mod tests {
         assert_eq!(insert(&mut seen, last), Novelty::TooOld);
         let numbers = seen.runs.values().next().unwrap();
         assert!(numbers.blocks.len() as u64 <= BLOCKS_MAX);
+    }
+
+    #[test]
+    fn what_is_recovered_is_what_had_come() {
+        // Blocks that are as long as ours, shorter or longer.
+        for length in [1, 8, BLOCK_BYTES as u64, 300] {
+            let numbers: Vec<u64> = (0..WINDOW).step_by(37).collect();
+            let mut bits: std::collections::BTreeMap<u64, Vec<u8>> = Default::default();
+            for number in &numbers {
+                let first = number / (8 * length) * (8 * length);
+                let place = number - first;
+                let block = bits
+                    .entry(first)
+                    .or_insert_with(|| vec![0; length as usize]);
+                block[(place / 8) as usize] |= 1 << (place % 8);
+            }
+            let mut seen = Seen::default();
+            let run = stamp("a", 0).run;
+            for (first, bits) in &bits {
+                seen.recover(&run, *first, bits);
+            }
+            for number in 0..WINDOW {
+                let expected = if number % 37 == 0 {
+                    Novelty::Repeated
+                } else {
+                    Novelty::New
+                };
+                assert_eq!(insert(&mut seen, number), expected, "{length} {number}");
+            }
+        }
+        let mut seen = Seen::default();
+        seen.recover(&stamp("a", 0).run, u64::MAX - 7, &[1, 1, 1]);
+        assert_eq!(insert(&mut seen, u64::MAX - 7), Novelty::Repeated);
     }
 
     #[test]

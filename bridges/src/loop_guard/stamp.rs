@@ -1,6 +1,7 @@
 //! The name of a message, which it keeps on all ways through all brokers.
 
 use std::fmt;
+use std::str::FromStr;
 
 use mqtt::packet::{ForwardedProperties, Property};
 
@@ -19,6 +20,11 @@ pub struct Run {
     pub run: u64,
 }
 
+/// Why a text names no run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected the identifier of a broker, a colon and a hexadecimal number")]
+pub struct InvalidRun;
+
 /// The name of one message. It is given once, when the message is published, and is stored with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamp {
@@ -33,21 +39,40 @@ impl Stamp {
     #[must_use]
     pub fn of(properties: &ForwardedProperties) -> Option<Self> {
         let text = properties.user_property(PROPERTY)?;
-        let mut parts = text.splitn(3, ':');
-        let origin = BrokerId::new(parts.next()?).ok()?;
-        let run = u64::from_str_radix(parts.next()?, 16).ok()?;
-        let number = parts.next()?.parse().ok()?;
-        let run = Run { origin, run };
-        let stamp = Self { run, number };
-        // No sign and no leading zero: each is written in one way.
+        let (run, number) = text.rsplit_once(':')?;
+        let stamp = Self {
+            run: run.parse().ok()?,
+            number: number.parse().ok()?,
+        };
+        // No sign and no leading zero.
         (stamp.to_string() == text).then_some(stamp)
     }
 }
 
 impl fmt::Display for Stamp {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Run { origin, run } = &self.run;
-        write!(formatter, "{origin}:{run:x}:{}", self.number)
+        write!(formatter, "{}:{}", self.run, self.number)
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{:x}", self.origin, self.run)
+    }
+}
+
+impl FromStr for Run {
+    type Err = InvalidRun;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRun> {
+        let (origin, number) = text.split_once(':').ok_or(InvalidRun)?;
+        let run = Self {
+            origin: BrokerId::new(origin).map_err(|_| InvalidRun)?,
+            run: u64::from_str_radix(number, 16).map_err(|_| InvalidRun)?,
+        };
+        // It is written in one way.
+        let is_sound = run.to_string() == text;
+        is_sound.then_some(run).ok_or(InvalidRun)
     }
 }
 
@@ -82,6 +107,7 @@ mod tests {
             };
             let stamp = Stamp { run, number };
             let message = properties(&stamp.to_string());
+            assert_eq!(stamp.run.to_string().parse(), Ok(stamp.run.clone()));
             assert_eq!(Stamp::of(&message), Some(stamp));
             let without = without_stamp(&message);
             assert_eq!(Stamp::of(&without), None);

@@ -1,3 +1,5 @@
+use std::sync::atomic::AtomicBool;
+
 use super::*;
 
 fn guard(id: &str) -> LoopGuard {
@@ -75,14 +77,55 @@ fn what_a_bridge_brings_without_a_name_gets_one() {
 
 #[test]
 fn the_guard_is_on_when_it_is_asked_for_and_allowed() {
-    for (guarding, before, after) in [
-        (Guarding::Never, false, false),
-        (Guarding::WhenAsked, false, true),
-        (Guarding::Always, true, true),
+    for (guarding, [before, met, asked]) in [
+        (Guarding::Never, [false, false, false]),
+        (Guarding::WhenAsked, [false, false, true]),
+        (Guarding::WhenMet, [false, true, true]),
+        (Guarding::Always, [true, true, true]),
     ] {
         let guard = LoopGuard::new(BrokerId::from_random(1), 1, guarding);
         assert_eq!(guard.is_on(), before);
-        guard.ask();
-        assert_eq!(guard.is_on(), after);
+        guard.meet(Announcement::Unguarded);
+        assert_eq!(guard.is_on(), met);
+        guard.meet(Announcement::Guarded);
+        assert_eq!(guard.is_on(), asked);
+    }
+}
+
+#[test]
+fn a_copy_waits_until_the_first_is_taken_or_refused() {
+    let [a, b] = ["a", "b"].map(guard);
+    let sent = published(&a);
+    let is_refused = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let turn = b.turn(&sent).unwrap();
+        let stamp = b.admit(&sent, true).unwrap().stamp.unwrap();
+        let copy = scope.spawn(|| {
+            let _turn = b.turn(&sent).unwrap();
+            (
+                is_refused.load(Ordering::SeqCst),
+                b.admit(&sent, true).is_ok(),
+            )
+        });
+        std::thread::yield_now();
+        is_refused.store(true, Ordering::SeqCst);
+        b.forget(&stamp);
+        drop(turn);
+        assert_eq!(copy.join().unwrap(), (true, true));
+    });
+    assert!(b.turn(&ForwardedProperties::default()).is_none());
+}
+
+#[test]
+fn what_a_restart_gives_back_is_not_taken() {
+    let before = guard("a");
+    let sent: Vec<_> = (0..10).map(|_| published(&before)).collect();
+    let restarted = guard("b");
+    // The first ten numbers but the third and the ninth.
+    let run = "a:7".parse().unwrap();
+    restarted.recover(&run, 0, &[0b1111_0110, 0b0000_0101]);
+    for (number, sent) in (1..).zip(&sent) {
+        let taken = restarted.admit(sent, true).is_ok();
+        assert_eq!(taken, [3, 9].contains(&number), "{number}");
     }
 }

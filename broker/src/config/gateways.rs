@@ -33,8 +33,8 @@ pub(crate) struct Bridges {
     /// To upstream MQTT brokers.
     pub(crate) mqtt: BTreeMap<String, bridges::Config>,
     /// Whether each message is taken once, however bridges connect brokers. If absent: if what a
-    /// bridge brings may leave through one again, and else once a bridge of another broker that
-    /// does so connects.
+    /// bridge brings may leave through one again, and else once a bridge of another broker connects
+    /// that is guarded, or any if there are bridges here too.
     pub(crate) loop_guard: Option<bridges::Flag>,
 }
 
@@ -45,6 +45,7 @@ impl Bridges {
             Some(flag) if flag.0 => Guarding::Always,
             Some(_) => Guarding::Never,
             None if bridges::may_return(self.enabled().map(|(_, it)| it)) => Guarding::Always,
+            None if self.enabled().next().is_some() => Guarding::WhenMet,
             None => Guarding::WhenAsked,
         }
     }
@@ -63,7 +64,7 @@ pub(super) fn build(gateways: &Gateways, bridges: &Bridges) -> Result<Vec<NamedG
     check_client_ids(enabled.clone())?;
     let bridge = match bridges.guarding() {
         Guarding::Always => Bridge::guarded,
-        Guarding::Never | Guarding::WhenAsked => Bridge::new,
+        Guarding::Never | Guarding::WhenAsked | Guarding::WhenMet => Bridge::new,
     };
     let kinds = [
         build_kind(["gateways", "zmq"], "zmq", &gateways.zmq, ZmqGateway::new)?,

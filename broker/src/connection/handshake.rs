@@ -3,9 +3,9 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bridges::ANNOUNCEMENT;
+use bridges::Announcement;
 use mqtt::connection::{Authentication, Handshake, Progress, encode_refusal};
-use mqtt::packet::{Connect, Frame, Packet, PacketType, Property};
+use mqtt::packet::{Connect, Frame, Packet, PacketType};
 use mqtt::{ProtocolVersion, ProtocolViolation, ReasonCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -34,17 +34,15 @@ enum Refusal {
 struct Stated {
     /// Bytes of the largest packet that the client takes.
     packet_bytes_max: u32,
-    /// It is a guarded bridge of another broker.
-    is_bridge: bool,
+    /// It is the bridge of another Tidegate.
+    bridge: Option<Announcement>,
 }
 
 impl Stated {
     fn of(connect: &Connect<'_>) -> Self {
-        let (name, value) = ANNOUNCEMENT;
-        let announcement = Property::UserProperty(name, value);
         Self {
             packet_bytes_max: connect.packet_bytes_max(),
-            is_bridge: connect.properties.iter().any(|it| it == announcement),
+            bridge: Announcement::of(connect.properties.iter()),
         }
     }
 }
@@ -280,9 +278,9 @@ async fn begin(
     };
     exchange.auto_subscribe(&attached.link, who);
     let is_bridge = &attached.link.is_bridge;
-    is_bridge.store(stated.is_bridge, Ordering::Relaxed);
-    if stated.is_bridge {
-        exchange.loop_guard.ask();
+    is_bridge.store(stated.bridge.is_some(), Ordering::Relaxed);
+    if let Some(bridge) = stated.bridge {
+        exchange.loop_guard.meet(bridge);
     }
     if attached.session_present {
         out.clear();
