@@ -15,6 +15,9 @@ pub(crate) const COPIES_MAX: u16 = 16;
 /// Packet Identifiers go from 1 to this.
 const IDENTIFIERS: u32 = 65_535;
 
+/// Stands for a request among the deliveries; it is no delivery's.
+const REQUEST: DeliveryId = DeliveryId(0);
+
 /// The deliveries on their way.
 #[derive(Debug, Default)]
 pub(crate) struct Flight {
@@ -85,6 +88,29 @@ impl Flight {
         copies.unanswered += 1;
         copies.delivery.get_or_insert_with(|| delivery.clone());
         identifier
+    }
+
+    /// A Packet Identifier that nothing has, for [`Flight::reserve`].
+    pub(crate) fn free_identifier(&self) -> Option<u16> {
+        (1..=u16::MAX).rev().find(|it| !self.knows(*it))
+    }
+
+    /// Gives a Packet Identifier to a request, so that no message has it.
+    pub(crate) fn reserve(&mut self, identifier: u16) {
+        self.deliveries.insert(identifier, REQUEST);
+    }
+
+    /// The request with this Packet Identifier is answered.
+    pub(crate) fn free(&mut self, identifier: u16) {
+        if self.deliveries.get(&identifier) == Some(&REQUEST) {
+            self.deliveries.remove(&identifier);
+        }
+    }
+
+    /// False while a request has an identifier that would have to be released.
+    pub(crate) fn may_release(&self, delivery: DeliveryId) -> bool {
+        let mut identifiers = (0..COPIES_MAX).map(|copy| Self::identifier(delivery, copy));
+        identifiers.all(|it| self.deliveries.get(&it) != Some(&REQUEST))
     }
 
     /// True if something is awaited under this Packet Identifier.
@@ -201,6 +227,32 @@ mod tests {
             retain: false,
             dup: false,
         }
+    }
+
+    #[test]
+    fn a_request_and_a_message_never_have_the_same_identifier() {
+        let mut flight = Flight::default();
+        flight.begin(&delivery(LAST), 0);
+        let taken = Flight::identifier(LAST, 0);
+        let identifier = flight.free_identifier().unwrap();
+        assert_ne!(identifier, taken);
+        flight.reserve(identifier);
+        assert_ne!(flight.free_identifier(), Some(identifier));
+        // The delivery that would have it waits.
+        let its = (1..=u16::MAX).map(DeliveryId);
+        let mut its = its.filter(|it| Flight::identifier(*it, 0) == identifier);
+        let waiting = its.next().unwrap();
+        assert!(!flight.has_room(waiting, 1));
+        assert!(!flight.may_release(waiting));
+        for answer in [Answer::Acknowledged, Answer::Received] {
+            assert_eq!(flight.answered(identifier, answer), Progress::Nothing);
+        }
+        assert_eq!(flight.completed(identifier), Progress::Nothing);
+        flight.free(taken);
+        assert!(flight.knows(taken), "it is no request's");
+        flight.free(identifier);
+        assert!(flight.has_room(waiting, 1));
+        assert!(flight.may_release(waiting));
     }
 
     #[test]

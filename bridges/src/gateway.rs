@@ -20,9 +20,10 @@ use crate::dialect::{Dialect, Heard};
 use crate::hub::{Hub, HubError};
 use crate::io;
 use crate::loop_guard::Announcement;
+use crate::mirror::{Mirror, Properties};
 use crate::options::{Options, Target};
 use crate::rate::Rate;
-use crate::service::{Service, Terms};
+use crate::service::{Memory, Service, Terms};
 use crate::site::Site;
 use crate::suspicion::Suspicion;
 use crate::translation::Translation;
@@ -141,8 +142,11 @@ impl Gateway for Bridge {
 
 impl Shared {
     async fn run(&self, client: &Client, status: &Status) -> Infallible {
-        let mut rate = Rate::new(&self.config);
-        let mut suspicion = Suspicion::default();
+        let mut memory = Memory {
+            rate: Rate::new(&self.config),
+            suspicion: Suspicion::default(),
+            mirror: self.mirror(client),
+        };
         let mut backoff = Backoff::new(FIRST_PAUSE, self.config.backoff_max.0, seed());
         let hubs = self.options.targets.iter();
         let mut dialects: Vec<_> = hubs.map(|_| Dialect::new(&self.options.client)).collect();
@@ -152,8 +156,7 @@ impl Shared {
                     let since = Instant::now();
                     let name = &self.options.targets[reached.place].name;
                     status.report_up(&self.label, name);
-                    let memory = (&mut rate, &mut suspicion);
-                    let (error, has_found) = self.serve(reached, client, status, memory).await;
+                    let (error, has_found) = self.serve(reached, client, status, &mut memory).await;
                     if matches!(error, HubError::Better) {
                         continue;
                     }
@@ -215,7 +218,7 @@ impl Shared {
         reached: Reached,
         client: &Client,
         status: &Status,
-        memory: (&mut Rate, &mut Suspicion),
+        memory: &mut Memory,
     ) -> (HubError, bool) {
         let Reached { mut hub, place } = reached;
         if !hub.session_present || self.options.targets.len() > 1 {
@@ -224,6 +227,7 @@ impl Shared {
             client.forget_received();
         }
         let unanswered = self.subscribe(&mut hub);
+        memory.mirror.connected(place, hub.session_present);
         let terms = Terms {
             window: self.window(&hub),
             qos_max: self.qos_max(),
@@ -238,6 +242,23 @@ impl Shared {
         service.rate.count(0, service.hub.take_count());
         let has_found = service.note_ended(&error);
         (error, has_found)
+    }
+
+    /// What is to be subscribed to at the hubs because clients subscribe to it here.
+    fn mirror(&self, client: &Client) -> Mirror {
+        let config = &self.config;
+        let rules = self.translation.remote_subscriptions();
+        let user = config.sub_properties.user_property.clone();
+        Mirror::new(
+            config.transparent.then_some(config.transparent_max_filters),
+            Properties {
+                identifier: config.sub_properties.identifier,
+                user: user.into_iter().collect(),
+            },
+            rules.map(|it| it.filter.clone()).collect(),
+            self.options.targets.len(),
+            client.mirrored(),
+        )
     }
 
     /// How many messages may be unacknowledged at a hub.

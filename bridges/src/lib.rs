@@ -28,6 +28,7 @@ mod hub;
 pub mod io;
 mod keep_alive;
 mod loop_guard;
+mod mirror;
 mod options;
 mod patience;
 mod rate;

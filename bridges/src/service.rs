@@ -6,6 +6,7 @@
 //! outbox -> Client::poll_outgoing -> Translation::forward -> Flight -> Hub -> hub
 //! ```
 
+mod mirroring;
 mod receiving;
 mod withheld;
 
@@ -14,13 +15,14 @@ use std::task::{Context, Poll};
 
 use gateway::{Client, Delivery, DeliveryId, DropReason, Outgoing, Receipt, Status};
 use mqtt::connection::{ClientAction, OutgoingPublish, PendingAck};
-use mqtt::packet::{Ack, AckKind, Suback};
+use mqtt::packet::{Ack, AckKind};
 use mqtt::{Message, QoS, ReasonCode};
 
 use crate::dead_letter::DeadLetter;
 use crate::flight::{Answer, COPIES_MAX, Flight, Progress};
 use crate::hub::{Hub, HubError, describe};
 use crate::keep_alive::KeepAlive;
+use crate::mirror::Mirror;
 use crate::patience::Patience;
 use crate::rate::Rate;
 use crate::suspicion::{Suspicion, Verdict};
@@ -44,6 +46,13 @@ pub(crate) struct Terms {
     pub(crate) qos_max: QoS,
 }
 
+/// What a bridge knows over all its connections.
+pub(crate) struct Memory {
+    pub(crate) rate: Rate,
+    pub(crate) suspicion: Suspicion,
+    pub(crate) mirror: Mirror,
+}
+
 /// One connection's conversation.
 pub(crate) struct Service<'b> {
     pub(crate) label: &'b str,
@@ -55,6 +64,7 @@ pub(crate) struct Service<'b> {
     pub(crate) keep_alive: KeepAlive,
     pub(crate) rate: &'b mut Rate,
     suspicion: &'b mut Suspicion,
+    mirror: &'b mut Mirror,
     /// Subscriptions that the hub has not answered. Until it has, nothing is forwarded: what is
     /// published in answer to that would be missed.
     unanswered: usize,
@@ -87,8 +97,13 @@ impl<'b> Service<'b> {
         status: &'b Status,
         (hub, unanswered): (Hub, usize),
         terms: Terms,
-        (rate, suspicion): (&'b mut Rate, &'b mut Suspicion),
+        memory: &'b mut Memory,
     ) -> Self {
+        let Memory {
+            rate,
+            suspicion,
+            mirror,
+        } = memory;
         let keep_alive = KeepAlive::new(hub.connection.terms().keep_alive);
         Self {
             label,
@@ -100,6 +115,7 @@ impl<'b> Service<'b> {
             keep_alive,
             rate,
             suspicion,
+            mirror,
             unanswered,
             terms,
             flight: Flight::default(),
@@ -131,6 +147,7 @@ impl<'b> Service<'b> {
         for _ in 0..ROUNDS_MAX {
             let has_read = self.read(context)?;
             self.acknowledge(context);
+            self.mirror(context);
             let has_forwarded = self.forward(context);
             let is_written = match self.hub.poll_write(context) {
                 Poll::Ready(written) => written.map(|()| true)?,
@@ -195,7 +212,7 @@ impl<'b> Service<'b> {
             ClientAction::Publish(publish) => self.on_publish(&publish),
             ClientAction::Ack(ack) => self.on_ack(&ack),
             ClientAction::Suback(suback) => self.on_suback(&suback),
-            ClientAction::Unsuback(_) => {}
+            ClientAction::Unsuback(unsuback) => self.on_unsuback(&unsuback),
             ClientAction::Pingresp => {
                 if let Some(time) = self.keep_alive.answered() {
                     self.status.set_round_trip(time);
@@ -212,22 +229,6 @@ impl<'b> Service<'b> {
             }
         }
         Ok(())
-    }
-
-    /// A subscription that the hub refuses leaves the rest of the bridge at work.
-    fn on_suback(&mut self, suback: &Suback<'_>) {
-        self.unanswered = self.unanswered.saturating_sub(1);
-        for &code in suback.codes {
-            let reason = ReasonCode::from_u8(code).filter(|it| it.is_error());
-            if let Some(reason) = reason {
-                let reason = describe(reason, suback.properties.reason_string());
-                tracing::warn!(
-                    bridge = self.label,
-                    reason,
-                    "the hub refused a subscription"
-                );
-            }
-        }
     }
 
     fn on_ack(&mut self, ack: &Ack<'_>) {
@@ -325,7 +326,7 @@ impl<'b> Service<'b> {
 
     /// Sends the outbox to the hub, as far as there is room; true if something was taken.
     fn forward(&mut self, context: &mut Context<'_>) -> bool {
-        if self.unanswered > 0 || self.is_held_up(context) {
+        if self.unanswered > 0 || self.mirror.is_behind() || self.is_held_up(context) {
             return false;
         }
         self.poll_withheld(context);
@@ -355,6 +356,10 @@ impl<'b> Service<'b> {
                         self.outgoing.push_front(Outgoing::Publish(delivery));
                         break;
                     }
+                }
+                Outgoing::Release(delivery) if !self.flight.may_release(delivery) => {
+                    self.outgoing.push_front(next);
+                    break;
                 }
                 Outgoing::Release(delivery) => {
                     let identifiers = self.flight.release(delivery);

@@ -29,6 +29,8 @@ const QOS_MAX: QoS = QoS::ExactlyOnce;
 pub(crate) struct Translation {
     forwards: Vec<ForwardRule>,
     subscriptions: Vec<SubscriptionRule>,
+    /// What no rule is for comes under its own topic.
+    is_transparent: bool,
 }
 
 /// One rule from here to the hub.
@@ -126,6 +128,7 @@ impl Translation {
         Ok(Self {
             forwards: forwards.collect::<Result<_, _>>()?,
             subscriptions: subscriptions.collect::<Result<_, _>>()?,
+            is_transparent: config.transparent,
         })
     }
 
@@ -192,7 +195,8 @@ impl Translation {
         })
     }
 
-    /// What a message from the hub becomes here: the first rule that matches says it.
+    /// What a message from the hub becomes here: the first rule that matches says it. What came
+    /// because clients subscribe to it here stays as it is.
     pub(crate) fn receive(
         &self,
         received: Received,
@@ -201,17 +205,21 @@ impl Translation {
         let remote = TopicName::new(&received.topic)?;
         let mut rules = self.subscriptions.iter();
         let rule = rules.find(|it| it.rule.filter.matches(remote.as_str()));
-        let rule = rule.ok_or(Untranslated::NoRule)?;
+        if rule.is_none() && (!self.is_transparent || remote.is_reserved()) {
+            return Err(Untranslated::NoRule);
+        }
+        let is_renaming = rule.is_some_and(|it| it.rule.is_renaming());
+        let topic = rule.map_or_else(|| Ok(remote.clone()), |it| it.rule.topic(&remote))?;
         let expiry = received
             .expiry_seconds
             .map(|seconds| Duration::from_secs(seconds.into()));
         Ok(Message {
-            topic: rule.rule.topic(&remote)?,
+            topic,
             payload: received.payload,
             qos: received.qos,
-            retain: rule.retain.unwrap_or(received.retain),
+            retain: rule.and_then(|it| it.retain).unwrap_or(received.retain),
             expires_at: expiry.map(|expiry| now.after(expiry)),
-            properties: if rule.rule.is_renaming() {
+            properties: if is_renaming {
                 without_stamp(&received.properties)
             } else {
                 received.properties

@@ -245,7 +245,9 @@ fn recover(exchange: &Exchange, recovered: Recovered) {
     exchange.recover_delayed(recovered.delayed);
     exchange.recover_retained(recovered.retained);
     exchange.recover_names(recovered.names);
+    let mirrored = &exchange.demand.mirrored;
     let sessions = recovered.sessions.into_iter();
+    let sessions = sessions.filter_map(|it| mirrored.recover(it));
     sessions.for_each(|it| exchange.recover_session(it));
 }
 

@@ -31,6 +31,7 @@ use mqtt::session::QueueLimits;
 use mqtt::{Message, ReasonCode, Timestamp, TopicName};
 use persistence::{Clock, Durability, Position, Store};
 
+use crate::demand::Demand;
 use crate::extensions::{Delayed, Extensions};
 use crate::link::{Link, NotDelivered, Storing};
 use crate::memory::Memory;
@@ -79,6 +80,7 @@ pub(crate) struct Exchange {
     pub(crate) extensions: Extensions,
     pub(crate) memory: Arc<Memory>,
     pub(crate) loop_guard: LoopGuard,
+    pub(crate) demand: Demand,
 }
 
 /// What became of a published message.
@@ -111,6 +113,7 @@ impl Exchange {
             bounds,
             counters: Counters::default(),
             loop_guard: loop_guard(None, Guarding::default()),
+            demand: Demand::default(),
         }
     }
 

@@ -17,6 +17,7 @@ mod config;
 mod connection;
 mod crashlab;
 mod daemon;
+mod demand;
 mod demo;
 mod exchange;
 mod extensions;

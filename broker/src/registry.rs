@@ -300,6 +300,7 @@ impl Exchange {
         }
         for filter in subscriptions.iter() {
             self.router.unsubscribe(filter, link);
+            self.demand.note(filter);
         }
         // The end of the session ends the delay [MQTT-3.1.3-9].
         if let Some(delayed) = will {

@@ -6,6 +6,7 @@
 
 mod members;
 mod subscribers;
+mod wanted;
 
 pub(crate) use members::Members;
 

@@ -136,6 +136,11 @@ impl ShareGroup {
         self.members().iter().any(condition)
     }
 
+    /// The highest of what its members have.
+    pub(crate) fn highest<T: Ord>(&self, of: impl Fn(&Subscription) -> Option<T>) -> Option<T> {
+        self.members().iter().filter_map(of).max()
+    }
+
     /// The member that is to receive a message: the strategy's choice, or the next that can take
     /// it at once; else one that is connected; else one whose session waits for it. This is so of
     /// the members that are asked: in a large group of which many take nothing, one choice after

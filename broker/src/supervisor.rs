@@ -132,6 +132,8 @@ impl Supervisor {
     /// Notes that one that does not run is not configured any more. Nothing joins its queue from
     /// here on, and nothing that waits there is thrown away.
     pub(crate) fn retire_gateway(&self, name: &str) {
+        let Exchange { demand, store, .. } = &*self.exchange;
+        demand.mirrored.forget(store, name);
         let waiting = GatewaySession::retire(&self.exchange, name);
         if waiting == 0 {
             self.roster.remove(name);

@@ -62,6 +62,29 @@ pub trait Broker: Send + Sync {
 
     /// The gateway is done with a delivery; a durable session forgets it.
     fn acknowledge(&self, delivery: DeliveryId);
+
+    /// Ready with what clients subscribe to: with everything at first, then with what has changed.
+    /// Nothing is watched before the first call.
+    fn poll_wanted(&self, context: &mut Context<'_>) -> Poll<Wanted>;
+
+    /// The filters that were noted with [`Broker::note_mirrored`] and are not taken back, also
+    /// before a restart.
+    fn mirrored(&self) -> Vec<TopicFilter>;
+
+    /// Notes that the foreign side may have a subscription to a filter, or that it has none.
+    fn note_mirrored(&self, filter: &TopicFilter, is_mirrored: bool);
+}
+
+/// What clients subscribe to, see [`Broker::poll_wanted`].
+///
+/// Filters are without the prefix of a Shared or exclusive Subscription. Those of gateways and
+/// bridges, and those that begin with `$`, are left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// No others are subscribed to. If false, nothing is said of others.
+    pub is_all: bool,
+    /// Each with the highest QoS that is asked for; none if nobody subscribes to it any more.
+    pub filters: Vec<(TopicFilter, Option<QoS>)>,
 }
 
 /// What a session has to send.
@@ -197,6 +220,22 @@ impl Client {
     /// Tells the session that the gateway is done with a delivery.
     pub fn acknowledge(&self, delivery: DeliveryId) {
         self.broker.acknowledge(delivery);
+    }
+
+    /// What clients subscribe to, see [`Broker::poll_wanted`].
+    pub fn poll_wanted(&self, context: &mut Context<'_>) -> Poll<Wanted> {
+        self.broker.poll_wanted(context)
+    }
+
+    /// What the foreign side may be subscribed to, see [`Broker::mirrored`].
+    #[must_use]
+    pub fn mirrored(&self) -> Vec<TopicFilter> {
+        self.broker.mirrored()
+    }
+
+    /// Notes what the foreign side may be subscribed to, see [`Broker::note_mirrored`].
+    pub fn note_mirrored(&self, filter: &TopicFilter, is_mirrored: bool) {
+        self.broker.note_mirrored(filter, is_mirrored);
     }
 }
 

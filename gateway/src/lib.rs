@@ -40,7 +40,7 @@ pub use backoff::Backoff;
 pub use byte_size::ByteSize;
 pub use client::{
     Broker, Client, Delivery, DeliveryId, INFLIGHT_MESSAGES_MAX, NotStored, Outgoing, PublishError,
-    Receipt, SubscriptionRequest,
+    Receipt, SubscriptionRequest, Wanted,
 };
 pub use config_error::ConfigError;
 pub use duration::ConfiguredDuration;

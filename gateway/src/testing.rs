@@ -7,9 +7,11 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use mqtt::{Message, QoS, Timestamp, TopicName};
+use mqtt::{Message, QoS, Timestamp, TopicFilter, TopicName};
 
-use crate::{Broker, Client, Delivery, DeliveryId, NotStored, Outgoing, PublishError, Receipt};
+use crate::{
+    Broker, Client, Delivery, DeliveryId, NotStored, Outgoing, PublishError, Receipt, Wanted,
+};
 
 /// A broker that keeps what is published and delivers what it is told to.
 #[derive(Debug, Default)]
@@ -177,6 +179,17 @@ impl Broker for FakeBroker {
     fn acknowledge(&self, delivery: DeliveryId) {
         self.state.lock().unwrap().acknowledged.push(delivery);
     }
+
+    /// It has no other clients.
+    fn poll_wanted(&self, _: &mut Context<'_>) -> Poll<Wanted> {
+        Poll::Pending
+    }
+
+    fn mirrored(&self) -> Vec<TopicFilter> {
+        Vec::new()
+    }
+
+    fn note_mirrored(&self, _: &TopicFilter, _: bool) {}
 }
 
 fn wake(waker: &mut Option<Waker>) {

@@ -15,6 +15,7 @@ mod bridge_ring;
 mod bridge_start;
 mod bridge_status;
 mod bridge_stream;
+mod bridge_transparent;
 mod bridge_transports;
 mod bridge_versions;
 mod command_line;

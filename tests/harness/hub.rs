@@ -76,10 +76,19 @@ impl Hub {
     /// It does not run.
     #[must_use]
     pub fn connections_of(&self, client_id: &str) -> usize {
-        let log = self.process.as_ref().expect("a running hub").log();
+        let log = self.log();
         let of_client = format!(" as {client_id} (");
         let connected = log.lines().filter(|it| it.contains("New client connected"));
         connected.filter(|it| it.contains(&of_client)).count()
+    }
+
+    /// What it has logged, over all its starts.
+    ///
+    /// # Panics
+    /// It does not run.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.as_ref().expect("a running hub").log()
     }
 
     /// Stops it; it writes down what it holds.

@@ -241,6 +241,18 @@ impl WireClient {
         }
     }
 
+    /// Unsubscribes and waits until that is done.
+    ///
+    /// # Errors
+    /// It is not, or something else comes first.
+    pub fn unsubscribe(&mut self, filter: &str) -> io::Result<()> {
+        let mut body = self.identifier().to_be_bytes().to_vec();
+        body.extend(self.version.no_properties());
+        body.extend(text(filter));
+        self.send(&packet(0xa2, &body))?;
+        self.expect(0xb0).map(|_| ())
+    }
+
     /// Sends a PUBLISH with QoS 1 and does not wait; returns its Packet Identifier.
     ///
     /// # Errors

@@ -26,11 +26,12 @@ impl Config {
         if let Some(will) = &self.will {
             will.check()?;
         }
-        if self.transparent {
-            let problem = "cannot be true: list the filters under `subscription`";
-            return Err(ConfigError::new("transparent", problem));
+        if !(1..=1_000_000).contains(&self.transparent_max_filters) {
+            let problem = "must be from 1 to 1000000";
+            return Err(ConfigError::new("transparent_max_filters", problem));
         }
-        if self.forwards.is_empty() && self.subscription.is_empty() {
+        let is_empty = self.forwards.is_empty() && self.subscription.is_empty();
+        if is_empty && !self.transparent {
             let problem = "is empty and so is `subscription`: the bridge would do nothing";
             return Err(ConfigError::new("forwards", problem));
         }
@@ -238,8 +239,8 @@ mod tests {
                 "servers[1]: `b:0`: the port is no number from 1 to 65535; write mqtt-tcp://host:port",
             ),
             (
-                "transparent = true",
-                "transparent: cannot be true: list the filters under `subscription`",
+                "transparent_max_filters = 0",
+                "transparent_max_filters: must be from 1 to 1000000",
             ),
         ]);
     }
@@ -255,6 +256,7 @@ mod tests {
             for without in ["", "transparent = false\n"] {
                 assert_eq!(check(&format!("{hub}\n{without}{rule}")), Ok(()));
             }
+            assert_eq!(check(&format!("{hub}\ntransparent = true")), Ok(()));
         }
     }
 

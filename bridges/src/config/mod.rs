@@ -95,9 +95,13 @@ pub struct Config {
     /// The topic of the JSON, from the same placeholders as `clientid`;
     /// `$SYS/brokers/bridges/${gateway}/status` if absent.
     pub notification_topic: Option<String>,
-    /// Only false, which is the default. True, which would subscribe at the hub to whatever local
-    /// clients subscribe to, is an error: `subscription` lists the filters.
+    /// Whether whatever clients subscribe to here is subscribed to at the hub, besides what
+    /// `subscription` says, and what comes for it is published here under the same topic. Default
+    /// false.
     pub transparent: bool,
+    /// Filters of clients that are subscribed to at the hub, 1 to 1,000,000. Default 10,000. Further
+    /// ones are left out, which the log says, until some of the others have gone.
+    pub transparent_max_filters: usize,
     /// Whether CONNECT says to a hub of MQTT 3 that this is a bridge (the highest bit of the protocol
     /// version), with `proto_ver` 3 and 4. A hub that knows the bit, as Mosquitto does, sends nothing
     /// back that the bridge sent. If the hub refuses the version, in either way, it is spoken to without
@@ -190,6 +194,7 @@ impl Default for Config {
             notification: true,
             notification_topic: None,
             transparent: false,
+            transparent_max_filters: 10_000,
             no_local_v4: true,
             retry_qos_0: false,
             dead_letter_topic: None,

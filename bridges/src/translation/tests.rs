@@ -464,3 +464,17 @@ fn rules_that_cannot_work_are_refused() {
         );
     }
 }
+
+#[test]
+fn what_a_transparent_bridge_brings_keeps_its_topic_unless_a_rule_is_for_it() {
+    let rule = r#"subscription = [{ remote_topic = "cmd/#", local_topic = "$1", retain = 0 }]"#;
+    let translation = translation(&format!("transparent = true\n{rule}"));
+    let now = Timestamp::default();
+    let receive = |topic: &str| translation.receive(received(topic), now);
+    let plain = receive("any/thing").unwrap();
+    assert_eq!((plain.topic.as_str(), plain.retain), ("any/thing", true));
+    let ruled = receive("cmd/a").unwrap();
+    assert_eq!((ruled.topic.as_str(), ruled.retain), ("a", false));
+    // A hub does not say what is below `$` here.
+    assert_eq!(receive("$SYS/a"), Err(Untranslated::NoRule));
+}

@@ -238,7 +238,7 @@ mod tests {
           server = "mqtt-tcp://127.0.0.1:1883", proto_ver = 4, clientid = "bridge_client"
           keepalive = "60s", backoff_max = 60s, clean_start = false, retry_qos_0 = true
           username = "username", password = "passwd", enable = true
-          no_local_v4 = true, transparent = false
+          no_local_v4 = true, transparent = true
           will = {
             topic = "will_topic", qos = 1, retain = false, payload = "will_message"
             properties = {

@@ -32,6 +32,7 @@ impl Exchange {
         }
         // What is retained from here on is routed to the subscription, which is there already.
         let may_match = self.retained.may_match(&filter);
+        let subscribed = filter.clone();
         let mut state = link.lock();
         if state.ended {
             drop(state);
@@ -63,6 +64,7 @@ impl Exchange {
                 .submit(Operation::Subscribe(session, subscription))
         });
         drop(state);
+        self.demand.note(&subscribed);
         Some(stored.unwrap_or(Position(0)))
     }
 
@@ -76,6 +78,7 @@ impl Exchange {
         }
         drop(state);
         self.router.unsubscribe(filter, link);
+        self.demand.note(filter);
         let ended = link.durable().filter(|_| existed).map(|session| {
             self.store
                 .submit(Operation::Unsubscribe(session, filter.clone()))

@@ -2,12 +2,14 @@
 
 mod actor;
 mod age;
+mod mirrored;
 mod notification;
 mod outbox;
 mod roster;
 mod session;
 
 pub(crate) use actor::{GatewayActor, GatewayArgs};
+pub(crate) use mirrored::Mirrored;
 pub(crate) use roster::{Hosted, Roster};
 pub(crate) use session::GatewaySession;
 

@@ -1,21 +1,22 @@
 //! A gateway's session with the broker: the in-process counterpart of a connection.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use gateway::{
     Broker, Delivery, DeliveryId, Gateway, INFLIGHT_MESSAGES_MAX, NotStored, Outgoing,
-    PublishError, Receipt, SubscriptionRequest,
+    PublishError, Receipt, SubscriptionRequest, Wanted,
 };
 use mqtt::packet::{RetainHandling, SubscriptionOptions};
 use mqtt::session::{self, Acknowledged};
 use mqtt::{Message, ReasonCode, Timestamp, TopicFilter};
 use persistence::{Durability, Operation, Position, SessionId};
 
-use super::client_id;
+use super::{GATEWAY_PREFIX, client_id};
+use crate::demand::Feed;
 use crate::exchange::{Exchange, Published, Refusal};
 use crate::link::{Link, Owner};
 use crate::metrics::count;
@@ -32,6 +33,8 @@ pub(crate) struct GatewaySession {
     owner: Owner,
     /// Nothing is delivered before this is durable, see [`Attached::resumed`].
     resumed: Position,
+    /// What clients subscribe to, once the gateway has asked.
+    feed: OnceLock<Arc<Feed>>,
 }
 
 impl GatewaySession {
@@ -98,6 +101,7 @@ impl GatewaySession {
             link,
             owner,
             resumed,
+            feed: OnceLock::new(),
         };
         (session, session_present)
     }
@@ -120,6 +124,12 @@ impl GatewaySession {
                 PublishError::NotAuthorized
             }
         })
+    }
+
+    /// The gateway's name.
+    fn name(&self) -> &str {
+        let client_id = &*self.link.client_id;
+        client_id.strip_prefix(GATEWAY_PREFIX).unwrap_or(client_id)
     }
 
     fn remember(&self, operation: impl FnOnce(SessionId) -> Operation) -> Receipt {
@@ -306,5 +316,20 @@ impl Broker for GatewaySession {
         if let Acknowledged::Done(sequence) = outcome {
             self.link.forget(sequence, &self.exchange.store);
         }
+    }
+
+    fn poll_wanted(&self, context: &mut Context<'_>) -> Poll<Wanted> {
+        let feed = self.feed.get_or_init(|| self.exchange.demand.watch());
+        feed.poll(&self.exchange, context)
+    }
+
+    fn mirrored(&self) -> Vec<TopicFilter> {
+        self.exchange.demand.mirrored.of(self.name())
+    }
+
+    fn note_mirrored(&self, filter: &TopicFilter, is_mirrored: bool) {
+        let Exchange { demand, store, .. } = &*self.exchange;
+        let mirrored = &demand.mirrored;
+        mirrored.note(store, self.name(), filter, is_mirrored);
     }
 }

@@ -78,6 +78,19 @@ impl Subscribers {
         }
     }
 
+    /// The highest of what these subscriptions have.
+    pub(super) fn highest<T: Ord>(&self, of: impl Fn(&Subscription) -> Option<T>) -> Option<T> {
+        match self {
+            Self::Nobody => None,
+            Self::One(subscription) => of(subscription),
+            Self::Many(crowd) => {
+                let each = crowd.each.iter().filter_map(&of).max();
+                let groups = crowd.groups.iter().filter_map(|it| it.highest(&of)).max();
+                each.max(groups)
+            }
+        }
+    }
+
     pub(super) fn append(&self, found: &mut Vec<Match>) {
         match self {
             Self::Nobody => {}

@@ -197,8 +197,8 @@ fn after_a_crash_a_message_is_there_if_and_only_if_its_name_is() {
                 let is_repeated = repeated.load(Ordering::Relaxed) == number;
                 assert!(is_here || !is_repeated, "{number}");
             }
-            assert_eq!(repeated.load(Ordering::Relaxed), waiting[0] as u64);
-            let waiting = [one, two].map(|it| it.lock().session.backlog() as u64);
+            assert_eq!(repeated.load(Ordering::Relaxed), waiting[0]);
+            let waiting = [one, two].map(|it| it.lock().session.backlog());
             assert_eq!(waiting, [COUNT, COUNT]);
             exchange.store.close().unwrap();
         }

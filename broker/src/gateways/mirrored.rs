@@ -1,0 +1,92 @@
+//! The filters that bridges have mirrored at their hubs, whose sessions outlive a restart.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mqtt::TopicFilter;
+use mqtt::packet::SubscriptionOptions;
+use persistence::{Operation, RecoveredSession, SessionId, Store, StoredSubscription};
+
+/// The store has them as the subscriptions of a session that nobody can have, whose Client
+/// Identifier is this and the bridge's name.
+pub(crate) const MIRROR_PREFIX: &str = "$mirror/";
+/// It lasts until it is deleted.
+const EXPIRY: Duration = Duration::from_secs(u32::MAX as u64);
+
+/// What each bridge has mirrored, by the bridge's name, such as `bridge/hub`.
+#[derive(Debug, Default)]
+pub(crate) struct Mirrored(Mutex<BTreeMap<Arc<str>, Record>>);
+
+#[derive(Debug)]
+struct Record {
+    session: SessionId,
+    filters: HashSet<TopicFilter>,
+}
+
+impl Mirrored {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Record>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts back what the store knew, if this is such a session; otherwise returns it.
+    pub(crate) fn recover(&self, recovered: RecoveredSession) -> Option<RecoveredSession> {
+        let Some(name) = recovered.client_id.strip_prefix(MIRROR_PREFIX) else {
+            return Some(recovered);
+        };
+        let filters = recovered.subscriptions.into_iter().map(|it| it.filter);
+        let record = Record {
+            session: recovered.id,
+            filters: filters.collect(),
+        };
+        self.lock().insert(name.into(), record);
+        None
+    }
+
+    /// What a bridge has mirrored.
+    pub(crate) fn of(&self, name: &str) -> Vec<TopicFilter> {
+        let records = self.lock();
+        let record = records.get(name);
+        record.map_or_else(Vec::new, |it| it.filters.iter().cloned().collect())
+    }
+
+    /// Notes that a bridge mirrors a filter, or not any longer.
+    pub(crate) fn note(&self, store: &Store, name: &str, filter: &TopicFilter, is_mirrored: bool) {
+        let mut records = self.lock();
+        if !is_mirrored {
+            let record = records.get_mut(name);
+            if let Some(record) = record.filter(|it| it.filters.contains(filter)) {
+                record.filters.remove(filter);
+                let filter = filter.clone();
+                store.submit(Operation::Unsubscribe(record.session, filter));
+            }
+            return;
+        }
+        let record = records.entry(name.into()).or_insert_with(|| {
+            let session = store.next_session_id();
+            store.submit(Operation::PutSession {
+                session,
+                client_id: format!("{MIRROR_PREFIX}{name}").into(),
+                expiry_seconds: EXPIRY.as_secs(),
+                expires_at: None,
+            });
+            let filters = HashSet::new();
+            Record { session, filters }
+        });
+        if record.filters.insert(filter.clone()) {
+            let subscription = StoredSubscription {
+                filter: filter.clone(),
+                options: SubscriptionOptions::default(),
+                identifier: None,
+            };
+            store.submit(Operation::Subscribe(record.session, subscription));
+        }
+    }
+
+    /// Forgets all of a bridge that is no longer configured.
+    pub(crate) fn forget(&self, store: &Store, name: &str) {
+        if let Some(record) = self.lock().remove(name) {
+            store.submit(Operation::DeleteSession(record.session));
+        }
+    }
+}
