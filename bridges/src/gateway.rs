@@ -143,7 +143,7 @@ impl Gateway for Bridge {
 impl Shared {
     async fn run(&self, client: &Client, status: &Status) -> Infallible {
         let mut memory = Memory {
-            rate: Rate::new(&self.config),
+            rate: Rate::new(&self.config, client),
             suspicion: Suspicion::default(),
             mirror: self.mirror(client),
         };

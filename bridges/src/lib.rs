@@ -19,6 +19,7 @@
 //!
 //! Loops and repetitions are kept away by the broker, with a [`LoopGuard`].
 
+mod budget;
 mod config;
 mod dead_letter;
 mod dialect;

@@ -9,25 +9,24 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use gateway::Client;
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::budget::Budget;
 use crate::config::Config;
 
 /// How much may go at once that was not used before.
 const BURST: Duration = Duration::from_secs(1);
 /// What timers count in: a shorter pause would end too early.
 const TICK: Duration = Duration::from_millis(1);
-/// A day, by which the Unix time goes too.
-const DAY: Duration = Duration::from_secs(24 * 3_600);
-/// How often the wall clock is asked whether the day is over: it may be set while the bridge waits.
-const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What the hub may be sent.
-#[derive(Debug)]
 pub(crate) struct Rate {
     messages: Option<Bucket>,
     bytes: Option<Bucket>,
     budget: Option<Budget>,
+    /// Where the budget is written down.
+    client: Client,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
@@ -50,13 +49,15 @@ impl Now {
 }
 
 impl Rate {
-    /// The caps of a bridge, of which nothing is used.
-    pub(crate) fn new(config: &Config) -> Self {
+    /// The caps of a bridge, of which nothing is used but what was written down of this day.
+    pub(crate) fn new(config: &Config, client: &Client) -> Self {
         let budget = config.daily_bytes.bytes();
+        let record = client.record().unwrap_or_default();
         Self {
             messages: Bucket::new(config.max_messages_per_second.into()),
             bytes: Bucket::new(config.max_bytes_per_second.bytes()),
-            budget: (budget > 0).then(|| Budget::new(budget)),
+            budget: (budget > 0).then(|| Budget::resume(budget, &record)),
+            client: client.clone(),
             pause: None,
         }
     }
@@ -80,8 +81,10 @@ impl Rate {
         if let Some(bucket) = &mut self.bytes {
             bucket.take(bytes, now.monotonic);
         }
-        if let Some(budget) = &mut self.budget {
-            budget.spend(bytes, now.wall);
+        if let Some(budget) = &mut self.budget
+            && let Some(record) = budget.spend(bytes, now.wall)
+        {
+            self.client.set_record(record);
         }
     }
 
@@ -112,6 +115,15 @@ impl Rate {
         }
         self.pause = None;
         Poll::Ready(())
+    }
+}
+
+/// What was used is written down as it is.
+impl Drop for Rate {
+    fn drop(&mut self) {
+        if let Some(record) = self.budget.as_mut().and_then(Budget::settle) {
+            self.client.set_record(record);
+        }
     }
 }
 
@@ -147,71 +159,19 @@ impl Bucket {
     }
 }
 
-/// Bytes of a day (UTC), by the wall clock.
-///
-/// A clock that is set to another day, later or earlier, begins that day with nothing used. Else a
-/// clock that was ahead for a moment would keep the bridge waiting until then. So a clock that is
-/// set while the bridge is at work, as after a start without the time, may allow as much again.
-#[derive(Debug)]
-struct Budget {
-    bytes: u64,
-    /// Days since the beginning of 1970.
-    day: u64,
-    used: u64,
-    /// It was said of this day that nothing is left.
-    is_told: bool,
-}
-
-impl Budget {
-    const fn new(bytes: u64) -> Self {
-        Self {
-            bytes,
-            day: 0,
-            used: 0,
-            is_told: false,
-        }
-    }
-
-    fn begin(&mut self, wall: Duration) {
-        let day = wall.as_secs() / DAY.as_secs();
-        if day != self.day {
-            *self = Self {
-                day,
-                ..Self::new(self.bytes)
-            };
-        }
-    }
-
-    fn spend(&mut self, bytes: u64, wall: Duration) {
-        self.begin(wall);
-        self.used = self.used.saturating_add(bytes);
-    }
-
-    /// How long until it is worth while to look again; none if something is left.
-    fn wait(&mut self, wall: Duration) -> Option<Duration> {
-        self.begin(wall);
-        let passed = Duration::new(wall.as_secs() % DAY.as_secs(), wall.subsec_nanos());
-        let left = DAY.saturating_sub(passed) + TICK;
-        (self.used >= self.bytes).then(|| left.min(LOOK_INTERVAL))
-    }
-
-    /// True once for each day of which nothing is left.
-    const fn is_news(&mut self) -> bool {
-        self.used >= self.bytes && !std::mem::replace(&mut self.is_told, true)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::sync::Arc;
+
+    use gateway::testing::FakeBroker;
 
     use super::*;
-
-    /// Some day at noon.
-    const NOON: Duration = Duration::from_secs(20_000 * 86_400 + 43_200);
+    use crate::budget::{DAY, LOOK_INTERVAL, NOON};
 
     fn rate(text: &str) -> Rate {
-        Rate::new(&toml::from_str(text).unwrap())
+        let broker = Arc::new(FakeBroker::default());
+        Rate::new(&toml::from_str(text).unwrap(), &broker.client())
     }
 
     async fn go(rate: &mut Rate) {
@@ -318,17 +278,6 @@ mod tests {
             assert_eq!(rate.wait(now), None);
             rate.count_at(1, 1_000, now);
             assert_eq!(rate.wait(now), Some(LOOK_INTERVAL));
-        }
-    }
-
-    #[test]
-    fn what_is_used_up_is_said_once_a_day() {
-        let mut budget = Budget::new(1_000);
-        for day in 0..3 {
-            budget.spend(999, NOON + day * DAY);
-            assert!(!budget.is_news());
-            budget.spend(1, NOON + day * DAY);
-            assert!(budget.is_news() && !budget.is_news());
         }
     }
 

@@ -133,6 +133,11 @@ impl Retained {
         Ok(submit(Some(Arc::clone(message))))
     }
 
+    /// The message of exactly this topic.
+    pub(crate) fn get(&self, topic: &TopicName) -> Option<Arc<Message>> {
+        read(self.of(topic.as_str())).tree.get(topic).cloned()
+    }
+
     /// Gives `visit` up to `count` messages whose topics `filter` matches, in the order of
     /// topics, after the given one; none of them is replaced before it returns. There may be none,
     /// and more behind them all the same.

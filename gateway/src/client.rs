@@ -73,6 +73,13 @@ pub trait Broker: Send + Sync {
 
     /// Notes that the foreign side may have a subscription to a filter, or that it has none.
     fn note_mirrored(&self, filter: &TopicFilter, is_mirrored: bool);
+
+    /// What the gateway wrote down last, also before a restart of the daemon.
+    fn record(&self) -> Option<String>;
+
+    /// Writes something down in place of what was, for as long as the gateway is configured. Each
+    /// time costs a write, so it is worth it only now and then.
+    fn set_record(&self, record: String);
 }
 
 /// What clients subscribe to, see [`Broker::poll_wanted`].
@@ -215,6 +222,17 @@ impl Client {
     #[must_use]
     pub fn received(&self, delivery: DeliveryId) -> Option<Receipt> {
         self.broker.received(delivery)
+    }
+
+    /// What the gateway wrote down last, see [`Broker::record`].
+    #[must_use]
+    pub fn record(&self) -> Option<String> {
+        self.broker.record()
+    }
+
+    /// Writes something down, see [`Broker::set_record`].
+    pub fn set_record(&self, record: String) {
+        self.broker.set_record(record);
     }
 
     /// Tells the session that the gateway is done with a delivery.

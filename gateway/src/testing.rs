@@ -25,6 +25,7 @@ struct State {
     queued: VecDeque<Delivery>,
     delivered: u64,
     acknowledged: Vec<DeliveryId>,
+    records: Vec<String>,
     is_full: bool,
     is_strict: bool,
     publisher: Option<Waker>,
@@ -105,6 +106,12 @@ impl FakeBroker {
     #[must_use]
     pub fn delivered(&self) -> u64 {
         self.state.lock().unwrap().delivered
+    }
+
+    /// What the gateway wrote down, in its order.
+    #[must_use]
+    pub fn records(&self) -> Vec<String> {
+        self.state.lock().unwrap().records.clone()
     }
 
     /// What the gateway is done with, in its order.
@@ -190,6 +197,14 @@ impl Broker for FakeBroker {
     }
 
     fn note_mirrored(&self, _: &TopicFilter, _: bool) {}
+
+    fn record(&self) -> Option<String> {
+        self.state.lock().unwrap().records.last().cloned()
+    }
+
+    fn set_record(&self, record: String) {
+        self.state.lock().unwrap().records.push(record);
+    }
 }
 
 fn wake(waker: &mut Option<Waker>) {

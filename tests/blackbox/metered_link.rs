@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tests::daemon::Daemon;
 use tests::hub::Hub;
-use tests::sequence::{NO_REPEATS, assert_complete};
+use tests::sequence::{NO_REPEATS, Repeats, assert_complete};
 use tests::subscriber::Subscriber;
 use tests::wait::until;
 use tests::wire::{Kept, Version, WireClient};
@@ -57,6 +57,39 @@ fn two_hundred_messages_at_a_hundred_a_second_take_a_second() {
     let time = resumed.elapsed();
     assert!(time >= Duration::from_millis(950), "{time:?}");
     assert_complete("hub", &received(&at_hub), 1..=COUNT, NO_REPEATS);
+}
+
+#[test]
+fn a_restart_does_not_begin_the_day_again() {
+    let hub = Hub::start();
+    let at_hub = Subscriber::start(hub.port(), "cloud", "t/#");
+    let caps = bridge(&hub, "daily_bytes = 10000");
+    let mut daemon = Daemon::start_at("@2031-01-01 12:00:00", &caps);
+    publish(&daemon, 1..=5, 1_000);
+    until("these are at the hub", || at_hub.count() == 5);
+    daemon.kill();
+    daemon.restart();
+    publish(&daemon, 6..=15, 1_000);
+    let used_up = "the bytes of this day are used up";
+    let times = |daemon: &mut Daemon| daemon.process().log().matches(used_up).count();
+    until("the day is used up", || times(&mut daemon) == 1);
+    until("it has brought this", || at_hub.count() >= 9);
+    // CONNECT and the like count, and the crash a little.
+    let count = at_hub.count();
+    assert!(count <= 10, "{count}");
+    let (status, _) = daemon.stop();
+    assert!(status.success(), "{status}");
+    daemon.restart();
+    until("it still is", || times(&mut daemon) == 2);
+    assert_eq!(at_hub.count(), count);
+    daemon.set_wall_clock("@2031-01-02 12:00:00");
+    until("the rest comes", || at_hub.count() >= 15);
+    // The last one that came before the crash may not have been acknowledged.
+    let repeats = Repeats {
+        steps_max: 1,
+        messages_max: 1,
+    };
+    assert_complete("hub", &received(&at_hub), 1..=15, repeats);
 }
 
 #[test]

@@ -85,8 +85,10 @@ pub struct Config {
     pub max_bytes_per_second: ByteSize,
     /// Bytes of packets that go to the hub in a day, counted in the same way. Default 0, for no limit.
     /// What is more waits in the outbox until midnight (UTC, wall clock), which the log says once; the
-    /// last message may be larger than what was left. The count is in memory: it begins anew with the
-    /// daemon, with a change of the bridge, and when the wall clock is set to another day.
+    /// last message may be larger than what was left. The count is stored, in up to 64 writes a day: it
+    /// goes on over a restart of the daemon and a change of the bridge, and a crash adds up to a 64th
+    /// of the limit. It begins anew when the wall clock is set to another day, unless that day has
+    /// been before.
     pub daily_bytes: ByteSize,
     /// Whether the bridge's state is published here, retained, when it changes: as JSON on
     /// `notification_topic`, as 1 or 0 on `$SYS/broker/connection/${gateway}/state`, and with that

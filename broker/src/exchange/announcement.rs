@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mqtt::{Message, TopicName};
+use persistence::Operation;
 
 use super::{Exchange, Refusal};
 use crate::retained::RetainedLimits;
@@ -21,6 +22,19 @@ impl Exchange {
         let mut storing = self.storing(&message);
         // What finds no room is counted.
         self.deliver(&route, &message, "", &mut storing);
+    }
+
+    /// The last message that is retained on exactly this topic.
+    pub(crate) fn last(&self, topic: &TopicName) -> Option<Arc<Message>> {
+        self.retained.get(topic)
+    }
+
+    /// [`Exchange::announce`] for what is not known again after a restart, so that it is stored; an
+    /// empty one removes it.
+    pub(crate) fn announce_stored(&self, topic: TopicName, payload: String) {
+        self.announce(topic.clone(), payload);
+        let kept = self.last(&topic);
+        self.store.submit(Operation::Retain(topic, kept));
     }
 
     /// Routes what the daemon says of an event, which is made only if anybody listens. Without a

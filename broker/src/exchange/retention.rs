@@ -55,7 +55,8 @@ impl Exchange {
         // Those that have expired are removed by the timekeeper.
         for message in recovered {
             let topic = &message.topic;
-            if self.bounds.durability.of(topic) == Durability::Memory {
+            // What the daemon says of itself is there because it is to be.
+            if self.bounds.durability.of(topic) == Durability::Memory && !topic.is_system() {
                 self.store.submit(Operation::Retain(topic.clone(), None));
             }
             // What was kept under other limits is kept.

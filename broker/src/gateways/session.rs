@@ -12,7 +12,7 @@ use gateway::{
 };
 use mqtt::packet::{RetainHandling, SubscriptionOptions};
 use mqtt::session::{self, Acknowledged};
-use mqtt::{Message, ReasonCode, Timestamp, TopicFilter};
+use mqtt::{Message, ReasonCode, Timestamp, TopicFilter, TopicName};
 use persistence::{Durability, Operation, Position, SessionId};
 
 use super::{GATEWAY_PREFIX, client_id};
@@ -67,6 +67,9 @@ impl GatewaySession {
         }
         let (session, _) = Self::attach(exchange, name, true);
         session.subscribe(&[]);
+        if session.record().is_some() {
+            session.set_record(String::new());
+        }
         let waiting = session.link.lock().session.backlog();
         drop(session);
         if waiting == 0 {
@@ -130,6 +133,12 @@ impl GatewaySession {
     fn name(&self) -> &str {
         let client_id = &*self.link.client_id;
         client_id.strip_prefix(GATEWAY_PREFIX).unwrap_or(client_id)
+    }
+
+    /// Where what the gateway writes down is retained; none for a name that no topic may have.
+    fn record_topic(&self) -> Option<TopicName> {
+        let name = self.link.client_id.strip_prefix(GATEWAY_PREFIX)?;
+        TopicName::new(&format!("$SYS/broker/gateway/{name}/record")).ok()
     }
 
     fn remember(&self, operation: impl FnOnce(SessionId) -> Operation) -> Receipt {
@@ -331,5 +340,16 @@ impl Broker for GatewaySession {
         let Exchange { demand, store, .. } = &*self.exchange;
         let mirrored = &demand.mirrored;
         mirrored.note(store, self.name(), filter, is_mirrored);
+    }
+
+    fn record(&self) -> Option<String> {
+        let record = self.exchange.last(&self.record_topic()?)?;
+        String::from_utf8(record.payload.to_vec()).ok()
+    }
+
+    fn set_record(&self, record: String) {
+        if let Some(topic) = self.record_topic() {
+            self.exchange.announce_stored(topic, record);
+        }
     }
 }
