@@ -59,7 +59,7 @@ pub enum Guarding {
 /// What one broker knows of the messages that it has taken.
 #[derive(Debug)]
 pub struct LoopGuard {
-    guarding: Guarding,
+    reasons: Mutex<Reasons>,
     is_on: AtomicBool,
     hops: Hops,
     run: Run,
@@ -69,6 +69,25 @@ pub struct LoopGuard {
     /// Each for the names that fall to it.
     turns: [Mutex<()>; TURNS],
     hasher: RandomState,
+}
+
+/// Why messages are guarded, or not.
+#[derive(Clone, Copy, Debug)]
+struct Reasons {
+    guarding: Guarding,
+    /// What bridges have come, the one that asks for most.
+    met: Option<Announcement>,
+}
+
+impl Reasons {
+    fn suffice(self) -> bool {
+        match self.guarding {
+            Guarding::Never => false,
+            Guarding::WhenAsked => self.met == Some(Announcement::Guarded),
+            Guarding::WhenMet => self.met.is_some(),
+            Guarding::Always => true,
+        }
+    }
 }
 
 /// The copies of one message wait for each other while this is held.
@@ -102,9 +121,13 @@ impl LoopGuard {
     /// The guard of a broker. `run` tells this start of the broker from all others.
     #[must_use]
     pub fn new(own: BrokerId, run: u64, guarding: Guarding) -> Self {
-        Self {
+        let reasons = Reasons {
             guarding,
-            is_on: (guarding == Guarding::Always).into(),
+            met: None,
+        };
+        Self {
+            reasons: reasons.into(),
+            is_on: reasons.suffice().into(),
             run: Run {
                 origin: own.clone(),
                 run,
@@ -138,14 +161,18 @@ impl LoopGuard {
 
     /// A bridge of another broker has come.
     pub fn meet(&self, bridge: Announcement) {
-        let is_due = match self.guarding {
-            Guarding::Never => false,
-            Guarding::WhenAsked => bridge == Announcement::Guarded,
-            Guarding::WhenMet | Guarding::Always => true,
-        };
-        if is_due {
-            self.is_on.store(true, Ordering::Relaxed);
-        }
+        self.decide(|reasons| reasons.met = reasons.met.max(Some(bridge)));
+    }
+
+    /// Messages are guarded by another rule from now on.
+    pub fn set_guarding(&self, guarding: Guarding) {
+        self.decide(|reasons| reasons.guarding = guarding);
+    }
+
+    fn decide(&self, change: impl FnOnce(&mut Reasons)) {
+        let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut reasons);
+        self.is_on.store(reasons.suffice(), Ordering::Relaxed);
     }
 
     /// Waits until no other copy of a message is being taken, so that whoever finds it taken finds

@@ -126,12 +126,13 @@ impl Daemon {
     }
 
     /// Goes on with another configuration: gateways and bridges that differ are stopped and
-    /// started, the others do not notice. Whatever else differs waits for the next start.
+    /// started, the others do not notice, and loops are guarded against as it says. Whatever else differs waits for the next start.
     pub(crate) async fn reload(&mut self, new: Settings) {
         for section in self.settings.fixed_changes(&new) {
             tracing::warn!(section, "a changed section takes effect at the next start");
         }
         let changes = self.settings.gateway_changes(&new);
+        self.supervisor.set_guarding(new.guarding());
         // Before any is started: it may need what another one has open.
         for (name, change) in &changes {
             match change {

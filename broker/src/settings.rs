@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bridges::{BrokerId, LoopGuard};
+use bridges::{BrokerId, Guarding, LoopGuard};
 use mqtt::QoS;
 use mqtt::connection::Limits;
 use mqtt::session::QueueLimits;
@@ -285,7 +285,12 @@ impl Settings {
     pub(crate) fn loop_guard(&self, stored: Option<&str>) -> LoopGuard {
         let configured = self.config.broker_id().ok().flatten();
         let id = configured.or_else(|| BrokerId::new(stored?).ok());
-        exchange::loop_guard(id, self.config.bridges.guarding())
+        exchange::loop_guard(id, self.guarding())
+    }
+
+    /// When messages are guarded against loops.
+    pub(crate) fn guarding(&self) -> Guarding {
+        self.config.bridges.guarding()
     }
 
     /// The gateways and bridges.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bridges::Guarding;
 use gateway::{Gateway, LinkState};
 use kameo::Actor;
 use kameo::actor::{ActorRef, Spawn};
@@ -106,6 +107,11 @@ impl Supervisor {
         // What is published from here on is for it too, and would pass by if it had not subscribed.
         actor.wait_for_startup().await;
         self.gateways.insert(name.to_owned(), actor);
+    }
+
+    /// Messages are guarded against loops by this rule from now on.
+    pub(crate) fn set_guarding(&self, guarding: Guarding) {
+        self.exchange.loop_guard.set_guarding(guarding);
     }
 
     /// Stops a gateway or bridge. If its session is durable, messages go on joining its queue.

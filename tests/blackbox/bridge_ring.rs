@@ -1,6 +1,7 @@
 //! Brokers that bridge everything to each other deliver each message once, and then are quiet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
 
 use tests::daemon::Daemon;
 use tests::subscriber::Subscriber;
@@ -108,15 +109,8 @@ impl Brokers {
         self.daemons.len() * (3 * COUNT + RETAINED)
     }
 
-    /// Every message comes to every broker once, and so many copies of each are not taken.
-    fn check(&self, copies: usize) {
-        let count = self.publish();
-        for reader in &self.readers {
-            until("all messages have come", || reader.count() >= count);
-        }
-        until("all copies have come", || {
-            self.repeated().is_some_and(|it| it >= copies * count)
-        });
+    /// What goes on now is seen then.
+    fn wait_two_seconds(&self) {
         for (at, observer) in self.observers.iter().enumerate() {
             let topic = "$SYS/broker/uptime";
             let said = || {
@@ -130,6 +124,18 @@ impl Brokers {
             until("two seconds have passed", || said() >= before + 2);
             assert_eq!(self.says(at, "id"), Some(format!("broker-{at}")));
         }
+    }
+
+    /// Every message comes to every broker once, and so many copies of each are not taken.
+    fn check(&self, copies: usize) {
+        let count = self.publish();
+        for reader in &self.readers {
+            until("all messages have come", || reader.count() >= count);
+        }
+        until("all copies have come", || {
+            self.repeated().is_some_and(|it| it >= copies * count)
+        });
+        self.wait_two_seconds();
         assert_eq!(self.repeated(), Some(copies * count));
         for (at, reader) in self.readers.iter().enumerate() {
             let mut times = BTreeMap::new();
@@ -184,4 +190,75 @@ fn two_brokers_that_bridge_to_each_other_deliver_each_message_once() {
 #[test]
 fn three_brokers_in_a_ring_deliver_each_message_once() {
     Brokers::start(&[Some(1), Some(2), Some(0)]).check(2);
+}
+
+/// Makes a session that waits for everything.
+fn leave_session(port: u16) {
+    let (mut client, _) = WireClient::connect(port, Version::V5, "late", Kept::Session).unwrap();
+    client.subscribe("#", 1).unwrap();
+    client.disconnect().unwrap();
+}
+
+/// The topics of what has come for it, without what says that this is all.
+fn waited(port: u16, end: &str) -> Vec<String> {
+    let (mut publisher, _) =
+        WireClient::connect(port, Version::V5, "publisher", Kept::Nothing).unwrap();
+    publish(&mut publisher, 1, false, end);
+    let (mut client, is_there) =
+        WireClient::connect(port, Version::V5, "late", Kept::Session).unwrap();
+    assert!(is_there, "the session is gone");
+    let mut topics = Vec::new();
+    loop {
+        let publish = client.receive_publish().unwrap();
+        client.acknowledge(publish.identifier).unwrap();
+        if publish.topic == end {
+            return topics;
+        }
+        topics.push(publish.topic);
+    }
+}
+
+#[test]
+fn three_brokers_in_a_ring_deliver_each_message_once_although_one_is_killed() {
+    const COUNT: usize = 400;
+    const KILLS: usize = 3;
+    let mut brokers = Brokers::start(&[Some(1), Some(2), Some(0)]);
+    let ports: Vec<_> = brokers.daemons.iter().map(Daemon::port).collect();
+    ports.iter().for_each(|it| leave_session(*it));
+    let publishers = [0, 2].map(|at| {
+        let port = ports[at];
+        thread::spawn(move || {
+            let (mut client, _) =
+                WireClient::connect(port, Version::V5, "publisher", Kept::Nothing).unwrap();
+            for number in 0..COUNT {
+                publish(&mut client, 1, false, &format!("ring/{at}/{number}"));
+            }
+        })
+    });
+    for _ in 0..KILLS {
+        let reader = &brokers.readers[1];
+        let before = reader.count();
+        until("some have come", || reader.count() > before + COUNT / 10);
+        brokers.daemons[1].kill();
+        brokers.daemons[1].restart();
+    }
+    publishers.into_iter().for_each(|it| it.join().unwrap());
+    for reader in &brokers.readers {
+        // Who is there when its broker is killed may get some again.
+        until("all messages have come", || {
+            let topics = reader.received().into_iter().map(|it| it.topic);
+            topics.collect::<BTreeSet<_>>().len() == 2 * COUNT
+        });
+    }
+    brokers.wait_two_seconds();
+    for (at, port) in ports.into_iter().enumerate() {
+        let mut topics = waited(port, &format!("end/{at}"));
+        topics.retain(|it| it.starts_with("ring/"));
+        let different: BTreeSet<_> = topics.iter().collect();
+        assert_eq!(
+            (different.len(), topics.len()),
+            (2 * COUNT, 2 * COUNT),
+            "at {at}"
+        );
+    }
 }

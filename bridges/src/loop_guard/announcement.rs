@@ -8,12 +8,12 @@ const GUARDED: &str = "tidegate";
 const UNGUARDED: &str = "tidegate-unguarded";
 
 /// What a client says of itself that is the bridge of another Tidegate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Announcement {
-    /// That broker guards its messages from the start, and wants others to do so.
-    Guarded,
-    /// It does not, or only once it is asked.
+    /// That broker does not guard its messages, or only once it is asked.
     Unguarded,
+    /// It does from the start, and wants others to do so.
+    Guarded,
 }
 
 impl Announcement {

@@ -89,6 +89,12 @@ fn the_guard_is_on_when_it_is_asked_for_and_allowed() {
         assert_eq!(guard.is_on(), met);
         guard.meet(Announcement::Guarded);
         assert_eq!(guard.is_on(), asked);
+        guard.meet(Announcement::Unguarded);
+        assert_eq!(guard.is_on(), asked);
+        guard.set_guarding(Guarding::Never);
+        assert!(!guard.is_on());
+        guard.set_guarding(Guarding::WhenAsked);
+        assert!(guard.is_on(), "what had come is not forgotten");
     }
 }
 

@@ -67,6 +67,16 @@ impl Config {
             |it| it.enable,
             &mut changes,
         );
+        // Each tells its hub so when it connects.
+        if self.bridges.are_guarded() != new.bridges.are_guarded() {
+            let names = bridges.keys().map(|name| format!("bridge/{name}"));
+            for name in names {
+                let unchanged = changes
+                    .get_mut(&name)
+                    .filter(|it| **it == Change::Unchanged);
+                unchanged.into_iter().for_each(|it| *it = Change::Changed);
+            }
+        }
         changes
     }
 
@@ -102,10 +112,6 @@ impl Config {
             ("store", *store != new.store),
             ("log", *log != new.log),
             ("runtime", *runtime != new.runtime),
-            (
-                "bridges.loop_guard",
-                self.bridges.guarding() != new.bridges.guarding(),
-            ),
         ];
         let changed = sections.into_iter().filter(|(_, is_changed)| *is_changed);
         changed.map(|(name, _)| name).collect()
@@ -192,6 +198,17 @@ mod tests {
             idle,
             ["bridge/idle", "bridge/new_and_paused", "bridge/paused"]
         );
+    }
+
+    #[test]
+    fn bridges_connect_again_when_they_are_guarded() {
+        let old = config(&bridge("b", ""));
+        let new = config(&(bridge("b", "") + "bridges.loop_guard = true"));
+        let changed = BTreeMap::from([("bridge/b".to_owned(), Change::Changed)]);
+        for (old, new) in [(&old, &new), (&new, &old)] {
+            assert_eq!(old.gateway_changes(new), changed);
+            assert_eq!(old.fixed_changes(new), [""; 0]);
+        }
     }
 
     #[test]

@@ -50,6 +50,11 @@ impl Bridges {
         }
     }
 
+    /// Whether bridges say to their hubs that messages are guarded.
+    pub(crate) fn are_guarded(&self) -> bool {
+        self.guarding() == Guarding::Always
+    }
+
     fn enabled(&self) -> impl Iterator<Item = (&String, &bridges::Config)> + Clone {
         self.mqtt.iter().filter(|(_, config)| config.enable)
     }
@@ -62,9 +67,10 @@ pub(crate) type NamedGateway = (String, Arc<dyn Gateway>);
 pub(super) fn build(gateways: &Gateways, bridges: &Bridges) -> Result<Vec<NamedGateway>, Problem> {
     let enabled = bridges.enabled();
     check_client_ids(enabled.clone())?;
-    let bridge = match bridges.guarding() {
-        Guarding::Always => Bridge::guarded,
-        Guarding::Never | Guarding::WhenAsked | Guarding::WhenMet => Bridge::new,
+    let bridge = if bridges.are_guarded() {
+        Bridge::guarded
+    } else {
+        Bridge::new
     };
     let kinds = [
         build_kind(["gateways", "zmq"], "zmq", &gateways.zmq, ZmqGateway::new)?,
