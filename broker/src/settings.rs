@@ -122,8 +122,8 @@ impl Settings {
         configured.map_or_else(|| default_workers(processors), usize::from)
     }
 
-    /// The log level, and whether lines are coloured for this kind of output.
-    pub(crate) fn log(&self, is_terminal: bool) -> (tracing::Level, bool) {
+    /// The log level, and whether lines are coloured for an output that has colour or has not.
+    pub(crate) fn log(&self, has_colour: bool) -> (tracing::Level, bool) {
         let level = match self.config.log.level {
             LogLevel::Trace => tracing::Level::TRACE,
             LogLevel::Debug => tracing::Level::DEBUG,
@@ -132,7 +132,7 @@ impl Settings {
             LogLevel::Error => tracing::Level::ERROR,
         };
         let color = match self.config.log.color {
-            LogColor::Auto => is_terminal,
+            LogColor::Auto => has_colour,
             LogColor::Always => true,
             LogColor::Never => false,
         };

@@ -4,8 +4,9 @@
 //! and delayed wills, the connections that have sent no CONNECT for those that had their time, and
 //! queues and retained messages for what has expired, and the outboxes of bridges for whether they
 //! are nearly full, so that none of them needs a timer of its own. In between it sweeps the sessions when a connection is silent for too long, and goes on
-//! with those that have ended when the store has loaded something of them. From time to time it
-//! announces the state of the daemon below `$SYS`, and has the store note the time.
+//! with those that have ended when the store has loaded something of them. At an interval of its own
+//! it announces the state of the daemon below `$SYS`, and from time to time it has the store note the
+//! time.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -43,7 +44,8 @@ pub(crate) struct TimekeeperArgs {
 pub(crate) struct Timekeeper {
     args: TimekeeperArgs,
     started: Instant,
-    announced: Option<Instant>,
+    announced: Instant,
+    announcements: Option<Interval>,
     time_noted: Instant,
     sys_topics: SysTopics,
     ticks: Interval,
@@ -56,15 +58,15 @@ impl Actor for Timekeeper {
     type Error = Infallible;
 
     async fn on_start(args: Self::Args, _: ActorRef<Self>) -> Result<Self, Self::Error> {
-        let mut ticks = interval(SWEEP);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let started = Instant::now();
         Ok(Self {
-            args,
-            started: Instant::now(),
-            announced: None,
-            time_noted: Instant::now(),
+            started,
+            announced: started,
+            announcements: args.announcement_interval.map(every),
+            time_noted: started,
             sys_topics: SysTopics::default(),
-            ticks,
+            ticks: every(SWEEP),
+            args,
             early: None,
         })
     }
@@ -85,6 +87,7 @@ impl Actor for Timekeeper {
             tokio::select! {
                 signal = mailbox.recv() => return Ok(signal),
                 _ = self.ticks.tick() => self.tick(),
+                () = due(self.announcements.as_mut()) => self.announce(),
                 () = early => self.sweep(),
                 () = self.args.exchange.departing() => self.args.exchange.go_on_departing(),
             }
@@ -116,18 +119,32 @@ impl Timekeeper {
             self.time_noted = now;
             self.args.exchange.store.submit(Operation::NoteTime);
         }
-        let Some(interval) = self.args.announcement_interval else {
-            return;
-        };
-        let elapsed = self.announced.map_or(interval, |last| now - last);
-        if elapsed + SWEEP / 2 >= interval {
-            self.announced = Some(now);
-            let TimekeeperArgs {
-                exchange, gateways, ..
-            } = &self.args;
-            let uptime = now - self.started;
-            self.sys_topics
-                .announce(exchange, &gateways.list(), uptime, elapsed);
+    }
+
+    fn announce(&mut self) {
+        let now = Instant::now();
+        let (uptime, elapsed) = (now - self.started, now - self.announced);
+        self.announced = now;
+        let TimekeeperArgs {
+            exchange, gateways, ..
+        } = &self.args;
+        self.sys_topics
+            .announce(exchange, &gateways.list(), uptime, elapsed);
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
+}
+
+/// Waits for the next tick; for ever if there are none.
+async fn due(ticks: Option<&mut Interval>) {
+    match ticks {
+        Some(ticks) => {
+            ticks.tick().await;
         }
+        None => pending().await,
     }
 }

@@ -4,9 +4,8 @@ use std::time::Instant;
 
 use super::course::{Course, Stage};
 use super::plan::Load;
-use super::report::grouped;
 use super::tally::Counts;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, grouped};
 
 /// What was shown last.
 pub(super) struct Progress {

@@ -8,6 +8,7 @@ use super::histogram::Histogram;
 use super::plan::Load;
 use super::tally::Tally;
 use crate::cli::words;
+use crate::terminal::grouped;
 
 /// The shares of 1,000 values that are told, by their names.
 const SHARES: [(&str, u64); 4] = [("p50", 500), ("p90", 900), ("p99", 990), ("p99.9", 999)];
@@ -220,27 +221,12 @@ fn time(nanos: u64) -> String {
     }
 }
 
-/// A number whose thousands are apart.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_times_are_readable() {
-        let numbers = [0, 999, 1_000, 1_234_567].map(grouped);
-        assert_eq!(numbers, ["0", "999", "1,000", "1,234,567"]);
+    fn times_are_readable() {
         let times = [0, 999_400, 1_000_000, 12_345_678, 2_500_000_000].map(time);
         assert_eq!(times, ["0 us", "999 us", "1.00 ms", "12.35 ms", "2.50 s"]);
         assert_eq!(per_second(5, 0.0), "0");

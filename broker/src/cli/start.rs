@@ -1,6 +1,6 @@
 //! `tidegate start`
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::pin::pin;
@@ -17,7 +17,7 @@ use crate::allocator;
 use crate::daemon::Daemon;
 use crate::log_limit::LogLimit;
 use crate::settings::Settings;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, has_colour};
 
 /// Run the broker.
 #[derive(Debug, Args)]
@@ -62,7 +62,7 @@ pub(super) fn run(start: &Start) -> ExitCode {
 }
 
 fn start_log(settings: &Settings) {
-    let (level, color) = settings.log(io::stderr().is_terminal());
+    let (level, color) = settings.log(has_colour(&io::stderr()));
     let log = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_ansi(color)

@@ -1,6 +1,7 @@
 //! What goes beyond MQTT: `delayed`, `rewrite`, `auto_subscribe`, `preset`, `sys_topics`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use gateway::{
     ConfiguredDuration, ConfiguredFilter, ConfiguredQoS, ConfiguredTemplate, TemplateError,
@@ -12,6 +13,9 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::problem::{Problem, check_positive};
 use crate::extensions::{AutoSubscription, PresetSession, RewriteRule, Rewrites, WHO_NAMES};
+
+/// The shortest time between two announcements: each goes through all sessions.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// Messages that are published later: `$delayed/{seconds}/{topic}`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -135,7 +139,7 @@ struct PresetTopic {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct SysTopics {
-    /// Time between two announcements; default 10s, 0 for none.
+    /// Time between two announcements, at least 100ms; default 10s, 0 for none.
     pub(crate) interval: ConfiguredDuration,
     /// Whether clients that connect and disconnect are announced; default true.
     pub(crate) client_events: bool,
@@ -178,6 +182,20 @@ impl Delayed {
     pub(super) fn validate(&self) -> Result<(), Problem> {
         let path = ["delayed", "max_delayed_messages"];
         check_positive(&path, self.max_delayed_messages)
+    }
+}
+
+impl SysTopics {
+    pub(super) fn validate(&self) -> Result<(), Problem> {
+        let interval = self.interval.0;
+        if interval.is_zero() || interval >= INTERVAL_MIN {
+            return Ok(());
+        }
+        let path = ["sys_topics", "interval"];
+        Err(Problem::at(
+            &path,
+            "expected at least 100ms, or 0s for none",
+        ))
     }
 }
 

@@ -161,6 +161,7 @@ impl Config {
         endpoints::check(self)?;
         self.mqtt.validate()?;
         self.delayed.validate()?;
+        self.sys_topics.validate()?;
         self.store.validate()?;
         self.runtime.validate()
     }

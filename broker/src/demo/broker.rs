@@ -52,9 +52,13 @@ impl BrokerProcess {
         self.address
     }
 
-    /// Kills the process without warning and starts it again.
-    pub(super) async fn kill_and_restart(&mut self) -> Result<(), String> {
-        self.child.kill().await.map_err(|error| error.to_string())?;
+    /// Kills the process without warning.
+    pub(super) async fn kill(&mut self) -> Result<(), String> {
+        self.child.kill().await.map_err(|error| error.to_string())
+    }
+
+    /// Starts a killed process again.
+    pub(super) async fn start_again(&mut self) -> Result<(), String> {
         self.child = spawn(&self.configuration)?;
         self.wait_ready().await
     }

@@ -33,6 +33,10 @@ impl Uplink {
         self.address
     }
 
+    pub(super) fn is_up(&self) -> bool {
+        *self.up.borrow()
+    }
+
     /// Cuts every connection and refuses new ones, or lets them through again.
     pub(super) fn set_up(&self, up: bool) {
         self.up.send_replace(up);

@@ -104,6 +104,14 @@ fn wrong_values() {
 }
 
 #[test]
+fn announcements_that_would_come_too_often() {
+    check_error(
+        "sys_topics.interval = 99ms",
+        "1:23: `sys_topics.interval`: expected at least 100ms, or 0s for none",
+    );
+}
+
+#[test]
 fn values_out_of_range() {
     check_error(
         "mqtt { max_topic_levels = 129 }",
