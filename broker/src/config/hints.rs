@@ -21,6 +21,12 @@ const NO_USERS: Hint = Says("there are no users and access lists, see `mqtt.allo
 const NO_HTTP: Hint = Says("there is no HTTP interface; the broker's state is below `$SYS/broker`");
 const NO_RULES: Hint = Says("there are no rules; gateways, bridges and `rewrite` do some of that");
 const STDERR: Hint = Says("the log goes to standard error, for the service manager to keep");
+const NOT_LOCAL: Hint = Says("a bridge is no local client and needs no name and password here");
+const TOPICS: Hint =
+    Says("`forwards` has what goes out and `subscription` what comes in, see etc/bridges.md");
+const ALWAYS: Hint = Says("a bridge starts with the daemon and connects again; `enable` pauses it");
+const IN_ORDER: Hint = Says("`servers` are tried in their order, see etc/bridges.md");
+const CACHE: Hint = Says("what waits for bridges is in `store`, leave the section out");
 const NOT_NEEDED: Hint = Says("nothing needs it here, leave it out");
 const QOS_2: Hint = Says("`mqtt.receive_maximum` limits them, and they wait without an end");
 
@@ -104,6 +110,7 @@ const HINTS: &[(&str, Hint)] = &[
         "include_dir",
         Says("write `include \"file\"` for each file"),
     ),
+    ("topic", TOPICS),
     ("connection", BRIDGE),
     ("address", BRIDGE),
     // Sections that are here too.
@@ -143,6 +150,107 @@ const HINTS: &[(&str, Hint)] = &[
     ("log.console", Is("log.level")),
     ("log.rotation", STDERR),
     ("bridges.mqtt.*.address", BRIDGE),
+    (
+        "bridges.aws",
+        Says("write `bridges.mqtt.<name>` with `tls+mqtt-tcp://` in `server`"),
+    ),
+    (
+        "bridges.nng",
+        Says("write `gateways.nng.<name>`, with `to_mqtt` and `from_mqtt`"),
+    ),
+    // NanoMQ's `cache` is taken for a bridge.
+    ("bridges.mqtt.*.disk_cache_size", CACHE),
+    ("bridges.mqtt.*.mounted_file_path", CACHE),
+    ("bridges.mqtt.*.flush_mem_threshold", CACHE),
+    ("bridges.mqtt.*.topic", TOPICS),
+    (
+        "bridges.mqtt.*.addresses",
+        Is("bridges.mqtt.<name>.servers"),
+    ),
+    (
+        "bridges.mqtt.*.remote_clientid",
+        Is("bridges.mqtt.<name>.clientid"),
+    ),
+    (
+        "bridges.mqtt.*.remote_username",
+        Is("bridges.mqtt.<name>.username"),
+    ),
+    (
+        "bridges.mqtt.*.remote_password",
+        Is("bridges.mqtt.<name>.password"),
+    ),
+    (
+        "bridges.mqtt.*.cleansession",
+        Is("bridges.mqtt.<name>.clean_start"),
+    ),
+    (
+        "bridges.mqtt.*.keepalive_interval",
+        Is("bridges.mqtt.<name>.keepalive"),
+    ),
+    (
+        "bridges.mqtt.*.bridge_protocol_version",
+        Is("bridges.mqtt.<name>.proto_ver"),
+    ),
+    (
+        "bridges.mqtt.*.restart_timeout",
+        Is("bridges.mqtt.<name>.backoff_max"),
+    ),
+    (
+        "bridges.mqtt.*.notifications",
+        Is("bridges.mqtt.<name>.notification"),
+    ),
+    (
+        "bridges.mqtt.*.try_private",
+        Is("bridges.mqtt.<name>.no_local_v4"),
+    ),
+    (
+        "bridges.mqtt.*.bridge_max_packet_size",
+        Is("bridges.mqtt.<name>.max_packet_size"),
+    ),
+    (
+        "bridges.mqtt.*.bridge_outgoing_retain",
+        Is("bridges.mqtt.<name>.forwards.retain"),
+    ),
+    (
+        "bridges.mqtt.*.bridge_bind_address",
+        Is("bridges.mqtt.<name>.tcp.bind_interface"),
+    ),
+    (
+        "bridges.mqtt.*.bridge_cafile",
+        Is("bridges.mqtt.<name>.ssl.cacertfile"),
+    ),
+    (
+        "bridges.mqtt.*.bridge_capath",
+        Is("bridges.mqtt.<name>.ssl.cacertfile"),
+    ),
+    (
+        "bridges.mqtt.*.bridge_certfile",
+        Is("bridges.mqtt.<name>.ssl.certfile"),
+    ),
+    (
+        "bridges.mqtt.*.bridge_keyfile",
+        Is("bridges.mqtt.<name>.ssl.keyfile"),
+    ),
+    (
+        "bridges.mqtt.*.bridge_alpn",
+        Is("bridges.mqtt.<name>.ssl.alpn"),
+    ),
+    (
+        "bridges.mqtt.*.bridge_insecure",
+        Is("bridges.mqtt.<name>.ssl.server_name"),
+    ),
+    (
+        "bridges.mqtt.*.bridge_tls_use_os_certs",
+        Is("bridges.mqtt.<name>.ssl.use_os_certs"),
+    ),
+    ("bridges.mqtt.*.local_clientid", NOT_LOCAL),
+    ("bridges.mqtt.*.local_username", NOT_LOCAL),
+    ("bridges.mqtt.*.local_password", NOT_LOCAL),
+    ("bridges.mqtt.*.start_type", ALWAYS),
+    ("bridges.mqtt.*.round_robin", IN_ORDER),
+    ("bridges.mqtt.*.notifications_local_only", NOT_NEEDED),
+    ("bridges.mqtt.*.bridge_attempt_unsubscribe", NOT_NEEDED),
+    ("bridges.mqtt.*.local_cleansession", NOT_NEEDED),
     (
         "bridges.mqtt.*.forwards.topic",
         Is("bridges.mqtt.<name>.forwards.local_topic"),

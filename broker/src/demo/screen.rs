@@ -8,7 +8,7 @@ use super::watch::{BridgeReport, Outbox};
 use crate::terminal::{Ink, Terminal, grouped};
 
 const BAR_WIDTH: u64 = 26;
-const CURVE_WIDTH: usize = 64;
+const CURVE_WIDTH: usize = 50;
 
 /// Where the story is told.
 pub(super) struct Screen {
@@ -116,11 +116,12 @@ impl Screen {
         };
         let seconds = moment.elapsed.as_secs_f32();
         let curve = Terminal.inked(Ink::Dim, &self.curve());
+        let oldest = moment.bridge.as_ref().map_or(0, |it| it.outbox.oldest);
         vec![
             format!("   uplink   {uplink}    {seconds:5.1} s"),
             format!("   bridge   {state}"),
             format!("   outbox   {outbox}"),
-            format!("            {curve}"),
+            format!("            {curve}  {}", age(oldest)),
             format!("   at hub   {}", sources(moment)),
             format!("   command  {}", moment.command),
         ]
@@ -154,6 +155,14 @@ pub(super) fn amount(outbox: Outbox) -> String {
 /// The last part of a state, which says why.
 fn cause(state: &str) -> &str {
     state.rsplit_once(": ").map_or(state, |(_, cause)| cause)
+}
+
+/// How long the oldest message waits; nothing if none does.
+fn age(seconds: u64) -> String {
+    match seconds {
+        0 => String::new(),
+        _ => format!("oldest {} s", grouped(seconds)),
+    }
 }
 
 fn growth(per_second: i64) -> String {
@@ -209,7 +218,11 @@ mod tests {
         let report = |(state, messages, bytes): (&str, u64, u64)| {
             let mut report = BridgeReport::default();
             report.state = state.to_owned();
-            report.outbox = Outbox { messages, bytes };
+            report.outbox = Outbox {
+                messages,
+                bytes,
+                oldest: 98_765,
+            };
             report
         };
         Moment {

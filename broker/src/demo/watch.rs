@@ -55,6 +55,8 @@ pub(super) struct BridgeReport {
 pub(super) struct Outbox {
     pub(super) messages: u64,
     pub(super) bytes: u64,
+    /// Seconds that the oldest message has waited.
+    pub(super) oldest: u64,
 }
 
 #[derive(Debug, Default)]
@@ -222,6 +224,7 @@ impl BridgeReport {
                 self.outbox.messages = number();
                 self.waiting.enter(Instant::now(), number());
             }
+            "outbox/oldest_s" => self.outbox.oldest = number(),
             "outbox/bytes" => self.outbox.bytes = number(),
             _ => {}
         }
@@ -275,11 +278,13 @@ mod tests {
             ("state", "up"),
             ("outbox/messages", "12"),
             ("outbox/bytes", "345"),
+            ("outbox/oldest_s", "6"),
             ("outbox/alarm", "1"),
         ] {
             report.note(name, payload);
         }
         assert!(report.is_up());
-        assert_eq!((report.outbox.messages, report.outbox.bytes), (12, 345));
+        let outbox = report.outbox;
+        assert_eq!((outbox.messages, outbox.bytes, outbox.oldest), (12, 345, 6));
     }
 }
