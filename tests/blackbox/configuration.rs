@@ -109,6 +109,41 @@ fn a_missing_file_is_one_line_that_names_it() {
     assert!(line.contains("does not exist"), "{line}");
 }
 
+/// What stands from this column on in each line of the first block behind `opening`.
+fn block(page: &str, opening: &str, column: usize) -> String {
+    let text = fs::read_to_string(tests::workspace().join(page)).unwrap();
+    let rest = text.split_once(opening).unwrap().1;
+    let lines = rest.split_once("```").unwrap().0.lines();
+    let lines = lines.map(|line| line.get(column..).unwrap_or_default());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_bridges_that_are_shown_to_read_are_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let beside = "Mosquitto                                  ".len() + "# ".len();
+    for (name, text, bridge) in [
+        (
+            "readme",
+            block("README.md", "```hocon\n", 0),
+            "mqtt-tcp://hub",
+        ),
+        (
+            "bridges",
+            block("etc/bridges.md", "```\n", beside),
+            "clientid",
+        ),
+    ] {
+        assert!(text.contains(bridge), "{text}");
+        let path = folder.path().join(name).with_extension("conf");
+        fs::write(&path, &text).unwrap();
+        let mut command = tidegate(["check", "--conf", path.to_str().unwrap()]);
+        let mut process = Process::start(&mut command, folder.path(), name);
+        assert_eq!(process.wait().code(), Some(0), "{}{text}", process.log());
+        assert!(process.log().contains("bridge/hub"), "{}", process.log());
+    }
+}
+
 #[test]
 fn a_good_file_passes_the_check_and_is_not_run() {
     let folder = tempfile::tempdir().unwrap();
