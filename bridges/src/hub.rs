@@ -218,7 +218,14 @@ impl Hub {
         &self,
         bytes: &'b [u8],
     ) -> Result<Option<(Frame<'b>, usize)>, ProtocolViolation> {
-        Frame::split(bytes, self.packet_bytes_max)
+        Frame::split(bytes, self.packet_bytes_max).map_err(|violation| {
+            if violation.reason == ReasonCode::PacketTooLarge {
+                // It was told, or has no way to be told; there is no way to refuse it by itself.
+                let detail = "a packet is larger than `max_packet_size` of the bridge";
+                return ProtocolViolation::new(violation.reason, detail);
+            }
+            violation
+        })
     }
 
     /// Reads once; ready when something came.

@@ -17,6 +17,9 @@
 //! What the hub refuses for good is counted and published below `dead_letter_topic`, and the
 //! others go on. A hub without room (0x97) is left alone for a while and gets all of it in order.
 //!
+//! What comes from the hub and exceeds a limit here is counted as dropped and acknowledged, one by
+//! one, and the others go on. Only a packet beyond `max_packet_size` ends the connection.
+//!
 //! Loops and repetitions are kept away by the broker, with a [`LoopGuard`].
 
 mod budget;

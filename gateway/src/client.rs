@@ -299,6 +299,9 @@ pub enum PublishError {
     /// The message is larger than the broker's limit.
     #[error("the message is larger than the broker accepts")]
     TooLarge,
+    /// Its topic or its properties exceed a limit of the broker, which is named.
+    #[error("{0}")]
+    Limit(&'static str),
     /// Access control refused it.
     #[error("publishing to this topic is not allowed")]
     NotAuthorized,

@@ -55,7 +55,11 @@ impl Service<'_> {
             }
             // The hub keeps it until there is room.
             Err(PublishError::QuotaExceeded) => return false,
-            Err(error @ (PublishError::TooLarge | PublishError::NotAuthorized)) => {
+            Err(
+                error @ (PublishError::TooLarge
+                | PublishError::Limit(_)
+                | PublishError::NotAuthorized),
+            ) => {
                 let reason = DropReason::Refused;
                 self.status.report_drop(self.label, reason, &error);
                 Receipt::default()

@@ -10,7 +10,8 @@ use gateway::{
     Broker, Delivery, DeliveryId, Gateway, INFLIGHT_MESSAGES_MAX, NotStored, Outgoing,
     PublishError, Receipt, SubscriptionRequest, Wanted,
 };
-use mqtt::packet::{RetainHandling, SubscriptionOptions};
+use mqtt::connection::Limits;
+use mqtt::packet::{Property, RetainHandling, SubscriptionOptions};
 use mqtt::session::{self, Acknowledged};
 use mqtt::{Message, ReasonCode, Timestamp, TopicFilter, TopicName};
 use persistence::{Durability, Operation, Position, SessionId};
@@ -113,6 +114,7 @@ impl GatewaySession {
         if message.byte_count() > self.exchange.limits.packet_bytes_max as usize {
             return Err(PublishError::TooLarge);
         }
+        check_limits(&message, &self.exchange.limits)?;
         if self.exchange.is_full_for(&message) {
             count(&self.exchange.counters.refused);
             return Err(PublishError::QuotaExceeded);
@@ -172,6 +174,30 @@ impl GatewaySession {
             }
         }
     }
+}
+
+/// Checks what a client's message is checked for too. What a gateway brings is refused one by one:
+/// its foreign side does not know these limits.
+fn check_limits(message: &Message, limits: &Limits) -> Result<(), PublishError> {
+    let topic = message.topic.as_str();
+    let levels = 1 + topic.bytes().filter(|&byte| byte == b'/').count();
+    let is_user = |it: &Property<'_>| matches!(it, Property::UserProperty(..));
+    if topic.len() > limits.topic_bytes_max {
+        return Err(PublishError::Limit(
+            "the topic is longer than `mqtt.max_topic_len`",
+        ));
+    }
+    if levels > limits.topic_levels_max {
+        return Err(PublishError::Limit(
+            "the topic has more levels than `mqtt.max_topic_levels`",
+        ));
+    }
+    if message.properties.iter().filter(is_user).count() > limits.user_properties_max {
+        return Err(PublishError::Limit(
+            "there are more user properties than `mqtt.max_user_properties`",
+        ));
+    }
+    Ok(())
 }
 
 /// What a session sends, as the gateway sees it.

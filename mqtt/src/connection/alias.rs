@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::IncomingTopic;
-use crate::{ProtocolViolation, ReasonCode, TopicName};
+use crate::{ProtocolViolation, ReasonCode, TopicName, TopicNameError};
 
 /// The sender's aliases; memory is taken when it uses the first.
 #[derive(Clone, Debug, Default)]
@@ -48,8 +48,11 @@ impl IncomingAliases {
             let name = slot.clone().map(IncomingTopic::Aliased);
             return name.ok_or_else(|| ProtocolViolation::protocol(detail));
         }
-        let name = TopicName::new(topic).map_err(|_| invalid)?;
-        *slot = Some(name);
+        *slot = match TopicName::new(topic) {
+            // It is refused as a message, and stands for nothing.
+            Err(TopicNameError::TooManyLevels) => None,
+            name => Some(name.map_err(|_| invalid)?),
+        };
         Ok(IncomingTopic::Stated(topic))
     }
 }

@@ -106,7 +106,7 @@ pub struct IncomingPublish<'p> {
     pub ack: Option<PendingAck>,
 }
 
-/// A Topic Name that was checked.
+/// A Topic Name that was checked. A client may get one of too many levels, see [`TopicName::new`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IncomingTopic<'p> {
     /// It stands in the packet.

@@ -26,7 +26,7 @@ pub struct PublishHeader<'a> {
     pub qos: QoS,
     /// From a client: keep it. To a client: it was kept, or see Retain As Published.
     pub retain: bool,
-    /// The Topic Name; empty if a Topic Alias stands for it.
+    /// The Topic Name, of any number of levels; empty if a Topic Alias stands for it.
     pub topic: &'a str,
     /// The Packet Identifier; zero for QoS 0, which has none.
     pub packet_id: u16,
@@ -59,7 +59,7 @@ impl<'a> Publish<'a> {
         };
         let properties = read_properties(&mut reader, version, PropertyOwner::Publish)?;
         // An empty topic is checked against the Topic Alias by the connection.
-        if !(topic.is_empty() && version.is_v5()) && TopicName::check(topic).is_err() {
+        if !(TopicName::is_allowed(topic) || topic.is_empty() && version.is_v5()) {
             let detail = "the topic of a PUBLISH is no topic name"; // [MQTT-3.3.2-2]
             return Err(ProtocolViolation::new(ReasonCode::TopicNameInvalid, detail));
         }

@@ -65,6 +65,14 @@ impl TopicName {
         Ok(())
     }
 
+    /// Whether the specification allows it, although it may have more levels than are taken.
+    pub(crate) fn is_allowed(text: &str) -> bool {
+        matches!(
+            Self::check(text),
+            Ok(()) | Err(TopicNameError::TooManyLevels)
+        )
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
