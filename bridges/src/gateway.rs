@@ -18,7 +18,6 @@ use crate::config::Config;
 use crate::dead_letter::DeadLetter;
 use crate::dialect::{Dialect, Heard};
 use crate::hub::{Hub, HubError};
-use crate::io;
 use crate::loop_guard::Announcement;
 use crate::mirror::{Mirror, Properties};
 use crate::options::{Options, Target};
@@ -35,8 +34,6 @@ const SOUND: Duration = Duration::from_secs(10);
 /// Unacknowledged messages at a hub of MQTT 3, which cannot tell its limit. Mosquitto ends the
 /// connection above 20 of QoS 2.
 const MQTT_3_WINDOW: u16 = 20;
-/// How often a bridge that has fallen back looks for the hubs before its own in the list.
-const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 
 /// One bridge to one hub, or to the first of several that can be reached.
 #[derive(Debug)]
@@ -59,6 +56,13 @@ struct Shared {
 struct Reached {
     hub: Hub,
     place: usize,
+}
+
+/// A hub that is lost.
+struct Lost {
+    error: HubError,
+    /// A topic was found because of which it may be.
+    has_found: bool,
 }
 
 impl Bridge {
@@ -150,16 +154,27 @@ impl Shared {
         let mut backoff = Backoff::new(FIRST_PAUSE, self.config.backoff_max.0, seed());
         let hubs = self.options.targets.iter();
         let mut dialects: Vec<_> = hubs.map(|_| Dialect::new(&self.options.client)).collect();
+        let mut better = None;
         loop {
-            let problem = match self.reach(&mut dialects).await {
+            let reached = match better.take() {
+                Some(reached) => Ok(reached),
+                None => self.reach(&mut dialects).await,
+            };
+            let problem = match reached {
                 Ok(reached) => {
                     let since = Instant::now();
-                    let name = &self.options.targets[reached.place].name;
+                    let place = reached.place;
+                    let name = &self.options.targets[place].name;
                     status.report_up(&self.label, name);
-                    let (error, has_found) = self.serve(reached, client, status, &mut memory).await;
-                    if matches!(error, HubError::Better) {
-                        continue;
-                    }
+                    let before = &mut dialects[..place];
+                    let served = self.serve(reached, before, client, status, &mut memory);
+                    let Lost { error, has_found } = match served.await {
+                        Ok(reached) => {
+                            better = Some(reached);
+                            continue;
+                        }
+                        Err(lost) => lost,
+                    };
                     if has_found || since.elapsed() >= SOUND {
                         backoff.reset();
                     }
@@ -172,7 +187,8 @@ impl Shared {
         }
     }
 
-    /// Connects to the first hub of the list that accepts; the error has the reason of each.
+    /// Connects to the first hub that accepts, of those at the front of the list; the error has the
+    /// reason of each.
     async fn reach(&self, dialects: &mut [Dialect]) -> Result<Reached, String> {
         let mut problems = Vec::new();
         for (place, dialect) in dialects.iter_mut().enumerate() {
@@ -211,15 +227,16 @@ impl Shared {
         }
     }
 
-    /// Serves a hub until the connection ends; returns why, and whether a topic was found because
-    /// of which it may have.
+    /// Serves a hub until it is lost, or until one of those `before` it has accepted the
+    /// bridge.
     async fn serve(
         &self,
         reached: Reached,
+        before: &mut [Dialect],
         client: &Client,
         status: &Status,
         memory: &mut Memory,
-    ) -> (HubError, bool) {
+    ) -> Result<Reached, Lost> {
         let Reached { mut hub, place } = reached;
         if !hub.session_present || self.options.targets.len() > 1 {
             // The hub counts its identifiers anew, or they may be those of another hub: better a
@@ -235,13 +252,15 @@ impl Shared {
         client.redeliver(terms.window);
         let parts = (&*self.label, &self.translation, &self.dead_letter);
         let mut service = Service::new(parts, client, status, (hub, unanswered), terms, memory);
-        let error = tokio::select! {
-            error = poll_fn(|context| service.poll(context)) => error,
-            () = self.better(place) => HubError::Better,
+        let left = tokio::select! {
+            error = poll_fn(|context| service.poll(context)) => Err(error),
+            reached = self.reach_again(before) => Ok(reached),
         };
         service.rate.count(0, service.hub.take_count());
-        let has_found = service.note_ended(&error);
-        (error, has_found)
+        left.map_err(|error| Lost {
+            has_found: service.note_ended(&error),
+            error,
+        })
     }
 
     /// What is to be subscribed to at the hubs because clients subscribe to it here.
@@ -317,18 +336,16 @@ impl Shared {
         tracing::warn!(bridge, %filter, %error, "the bridge cannot subscribe to this");
     }
 
-    /// Ready when a hub before this place in the list can be reached again.
-    async fn better(&self, place: usize) {
-        if place == 0 {
+    /// Connects to one of these hubs, which are before the one that is served, as soon as one accepts:
+    /// that it can be reached does not mean that it serves.
+    async fn reach_again(&self, dialects: &mut [Dialect]) -> Reached {
+        if dialects.is_empty() {
             return std::future::pending().await;
         }
         loop {
-            sleep(LOOK_INTERVAL).await;
-            for target in &self.options.targets[..place] {
-                let options = &self.options.transport;
-                if io::connect(&target.endpoint, options).await.is_ok() {
-                    return;
-                }
+            sleep(self.config.fail_back_interval.0).await;
+            if let Ok(reached) = self.reach(dialects).await {
+                return reached;
             }
         }
     }

@@ -68,8 +68,6 @@ pub(crate) enum HubError {
     Closed,
     #[error("{}", reason(.0))]
     Io(#[from] io::Error),
-    #[error("a hub before it in the list can be reached again")]
-    Better,
 }
 
 impl HubError {
@@ -99,8 +97,7 @@ impl HubError {
             | Self::Refused { .. }
             | Self::Unanswered
             | Self::ConnectTimeout
-            | Self::Violation(_)
-            | Self::Better => None,
+            | Self::Violation(_) => None,
         }
     }
 
@@ -119,8 +116,7 @@ impl HubError {
             | Self::Violation(_)
             | Self::Disconnected { .. }
             | Self::Closed
-            | Self::Io(_)
-            | Self::Better => Heard::Nothing,
+            | Self::Io(_) => Heard::Nothing,
         }
     }
 }

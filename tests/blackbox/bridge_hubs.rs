@@ -1,5 +1,6 @@
 //! Bridges to several hubs, what a hub sends down, and two daemons that tell each other everything.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tests::daemon::Daemon;
@@ -15,6 +16,8 @@ use tests::wire::{Kept, Version, WireClient};
 use crate::bridge_stream::{Crossing, numbers};
 
 const PAUSE: Duration = Duration::from_millis(10);
+/// Messages that may be unacknowledged at mosquitto.
+const WINDOW: usize = 20;
 const ONE_CUT: Repeats = Repeats {
     steps_max: 1,
     messages_max: 4_096,
@@ -28,6 +31,8 @@ bridges.mqtt.up {{
   servers = ["mqtt-tcp://127.0.0.1:{first}", "mqtt-tcp://127.0.0.1:{second}"]
   clientid = "edge"
   backoff_max = 200ms
+  connect_timeout = 1s
+  fail_back_interval = 1s
   forwards = [{{ local_topic = "line/#" }}]
 }}
 "#
@@ -59,6 +64,87 @@ fn a_second_hub_takes_over_with_what_the_first_has_not_acknowledged() {
     }
     // What the first had not acknowledged is at both.
     assert_complete("at both hubs", &all.concat(), 1..=COUNT, ONE_CUT);
+}
+
+/// Waits until everything has come to one of two hubs or the other, and checks it; the bridge has
+/// changed hubs so often.
+#[track_caller]
+fn check_both(subscribers: [&Subscriber; 2], count: u64, changes: usize) {
+    until("the last ones have come", || {
+        let mut last = count - 3..=count;
+        last.all(|number| {
+            let has = |it: &&Subscriber| it.has(|it| it.number() == Some(number));
+            subscribers.iter().any(has)
+        })
+    });
+    let all = subscribers.map(numbers);
+    let repeats = Repeats {
+        steps_max: changes,
+        messages_max: 4_096,
+    };
+    for numbers in &all {
+        // Another hub may have had what is between two numbers.
+        assert_ordered("at one hub", numbers, repeats);
+    }
+    let numbers = all.concat();
+    let found: BTreeSet<u64> = numbers.iter().map(|it| it.1).collect();
+    assert_eq!(found, (1..=count).collect::<BTreeSet<_>>(), "at both hubs");
+    let repeated = numbers.len() - found.len();
+    assert!(
+        repeated <= changes * WINDOW,
+        "{repeated} messages are repeated"
+    );
+}
+
+#[test]
+fn a_bridge_goes_back_to_the_first_hub_when_it_is_there_again() {
+    const COUNT: u64 = 8_000;
+    let mut hubs = [Hub::start(), Hub::start()];
+    let daemon = Daemon::start(&bridge_to_two(hubs[0].port(), hubs[1].port()));
+    let [at_first, at_second] = hubs
+        .each_ref()
+        .map(|it| Subscriber::start(it.port(), "all", "line/#"));
+    let stream = Stream::new("line", 1, COUNT).paced(PAUSE);
+    let publisher = Publisher::start(daemon.port(), "publisher", stream);
+    until("the first has some", || at_first.count() > 500);
+    hubs[0].stop();
+    until("the second takes over", || at_second.count() > 500);
+    hubs[0].resume();
+    let before = at_first.count();
+    until("the first has more", || at_first.count() > before + 500);
+    publisher.wait(COUNT);
+    check_both([&at_first, &at_second], COUNT, 2);
+    assert_eq!(hubs[1].connections_of("edge"), 1);
+}
+
+#[test]
+fn a_bridge_stays_where_it_is_while_the_first_hub_can_be_reached_and_does_not_serve() {
+    const COUNT: u64 = 4_000;
+    let hubs = [Hub::start(), Hub::start()];
+    let proxy = FaultProxy::start(hubs[0].port());
+    proxy.black_hole();
+    let daemon = Daemon::start(&bridge_to_two(proxy.port(), hubs[1].port()));
+    let [at_first, at_second] = hubs
+        .each_ref()
+        .map(|it| Subscriber::start(it.port(), "all", "line/#"));
+    let publish = |topic: &str| {
+        let stream = Stream::new(topic, 1, COUNT).paced(PAUSE);
+        Publisher::start(daemon.port(), "publisher", stream)
+    };
+    let _before = publish("line/before");
+    until("the second has some", || at_second.count() > 500);
+    let attempts = proxy.accepted();
+    until("the first is tried again and again", || {
+        proxy.accepted() >= attempts + 2
+    });
+    until("the second has all", || at_second.count() >= 4_000);
+    assert_complete("second", &numbers(&at_second), 1..=COUNT, NO_REPEATS);
+    assert_eq!(hubs[1].connections_of("edge"), 1);
+    proxy.pass();
+    until("the bridge is back", || hubs[0].connections_of("edge") == 1);
+    let _after = publish("line/after");
+    until("the first has all", || at_first.count() >= 4_000);
+    assert_complete("first", &numbers(&at_first), 1..=COUNT, NO_REPEATS);
 }
 
 /// A bridge that only receives.

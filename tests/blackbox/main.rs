@@ -8,8 +8,8 @@
 mod bench;
 mod bounds;
 mod bridge_hubs;
-mod bridge_names;
 mod bridge_limits;
+mod bridge_names;
 mod bridge_outages;
 mod bridge_refusals;
 mod bridge_ring;

@@ -61,6 +61,8 @@ impl Config {
         check_time("keepalive", self.keepalive, keepalive)?;
         let millisecond = Duration::from_millis(1);
         check_time("backoff_max", self.backoff_max, (millisecond, day))?;
+        let interval = (second, day);
+        check_time("fail_back_interval", self.fail_back_interval, interval)?;
         check_time("connect_timeout", self.connect_timeout, (millisecond, hour))?;
         if let Some(keepalive) = self.quic_keepalive {
             check_time("quic_keepalive", keepalive, (second, hour))?;
@@ -175,6 +177,10 @@ mod tests {
             ),
             ("keepalive = 4", "keepalive: must be from 5s to 65535s"),
             ("backoff_max = 0", "backoff_max: must be from 1ms to 86400s"),
+            (
+                "fail_back_interval = 0",
+                "fail_back_interval: must be from 1s to 86400s",
+            ),
             (
                 "connect_timeout = 0",
                 "connect_timeout: must be from 1ms to 3600s",

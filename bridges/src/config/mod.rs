@@ -68,6 +68,10 @@ pub struct Config {
     pub session_expiry_interval: Option<ConfiguredDuration>,
     /// The longest pause between two attempts to connect, more than 0. Default 60s.
     pub backoff_max: ConfiguredDuration,
+    /// With several hubs: how often one that has lost those before it in the list tries them again,
+    /// How often a bridge that is served by one of several hubs tries those before it in the list
+    /// again, 1s to 86,400s. It leaves its hub when one of them has accepted it. Default 30s.
+    pub fail_back_interval: ConfiguredDuration,
     /// How long an attempt to connect may take, more than 0. Default 10s.
     pub connect_timeout: ConfiguredDuration,
     /// Messages that may be unacknowledged in each direction, 1 to 4,096. Default 256; at most 20
@@ -187,6 +191,7 @@ impl Default for Config {
             clean_start: false,
             session_expiry_interval: None,
             backoff_max: ConfiguredDuration::from_secs(60),
+            fail_back_interval: ConfiguredDuration::from_secs(30),
             connect_timeout: ConfiguredDuration::from_secs(10),
             max_inflight: 256,
             max_packet_size: ByteSize::mebibytes(1),
