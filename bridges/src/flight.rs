@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use gateway::{Delivery, DeliveryId};
-use mqtt::TopicName;
+use mqtt::{QoS, TopicName};
 
 /// Messages of QoS 1 and 2 that one delivery may become; further ones are dropped and counted.
 pub(crate) const COPIES_MAX: u16 = 16;
@@ -19,11 +19,24 @@ const IDENTIFIERS: u32 = 65_535;
 const REQUEST: DeliveryId = DeliveryId(0);
 
 /// The deliveries on their way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Flight {
     /// By the Packet Identifiers at the hub.
-    deliveries: HashMap<u16, DeliveryId>,
+    messages: HashMap<u16, Sent>,
     copies: HashMap<DeliveryId, Copies>,
+    /// Messages that the hub takes without having acknowledged them to the end.
+    window: usize,
+    /// How many are in the window, and how many of those have QoS 2.
+    published: usize,
+    exactly_once: usize,
+}
+
+/// A message on its way.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    of: DeliveryId,
+    /// None if it was only to be released, and is not in the hub's window.
+    qos: Option<QoS>,
 }
 
 /// What is awaited for one delivery.
@@ -66,6 +79,17 @@ pub(crate) enum Answer {
 }
 
 impl Flight {
+    /// Nothing yet, towards a hub with this Receive Maximum.
+    pub(crate) fn new(window: u16) -> Self {
+        Self {
+            messages: HashMap::new(),
+            copies: HashMap::new(),
+            window: window.into(),
+            published: 0,
+            exactly_once: 0,
+        }
+    }
+
     /// The Packet Identifier of the first message of a delivery is one that no first message of
     /// another delivery has.
     pub(crate) fn identifier(delivery: DeliveryId, copy: u16) -> u16 {
@@ -74,16 +98,29 @@ impl Flight {
         u16::try_from(place + 1).unwrap_or(1)
     }
 
-    /// True if so many messages of a delivery can be sent now: their identifiers are free.
+    /// True if so many messages of a delivery can be sent now: their identifiers are free, and so is
+    /// the hub's window. One that is alone is sent in any case.
+    ///
+    /// Messages of QoS 2 never take up all of it. Mosquitto counts those that it has over a lost
+    /// connection; had they all of its window, it would end the connection at each message of QoS 1
+    /// that is repeated before them, for ever.
     pub(crate) fn has_room(&self, delivery: DeliveryId, copies: u16) -> bool {
+        let count = usize::from(copies);
+        let is_in_window =
+            self.published + count <= self.window && self.exactly_once + count < self.window;
         let mut identifiers = (0..copies).map(|copy| Self::identifier(delivery, copy));
-        identifiers.all(|it| self.deliveries.get(&it).is_none_or(|of| *of == delivery))
+        (is_in_window || self.published == 0)
+            && identifiers.all(|it| {
+                self.messages
+                    .get(&it)
+                    .is_none_or(|sent| sent.of == delivery)
+            })
     }
 
     /// Notes that the next message of a delivery is sent; returns its Packet Identifier.
-    pub(crate) fn begin(&mut self, delivery: &Delivery, copy: u16) -> u16 {
+    pub(crate) fn begin(&mut self, delivery: &Delivery, copy: u16, qos: QoS) -> u16 {
         let identifier = Self::identifier(delivery.id, copy);
-        self.deliveries.insert(identifier, delivery.id);
+        self.put(identifier, delivery.id, Some(qos));
         let copies = self.copies.entry(delivery.id).or_default();
         copies.unanswered += 1;
         copies.delivery.get_or_insert_with(|| delivery.clone());
@@ -97,30 +134,49 @@ impl Flight {
 
     /// Gives a Packet Identifier to a request, so that no message has it.
     pub(crate) fn reserve(&mut self, identifier: u16) {
-        self.deliveries.insert(identifier, REQUEST);
+        self.put(identifier, REQUEST, None);
     }
 
     /// The request with this Packet Identifier is answered.
     pub(crate) fn free(&mut self, identifier: u16) {
-        if self.deliveries.get(&identifier) == Some(&REQUEST) {
-            self.deliveries.remove(&identifier);
+        if self.is_request(identifier) {
+            self.forget(identifier);
         }
     }
 
     /// False while a request has an identifier that would have to be released.
     pub(crate) fn may_release(&self, delivery: DeliveryId) -> bool {
         let mut identifiers = (0..COPIES_MAX).map(|copy| Self::identifier(delivery, copy));
-        identifiers.all(|it| self.deliveries.get(&it) != Some(&REQUEST))
+        identifiers.all(|it| !self.is_request(it))
+    }
+
+    fn is_request(&self, identifier: u16) -> bool {
+        let sent = self.messages.get(&identifier);
+        sent.is_some_and(|it| it.of == REQUEST)
+    }
+
+    fn put(&mut self, identifier: u16, of: DeliveryId, qos: Option<QoS>) {
+        self.forget(identifier);
+        self.messages.insert(identifier, Sent { of, qos });
+        self.published += usize::from(qos.is_some());
+        self.exactly_once += usize::from(qos == Some(QoS::ExactlyOnce));
+    }
+
+    fn forget(&mut self, identifier: u16) {
+        if let Some(Sent { qos, .. }) = self.messages.remove(&identifier) {
+            self.published -= usize::from(qos.is_some());
+            self.exactly_once -= usize::from(qos == Some(QoS::ExactlyOnce));
+        }
     }
 
     /// True if something is awaited under this Packet Identifier.
     pub(crate) fn knows(&self, identifier: u16) -> bool {
-        self.deliveries.contains_key(&identifier)
+        self.messages.contains_key(&identifier)
     }
 
     /// What was delivered that has this Packet Identifier at the hub.
     pub(crate) fn delivery(&self, identifier: u16) -> Option<&Delivery> {
-        let copies = self.copies.get(self.deliveries.get(&identifier)?)?;
+        let copies = self.copies.get(&self.messages.get(&identifier)?.of)?;
         copies.delivery.as_ref()
     }
 
@@ -128,10 +184,10 @@ impl Flight {
     /// that it may know, all of which are released.
     pub(crate) fn release(&mut self, delivery: DeliveryId) -> Vec<u16> {
         let identifiers = (0..COPIES_MAX).map(|copy| Self::identifier(delivery, copy));
-        let free = |it: &u16| self.deliveries.get(it).is_none_or(|of| *of == delivery);
+        let free = |it: &u16| self.messages.get(it).is_none_or(|it| it.of == delivery);
         let received: Vec<u16> = identifiers.filter(free).collect();
         for identifier in &received {
-            self.deliveries.insert(*identifier, delivery);
+            self.put(*identifier, delivery, None);
         }
         let copies = self.copies.entry(delivery).or_default();
         copies.received.clone_from(&received);
@@ -140,7 +196,7 @@ impl Flight {
 
     /// A PUBACK or PUBREC came.
     pub(crate) fn answered(&mut self, identifier: u16, answer: Answer) -> Progress {
-        let Some(&delivery) = self.deliveries.get(&identifier) else {
+        let Some(&Sent { of: delivery, .. }) = self.messages.get(&identifier) else {
             return Progress::Nothing;
         };
         let Some(copies) = self.copies.get_mut(&delivery) else {
@@ -154,29 +210,32 @@ impl Flight {
         copies.is_postponed |= answer == Answer::Postponed;
         if answer == Answer::Received {
             copies.received.push(identifier);
-        } else {
-            self.deliveries.remove(&identifier);
         }
-        if copies.unanswered > 0 {
+        let (is_over, is_postponed) = (copies.unanswered == 0, copies.is_postponed);
+        let received = copies.received.clone();
+        if answer != Answer::Received {
+            self.forget(identifier);
+        }
+        if !is_over {
             return Progress::Nothing;
         }
-        if copies.is_postponed {
-            let received = self.copies.remove(&delivery).map(|it| it.received);
-            for identifier in received.into_iter().flatten() {
-                self.deliveries.remove(&identifier);
+        if is_postponed {
+            self.copies.remove(&delivery);
+            for identifier in received {
+                self.forget(identifier);
             }
             return Progress::Postponed;
         }
-        if copies.received.is_empty() {
+        if received.is_empty() {
             self.copies.remove(&delivery);
             return Progress::Done(delivery);
         }
-        Progress::Received(delivery, copies.received.clone())
+        Progress::Received(delivery, received)
     }
 
     /// A PUBCOMP came.
     pub(crate) fn completed(&mut self, identifier: u16) -> Progress {
-        let Some(&delivery) = self.deliveries.get(&identifier) else {
+        let Some(&Sent { of: delivery, .. }) = self.messages.get(&identifier) else {
             return Progress::Nothing;
         };
         let Some(copies) = self.copies.get_mut(&delivery) else {
@@ -186,8 +245,9 @@ impl Flight {
             return Progress::Nothing;
         };
         copies.received.swap_remove(place);
-        self.deliveries.remove(&identifier);
-        if copies.unanswered > 0 || !copies.received.is_empty() {
+        let is_over = copies.unanswered == 0 && copies.received.is_empty();
+        self.forget(identifier);
+        if !is_over {
             return Progress::Nothing;
         }
         self.copies.remove(&delivery);
@@ -211,12 +271,13 @@ impl Flight {
 mod tests {
     use std::sync::Arc;
 
-    use mqtt::{Message, QoS};
+    use mqtt::Message;
 
     use super::*;
 
     const FIRST: DeliveryId = DeliveryId(1);
     const LAST: DeliveryId = DeliveryId(65_535);
+    const WINDOW: u16 = 20;
 
     fn delivery(id: DeliveryId) -> Delivery {
         let topic = TopicName::new("a").unwrap();
@@ -229,10 +290,45 @@ mod tests {
         }
     }
 
+    fn begin(flight: &mut Flight, of: DeliveryId, copy: u16) -> u16 {
+        flight.begin(&delivery(of), copy, QoS::ExactlyOnce)
+    }
+
+    #[test]
+    fn the_window_of_the_hub_is_kept_and_never_full_of_qos_2() {
+        let mut flight = Flight::new(4);
+        assert!(flight.has_room(DeliveryId(1), COPIES_MAX), "it is alone");
+        let first = begin(&mut flight, DeliveryId(1), 0);
+        begin(&mut flight, DeliveryId(2), 0);
+        assert!(flight.has_room(DeliveryId(3), 1));
+        assert!(!flight.has_room(DeliveryId(3), 2));
+        begin(&mut flight, DeliveryId(3), 0);
+        assert!(!flight.has_room(DeliveryId(4), 1));
+        // It is in the window until PUBCOMP comes.
+        flight.answered(first, Answer::Received);
+        assert!(!flight.has_room(DeliveryId(4), 1));
+        flight.completed(first);
+        assert!(flight.has_room(DeliveryId(4), 1));
+        flight.begin(&delivery(DeliveryId(4)), 0, QoS::AtLeastOnce);
+        flight.begin(&delivery(DeliveryId(5)), 0, QoS::AtLeastOnce);
+        assert!(!flight.has_room(DeliveryId(6), 1));
+        flight.answered(Flight::identifier(DeliveryId(4), 0), Answer::Acknowledged);
+        assert!(!flight.has_room(DeliveryId(6), 2));
+        assert!(flight.has_room(DeliveryId(6), 1));
+    }
+
+    #[test]
+    fn what_is_only_released_is_not_in_the_window() {
+        let mut flight = Flight::new(2);
+        flight.release(FIRST);
+        flight.release(DeliveryId(2));
+        assert!(flight.has_room(DeliveryId(3), 1));
+    }
+
     #[test]
     fn a_request_and_a_message_never_have_the_same_identifier() {
-        let mut flight = Flight::default();
-        flight.begin(&delivery(LAST), 0);
+        let mut flight = Flight::new(WINDOW);
+        begin(&mut flight, LAST, 0);
         let taken = Flight::identifier(LAST, 0);
         let identifier = flight.free_identifier().unwrap();
         assert_ne!(identifier, taken);
@@ -267,9 +363,9 @@ mod tests {
 
     #[test]
     fn a_message_is_over_with_its_acknowledgement() {
-        let mut flight = Flight::default();
+        let mut flight = Flight::new(WINDOW);
         for of in [FIRST, LAST] {
-            let identifier = flight.begin(&delivery(of), 0);
+            let identifier = begin(&mut flight, of, 0);
             assert!(!flight.is_empty());
             let progress = flight.answered(identifier, Answer::Acknowledged);
             assert_eq!(progress, Progress::Done(of));
@@ -283,8 +379,8 @@ mod tests {
 
     #[test]
     fn all_messages_of_a_delivery_are_awaited() {
-        let mut flight = Flight::default();
-        let [one, two, three] = [0, 1, 2].map(|copy| flight.begin(&delivery(FIRST), copy));
+        let mut flight = Flight::new(WINDOW);
+        let [one, two, three] = [0, 1, 2].map(|copy| begin(&mut flight, FIRST, copy));
         assert_eq!(flight.answered(two, Answer::Received), Progress::Nothing);
         assert_eq!(flight.answered(two, Answer::Received), Progress::Nothing);
         assert_eq!(flight.answered(one, Answer::Refused), Progress::Nothing);
@@ -298,19 +394,19 @@ mod tests {
 
     #[test]
     fn what_the_hub_cannot_take_now_stays() {
-        let mut flight = Flight::default();
-        let [one, two] = [0, 1].map(|copy| flight.begin(&delivery(FIRST), copy));
+        let mut flight = Flight::new(WINDOW);
+        let [one, two] = [0, 1].map(|copy| begin(&mut flight, FIRST, copy));
         assert_eq!(flight.answered(one, Answer::Postponed), Progress::Nothing);
         assert_eq!(flight.answered(two, Answer::Received), Progress::Postponed);
         assert!(flight.is_empty());
-        assert_eq!(flight.begin(&delivery(FIRST), 0), one);
+        assert_eq!(begin(&mut flight, FIRST, 0), one);
     }
 
     #[test]
     fn after_a_restart_all_that_may_be_known_is_released() {
-        let mut flight = Flight::default();
-        let sent = flight.begin(&delivery(FIRST), 1);
-        let mut flight = Flight::default();
+        let mut flight = Flight::new(WINDOW);
+        let sent = begin(&mut flight, FIRST, 1);
+        let mut flight = Flight::new(WINDOW);
         let released = flight.release(FIRST);
         assert_eq!(released.len(), usize::from(COPIES_MAX));
         assert!(released.contains(&sent));
@@ -322,14 +418,14 @@ mod tests {
 
     #[test]
     fn identifiers_that_are_taken_are_waited_for() {
-        let mut flight = Flight::default();
+        let mut flight = Flight::new(WINDOW);
         // The second message of one delivery and the first of another.
         let other = DeliveryId(4_097);
-        let taken = flight.begin(&delivery(FIRST), 1);
+        let taken = begin(&mut flight, FIRST, 1);
         assert_eq!(Flight::identifier(other, 0), taken);
         assert!(!flight.has_room(other, 1));
         assert!(flight.has_room(DeliveryId(2), COPIES_MAX));
-        flight.begin(&delivery(FIRST), 0);
+        begin(&mut flight, FIRST, 0);
         assert!(flight.has_room(FIRST, 2));
     }
 }

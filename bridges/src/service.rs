@@ -118,7 +118,7 @@ impl<'b> Service<'b> {
             mirror,
             unanswered,
             terms,
-            flight: Flight::default(),
+            flight: Flight::new(terms.window),
             outgoing: VecDeque::new(),
             taken: Vec::new(),
             forwarded: Vec::new(),
@@ -462,7 +462,7 @@ impl<'b> Service<'b> {
         {
             self.rate.count(1, 0);
             if is_acknowledged {
-                self.flight.begin(delivery, *copy);
+                self.flight.begin(delivery, *copy, message.qos);
                 *copy += 1;
             } else {
                 self.status.counters.count_sent(1);
