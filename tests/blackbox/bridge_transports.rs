@@ -1,87 +1,168 @@
-//! Bridges over TLS with certificates on both sides, and over WebSocket, whose way is cut.
+//! The same outages over every transport: TCP, TLS with certificates on both sides, WebSocket,
+//! both together, and QUIC. Each loses nothing, keeps the order of a topic, and QoS 2 stays exactly
+//! once.
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tests::daemon::Daemon;
-use tests::fault_proxy::FaultProxy;
-use tests::hub::Hub;
-use tests::reservation;
+use tests::sequence::{NO_REPEATS, Repeats};
+use tests::udp_proxy::Fate;
+use tests::wait::until;
 
 use crate::bridge_stream::Crossing;
+use crate::bridge_way::{Transport, Way};
 
-const CUTS: usize = 3;
-const COUNT: u64 = 1_500;
+/// Slow enough to last for some outages.
 const PAUSE: Duration = Duration::from_millis(10);
+/// mosquitto's window for messages of QoS 2 that are not released.
+const HUB_WINDOW: usize = 20;
 
-/// Writes the certificates of an authority, of a hub on the loopback address and of a bridge.
-fn write_certificates(folder: &Path) {
-    let write = |name: &str, text: String| fs::write(folder.join(name), text).unwrap();
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    // Another name than that of those it signs for, or they would seem to have signed themselves.
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "authority");
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    write("ca.pem", authority.pem());
-    for name in ["hub", "bridge"] {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-        write(
-            &format!("{name}.pem"),
-            params.signed_by(&key, &authority).unwrap().pem(),
-        );
-        write(&format!("{name}.key"), key.serialize_pem());
-    }
+macro_rules! suite {
+    ($($name:ident: $transport:expr,)*) => {$(
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn cuts_again_and_again() {
+                check_cuts($transport);
+            }
+
+            #[test]
+            fn a_black_hole() {
+                check_black_hole($transport);
+            }
+
+            #[test]
+            fn a_killed_daemon() {
+                check_killed_daemon($transport);
+            }
+
+            #[test]
+            fn a_killed_hub() {
+                check_killed_hub($transport);
+            }
+
+            #[test]
+            fn a_long_and_narrow_way() {
+                check_long_and_narrow_way($transport);
+            }
+        }
+    )*};
 }
 
-/// Sends numbered messages to a listener of the hub while the way to it is cut.
+suite! {
+    tcp: Transport::Tcp,
+    tls: Transport::Tls,
+    websocket: Transport::WebSocket,
+    secure_websocket: Transport::SecureWebSocket,
+    quic: Transport::Quic,
+}
+
 #[track_caller]
-fn check_cuts(hub: &Hub, listener: u16, scheme: &str, more: &str) {
-    let proxy = FaultProxy::start(listener);
-    let daemon = Daemon::start(&format!(
-        r#"
-bridges.mqtt.up {{
-  server = "{scheme}://127.0.0.1:{}"
-  backoff_max = 200ms
-  {more}
-  forwards = [{{ local_topic = "line/#" }}]
-}}
-"#,
-        proxy.port()
-    ));
-    let crossing = Crossing::start(daemon.port(), hub.port(), COUNT, PAUSE);
-    for _ in 0..CUTS {
+fn check_cuts(transport: Transport) {
+    const CUTS: usize = 6;
+    let way = Way::start(transport);
+    let daemon = Daemon::start(&way.bridge(""));
+    let crossing = Crossing::start(daemon.port(), way.hub.port(), 2_000, PAUSE);
+    for cut in 0..CUTS {
         crossing.wait_more(100);
-        proxy.cut();
+        if cut % 2 == 0 {
+            way.proxy.cut();
+        } else {
+            way.proxy.refuse();
+            way.pass();
+        }
     }
     crossing.finish(CUTS);
-    assert!(proxy.accepted() > CUTS, "{}", proxy.accepted());
+    assert!(way.proxy.accepted() > CUTS, "{}", way.proxy.accepted());
+}
+
+#[track_caller]
+fn check_black_hole(transport: Transport) {
+    let way = Way::start(transport);
+    let mut daemon = Daemon::start(&way.bridge("keepalive = 5s"));
+    let crossing = Crossing::start(daemon.port(), way.hub.port(), 2_000, PAUSE);
+    crossing.wait_more(100);
+    way.black_hole();
+    until("the bridge is down", || {
+        let log = daemon.process().log();
+        log.contains("did not answer PINGREQ in time")
+    });
+    way.pass();
+    crossing.finish(1);
+}
+
+#[track_caller]
+fn check_killed_daemon(transport: Transport) {
+    let way = Way::start(transport);
+    let mut daemon = Daemon::start(&way.bridge(""));
+    let crossing = Crossing::start(daemon.port(), way.hub.port(), 2_000, PAUSE);
+    for _ in 0..2 {
+        crossing.wait_more(300);
+        daemon.kill();
+        daemon.restart();
+    }
+    // The publisher's connection is lost too.
+    crossing.finish(4);
+}
+
+/// A mosquitto that is killed forgets everything. What it has acknowledged at QoS 1 was sent to its
+/// subscribers before, and what they are sent with QoS 0 arrives although it ends; so nothing may be
+/// missing. A message of QoS 2 is sent to them only after PUBREL: those between PUBREC and PUBREL
+/// are mosquitto's to keep, and are lost with it.
+#[track_caller]
+fn check_killed_hub(transport: Transport) {
+    const KILLS: usize = 2;
+    let mut way = Way::start(transport);
+    let daemon = Daemon::start(&way.bridge(""));
+    let mut crossing = Crossing::watch(way.hub.port(), 2_000);
+    crossing.publish(daemon.port(), PAUSE);
+    for kill in 1..=KILLS {
+        crossing.wait_more(300);
+        way.hub.kill();
+        // What the bridge brought before the subscribers are back would be for nobody.
+        way.proxy.refuse();
+        way.hub.resume();
+        crossing.wait_connected(1 + kill);
+        way.pass();
+    }
+    let repeats = Repeats {
+        steps_max: KILLS,
+        messages_max: 4_096,
+    };
+    crossing.finish_with([(0, repeats), (KILLS * HUB_WINDOW, NO_REPEATS)]);
+}
+
+#[track_caller]
+fn check_long_and_narrow_way(transport: Transport) {
+    /// Less than what is published, which is 4,000 messages of at least 19 bytes in a second.
+    const BYTES_PER_SECOND: usize = 40 << 10;
+    let way = Way::start(transport);
+    way.delay(Duration::from_millis(20));
+    let daemon = Daemon::start(&way.bridge(""));
+    let crossing = Crossing::start(daemon.port(), way.hub.port(), 2_000, PAUSE);
+    crossing.wait_more(100);
+    way.limit(BYTES_PER_SECOND);
+    crossing.wait_more(200);
+    way.proxy.cut();
+    crossing.wait_more(200);
+    way.pass();
+    crossing.finish(1);
 }
 
 #[test]
-fn a_bridge_over_tls_shows_its_certificate_and_loses_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    write_certificates(folder.path());
-    let path = folder.path().display();
-    let port = reservation::port();
-    let hub = Hub::start_with(&format!(
-        "listener {port} 127.0.0.1\ncafile {path}/ca.pem\ncertfile {path}/hub.pem\n\
-         keyfile {path}/hub.key\nrequire_certificate true"
-    ));
-    let ssl = format!(
-        "ssl {{ cacertfile = \"{path}/ca.pem\", certfile = \"{path}/bridge.pem\", \
-         keyfile = \"{path}/bridge.key\" }}"
-    );
-    check_cuts(&hub, port, "tls+mqtt-tcp", &ssl);
-}
-
-#[test]
-fn a_bridge_over_websocket_loses_nothing() {
-    let port = reservation::port();
-    let hub = Hub::start_with(&format!("listener {port} 127.0.0.1\nprotocol websockets"));
-    check_cuts(&hub, port, "ws", "");
+fn quic_goes_on_where_datagrams_are_lost_and_addresses_change() {
+    let way = Way::start(Transport::Quic);
+    let daemon = Daemon::start(&way.bridge(""));
+    let crossing = Crossing::start(daemon.port(), way.hub.port(), 3_000, PAUSE);
+    crossing.wait_more(100);
+    way.datagrams().set(Fate::LoseOneOf(10));
+    crossing.wait_more(300);
+    way.pass();
+    for _ in 0..3 {
+        way.datagrams().rebind();
+        crossing.wait_more(300);
+    }
+    crossing.finish(0);
+    assert_eq!(way.proxy.accepted(), 1, "the connection was lost");
 }

@@ -19,6 +19,7 @@ mod bridge_stream;
 mod bridge_transparent;
 mod bridge_transports;
 mod bridge_versions;
+mod bridge_way;
 mod command_line;
 mod configuration;
 mod conversation;

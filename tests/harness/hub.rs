@@ -103,6 +103,31 @@ impl Hub {
         assert!(status.success(), "the hub ended with {status}");
     }
 
+    /// Ends it with SIGKILL: it forgets what it has not written down, which is all that came since
+    /// it was started.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn kill(&mut self) {
+        self.process.take().expect("a running hub").kill();
+    }
+
+    /// Has it stand still, with SIGSTOP: connections to it are made, and nobody answers.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn freeze(&mut self) {
+        self.process.as_mut().expect("a running hub").signal("STOP");
+    }
+
+    /// Has it go on after [`Hub::freeze`].
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn thaw(&mut self) {
+        self.process.as_mut().expect("a running hub").signal("CONT");
+    }
+
     /// Starts it again.
     ///
     /// # Panics

@@ -13,6 +13,7 @@
 
 pub mod block;
 pub mod bytes;
+pub mod certificates;
 pub mod client;
 pub mod connect;
 pub mod contender;
@@ -28,6 +29,7 @@ pub mod peer;
 pub mod process;
 pub mod property;
 pub mod publisher;
+pub mod quic_relay;
 pub mod random;
 pub mod report;
 pub mod reservation;
@@ -36,6 +38,7 @@ pub mod sequence;
 pub mod strict;
 pub mod subscriber;
 pub mod subscription;
+pub mod udp_proxy;
 pub mod wait;
 pub mod wall_clock;
 pub mod wire;
