@@ -28,6 +28,8 @@ pub struct Stream {
     pub count: u64,
     /// The pause after each window of messages.
     pub pause: Duration,
+    /// Bytes of each payload at least; a number is filled up with spaces in front.
+    pub length: usize,
 }
 
 /// The thread that publishes.
@@ -106,6 +108,7 @@ impl Stream {
             qos,
             count,
             pause: Duration::ZERO,
+            length: 0,
         }
     }
 
@@ -115,9 +118,15 @@ impl Stream {
         Self { pause, ..self }
     }
 
+    /// The same, with payloads of at least so many bytes.
+    #[must_use]
+    pub fn padded(self, length: usize) -> Self {
+        Self { length, ..self }
+    }
+
     fn publish(&self, sent: Sent, is_again: bool) -> Vec<u8> {
         let topic = format!("{}/{}", self.prefix, sent.number % 4);
-        let mut message = Message::new(&topic, sent.number.to_string());
+        let mut message = Message::new(&topic, format!("{:1$}", sent.number, self.length));
         message = message.qos(self.qos, sent.identifier);
         message.dup = is_again;
         message.encode(Version::V311)
