@@ -81,7 +81,7 @@ fn client(config: &Config, announcement: Announcement) -> Result<ClientOptions, 
         // A hub that knows the bit sends nothing back that came from the bridge.
         is_bridge: config.no_local_v4,
         user_name: config.username.clone(),
-        password: config.password.clone().map(String::into_bytes),
+        password: config.password.as_ref().map(|it| it.as_str().into()),
         keep_alive: u16::try_from(config.keepalive.0.as_secs()).unwrap_or(u16::MAX),
         clean_start: config.clean_start,
         session_expiry: Duration::from_secs(config.session_expiry_seconds().into()),
@@ -112,4 +112,36 @@ fn will(will: &Will) -> Result<WillMessage, ConfigError> {
         expiry: expiry.map(|it| Duration::from_secs(it.into())),
         delay: Duration::from_secs(will.properties.will_delay_interval.into()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use super::*;
+    use crate::Bridge;
+
+    #[test]
+    fn no_password_can_be_printed() {
+        let text = r#"
+            server = "mqtts://hub"
+            username = "u"
+            password = "hidden-1"
+            ssl = { key_password = "hidden-2" }
+            proxy = { url = "http://proxy:1", username = "u", password = "hidden-3" }
+            forwards = [{ local_topic = "a" }]
+        "#;
+        let config: Config = toml::from_str(text).unwrap();
+        let options = Options::new(&config).unwrap();
+        let bridge = Bridge::new("b", config.clone()).unwrap();
+        let printed: [&dyn Debug; 3] = [&config, &options, &bridge];
+        for printed in printed {
+            for printed in [format!("{printed:?}"), format!("{printed:#?}")] {
+                assert!(printed.contains("Secret"), "{printed}");
+                assert!(!printed.contains("hidden"), "{printed}");
+            }
+        }
+        let password = options.client.password.as_deref();
+        assert_eq!(password, Some(&b"hidden-1"[..]));
+    }
 }

@@ -12,7 +12,7 @@ mod tcp;
 mod tls;
 mod will;
 
-use gateway::{ByteSize, ConfigError, ConfiguredDuration, Notification};
+use gateway::{ByteSize, ConfigError, ConfiguredDuration, Notification, Secret};
 use mqtt::TopicName;
 use serde::Deserialize;
 
@@ -56,7 +56,7 @@ pub struct Config {
     /// The user name at the hub, from the same placeholders.
     pub username: Option<String>,
     /// The password at the hub.
-    pub password: Option<String>,
+    pub password: Option<Secret>,
     /// The Keep Alive towards the hub, 5 to 65,535 seconds. Default 30s. The hub is asked whether it
     /// is there (PINGREQ) every half of it. If nothing has come when it is to be asked again, it
     /// counts as lost: at most one Keep Alive after it fell silent.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use gateway::ConfigError;
+use gateway::{ConfigError, Secret};
 use serde::Deserialize;
 
 use super::endpoint::{split_port, write_authority};
@@ -16,7 +16,7 @@ pub struct Proxy {
     /// The user name at the proxy.
     pub username: Option<String>,
     /// The password at the proxy.
-    pub password: Option<String>,
+    pub password: Option<Secret>,
 }
 
 /// `http://host:port`, `socks5://host:port` or `socks5h://host:port`.
@@ -65,9 +65,13 @@ impl Proxy {
         if is_http && self.username.as_ref().is_some_and(|it| it.contains(':')) {
             return error("username", "HTTP has no user names with `:`");
         }
-        for (key, value) in [("username", &self.username), ("password", &self.password)] {
-            let is_wrong = |it: &String| it.is_empty() || it.len() > CREDENTIAL_BYTES_MAX;
-            if value.as_ref().is_some_and(is_wrong) {
+        let password = self.password.as_ref().map(Secret::as_str);
+        for (key, value) in [
+            ("username", self.username.as_deref()),
+            ("password", password),
+        ] {
+            let is_wrong = |it: &str| it.is_empty() || it.len() > CREDENTIAL_BYTES_MAX;
+            if value.is_some_and(is_wrong) {
                 return error(key, "must have 1 to 255 bytes");
             }
         }

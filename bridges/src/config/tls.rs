@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use gateway::{ConfigError, check_host};
+use gateway::{ConfigError, Secret, check_host};
 use serde::Deserialize;
 
 /// TLS towards the hub. The files are PEM and are read at every attempt to connect, so a
@@ -25,7 +25,7 @@ pub struct Tls {
     /// The key of that certificate: PKCS #8, which may be encrypted, PKCS #1 or SEC 1.
     pub keyfile: Option<PathBuf>,
     /// The password of an encrypted `keyfile`.
-    pub key_password: Option<String>,
+    pub key_password: Option<Secret>,
     /// The name that is asked for (SNI) and that the hub's certificate must have, if it is not
     /// the host of the server's URL.
     pub server_name: Option<String>,

@@ -76,7 +76,7 @@ fn build(tls: &Tls) -> Result<ClientConfig, String> {
     let mut config = match (&tls.certfile, &tls.keyfile) {
         (Some(certfile), Some(keyfile)) => {
             let chain = certificates(certfile).map_err(|error| error.to_string())?;
-            let key = private_key(keyfile, tls.key_password.as_deref())
+            let key = private_key(keyfile, tls.key_password.as_ref().map(|it| it.as_str()))
                 .map_err(|error| error.to_string())?;
             builder
                 .with_client_auth_cert(chain, key)

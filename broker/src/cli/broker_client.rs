@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::terminal::Terminal;
 use clap::Args;
+use gateway::Secret;
 use rumqttc::{AsyncClient, Broker, ConnectionError, Event, EventLoop, MqttOptions, StateError};
 
 /// Requests that wait inside the client library.
@@ -35,7 +36,7 @@ pub(super) struct Target {
     username: Option<String>,
     /// The password; needs --username.
     #[arg(short = 'P', long, requires = "username")]
-    password: Option<String>,
+    password: Option<Secret>,
     /// Seconds of the Keep Alive.
     #[arg(short, long, default_value_t = 60)]
     keepalive: u16,
@@ -66,7 +67,7 @@ impl Target {
             .set_keep_alive(self.keepalive)
             .set_connect_timeout(CONNECT_TIMEOUT);
         if let Some(username) = &self.username {
-            let password = self.password.clone().unwrap_or_default();
+            let password = self.password.as_ref().map_or("", Secret::as_str).to_owned();
             options.set_credentials(username.clone(), password);
         }
         // The broker's own limit decides, not the library's.

@@ -19,7 +19,7 @@ pub(super) async fn connect(
     proxy: &Proxy,
 ) -> Result<(), ProxyError> {
     let authorization = proxy.username.as_ref().map(|username| {
-        let password = proxy.password.as_deref().unwrap_or_default();
+        let password = proxy.password.as_ref().map_or("", |it| it.as_str());
         let credentials = STANDARD.encode(format!("{username}:{password}"));
         format!("Proxy-Authorization: Basic {credentials}\r\n")
     });

@@ -43,7 +43,7 @@ pub(super) async fn connect(
     match (read::<2>(stream).await?, &proxy.username) {
         ([VERSION, NO_AUTHENTICATION], _) => {}
         ([VERSION, USERNAME_PASSWORD], Some(username)) => {
-            let password = proxy.password.as_deref().unwrap_or_default();
+            let password = proxy.password.as_ref().map_or("", |it| it.as_str());
             authenticate(stream, username, password).await?;
         }
         ([VERSION, _], None) => return Err(refused("wants `username` and `password`")),
