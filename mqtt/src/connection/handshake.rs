@@ -25,6 +25,9 @@ pub struct Handshake {
     pub will: Option<WillMessage>,
     /// Seconds of the Keep Alive, as the client has to keep it.
     pub keep_alive: u16,
+    /// User Properties of the CONNACK, which are left out where it has no room for them or the
+    /// version has none.
+    pub user_properties: Vec<(&'static str, &'static str)>,
     asked: Asked,
     assigned: bool,
     authentication_data: Vec<u8>,
@@ -71,6 +74,7 @@ impl Handshake {
             inflight_messages_max: asked.receive_maximum.min(limits.inflight_messages_max),
             will,
             keep_alive,
+            user_properties: Vec::new(),
             asked,
             assigned,
             authentication_data: Vec::new(),
@@ -99,8 +103,10 @@ impl Handshake {
             self.encode_properties(limits, &mut raw);
         }
         let required = raw.len();
-        if let Some(durability) = limits.durability.as_deref().filter(|_| version.is_v5()) {
-            Property::UserProperty("durability", durability).encode(&mut raw);
+        let durability = limits.durability.as_deref().map(|it| ("durability", it));
+        let said = self.user_properties.iter().copied().chain(durability);
+        for (name, value) in said.filter(|_| version.is_v5()) {
+            Property::UserProperty(name, value).encode(&mut raw);
         }
         let start = out.len();
         // [MQTT-3.2.2-20]

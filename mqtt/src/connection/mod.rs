@@ -12,6 +12,7 @@ mod client;
 mod handshake;
 mod limits;
 mod outgoing;
+mod packed;
 mod quota;
 mod server;
 mod subscription;

@@ -291,7 +291,7 @@ impl ServerConnection {
 }
 
 /// What a client may not put into a PUBLISH, apart from what decoding checks.
-fn check_publish(
+pub(super) fn check_publish(
     publish: &Publish<'_>,
     properties: &PublishProperties<'_>,
     limits: &Limits,

@@ -103,6 +103,29 @@ fn an_empty_client_identifier_is_assigned_or_refused() {
 }
 
 #[test]
+fn what_else_a_connack_says_is_left_out_where_there_is_no_room() {
+    let said = |version, packet_bytes_max: u8| {
+        let maximum = [0x27, 0, 0, 0, packet_bytes_max];
+        let mut request = connect(version);
+        if version.is_v5() {
+            request.properties = Properties::trusted(&maximum);
+        }
+        let mut handshake = accept(&request);
+        handshake.user_properties.push(("x-name", "value"));
+        let mut out = Vec::new();
+        assert!(handshake.encode_connack(false, &Limits::default(), &mut out));
+        let Packet::Connack(connack) = packet(&out, version) else {
+            panic!()
+        };
+        let wanted = crate::packet::Property::UserProperty("x-name", "value");
+        connack.properties.iter().any(|it| it == wanted)
+    };
+    assert!(said(ProtocolVersion::V5, 100));
+    assert!(!said(ProtocolVersion::V5, 20));
+    assert!(!said(ProtocolVersion::V311, 100));
+}
+
+#[test]
 fn names_of_gateways_cannot_be_taken() {
     let mut request = connect(ProtocolVersion::V5);
     request.client_id = "$bridge/hub";

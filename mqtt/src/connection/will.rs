@@ -51,7 +51,7 @@ impl WillMessage {
         let topic = TopicName::new(will.topic).map_err(|_| invalid)?;
         // The daemon alone speaks there.
         if !topic.may_be_published_by(client_id) {
-            let detail = "a will must not be published below $SYS";
+            let detail = "a will must not be published below $SYS or $tidegate";
             return Err(ProtocolViolation::new(ReasonCode::NotAuthorized, detail));
         }
         let mut message = Message::new(topic, Bytes::copy_from_slice(will.payload));

@@ -79,16 +79,18 @@ impl TopicName {
         &self.0
     }
 
-    /// True for `$SYS` and what is below it, where only a server publishes (§4.7.2).
+    /// True for `$SYS` and `$tidegate` and what is below them, where only a server publishes
+    /// (§4.7.2).
     #[must_use]
     pub fn is_system(&self) -> bool {
-        self.0
-            .strip_prefix("$SYS")
+        let rest = self.0.strip_prefix("$SYS");
+        rest.or_else(|| self.0.strip_prefix("$tidegate"))
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// Whether this client may publish here. `$SYS` is the server's, except for what bridges of
-    /// Mosquitto say of themselves: `$SYS/broker/connection/{their client identifier}/state`.
+    /// Mosquitto say of themselves: `$SYS/broker/connection/{their client identifier}/state`. So is
+    /// `$tidegate`: what is sent there is for the server itself, and never routed.
     #[must_use]
     pub fn may_be_published_by(&self, client_id: &str) -> bool {
         let own = self.0.strip_prefix("$SYS/broker/connection/");
@@ -130,6 +132,9 @@ mod tests {
             ("$SYS/broker/connection/c/state", true),
             ("$SYS/broker/connection/d/state", false),
             ("$SYS/broker/connection/c", false),
+            ("$tidegate", false),
+            ("$tidegate/batch", false),
+            ("$tidegates", true),
         ];
         for (name, expected) in table {
             let name = TopicName::new(name).unwrap();
