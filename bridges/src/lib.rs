@@ -22,6 +22,7 @@
 //!
 //! Loops and repetitions are kept away by the broker, with a [`LoopGuard`].
 
+pub mod batch;
 mod budget;
 mod config;
 mod dead_letter;

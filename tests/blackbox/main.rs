@@ -8,9 +8,9 @@
 mod bench;
 mod bounds;
 mod bridge_hubs;
+mod bridge_life;
 mod bridge_limits;
 mod bridge_names;
-mod bridge_life;
 mod bridge_outages;
 mod bridge_refusals;
 mod bridge_ring;
