@@ -132,7 +132,7 @@ mod tests {
             forwards = [{ local_topic = "a" }]
         "#;
         let config: Config = toml::from_str(text).unwrap();
-        let options = Options::new(&config).unwrap();
+        let options = Options::new(&config, Announcement::Guarded).unwrap();
         let bridge = Bridge::new("b", config.clone()).unwrap();
         let printed: [&dyn Debug; 3] = [&config, &options, &bridge];
         for printed in printed {

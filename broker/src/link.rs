@@ -57,6 +57,8 @@ pub(crate) struct Link {
     pub(crate) activity: Activity,
     /// The other side is a broker.
     pub(crate) is_bridge: AtomicBool,
+    /// It may send batches, see [`bridges::batch`].
+    pub(crate) may_batch: AtomicBool,
     state: Mutex<LinkState>,
 }
 
@@ -105,6 +107,7 @@ impl Link {
             drops,
             activity: Activity::default(),
             is_bridge: AtomicBool::new(false),
+            may_batch: AtomicBool::new(false),
             state: Mutex::new(LinkState::new(session, expiry, memory)),
         }
     }

@@ -170,7 +170,7 @@ impl Client {
         self.sent.packets += u64::from(self.outbox.bytes().len() > before);
         match action {
             Action::Ack(_) | Action::None => {}
-            Action::Publish(incoming) => self.publish(&incoming, batch),
+            Action::Publish(incoming) => self.publish(&incoming, batch)?,
             Action::Answer(ack) => self.answer_again(ack),
             Action::Subscribe(packet) => self.subscribe(&packet)?,
             Action::Unsubscribe(packet) => self.unsubscribe(&packet)?,

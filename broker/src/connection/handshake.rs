@@ -3,8 +3,9 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bridges::Announcement;
+use bridges::{Announcement, batch};
 use mqtt::connection::{Authentication, Handshake, Progress, encode_refusal};
+use mqtt::packet::Property;
 use mqtt::packet::{Connect, Frame, Packet, PacketType};
 use mqtt::{ProtocolVersion, ProtocolViolation, ReasonCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,13 +37,18 @@ struct Stated {
     packet_bytes_max: u32,
     /// It is the bridge of another Tidegate.
     bridge: Option<Announcement>,
+    /// It may send batches.
+    may_batch: bool,
 }
 
 impl Stated {
     fn of(connect: &Connect<'_>) -> Self {
+        let (name, value) = batch::OFFER;
+        let offer = Property::UserProperty(name, value);
         Self {
             packet_bytes_max: connect.packet_bytes_max(),
             bridge: Announcement::of(connect.properties.iter()),
+            may_batch: connect.properties.iter().any(|it| it == offer),
         }
     }
 }
@@ -124,6 +130,8 @@ async fn greet(
         (handshake, progress, stated)
     };
     input.drain(..length);
+    let offer = stated.may_batch.then_some(batch::OFFER);
+    handshake.user_properties.extend(offer);
     if let Some((mut authentication, mut progress)) = authentication {
         let version = ProtocolVersion::V5;
         let size = stated.packet_bytes_max;
@@ -279,6 +287,8 @@ async fn begin(
     exchange.auto_subscribe(&attached.link, who);
     let is_bridge = &attached.link.is_bridge;
     is_bridge.store(stated.bridge.is_some(), Ordering::Relaxed);
+    let may_batch = &attached.link.may_batch;
+    may_batch.store(stated.may_batch, Ordering::Relaxed);
     if let Some(bridge) = stated.bridge {
         exchange.loop_guard.meet(bridge);
     }

@@ -20,6 +20,7 @@ mod serve;
 #[cfg(test)]
 mod sizes;
 mod subscribe;
+mod unpacking;
 
 pub(crate) use access::{Accepted, Access};
 pub(crate) use bare::Bare;

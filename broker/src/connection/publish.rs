@@ -1,9 +1,7 @@
 //! PUBLISH of one client: what comes in a row for the same receivers is routed together.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
 use mqtt::connection::{IncomingPublish, PendingAck};
 use mqtt::packet::{Frame, Publish, Successor};
 use mqtt::{Message, ProtocolViolation, QoS, ReasonCode, TopicName};
@@ -36,8 +34,7 @@ impl Client {
         {
             return Ok(());
         }
-        self.publish(&incoming, batch);
-        Ok(())
+        self.publish(&incoming, batch)
     }
 
     fn on_successor<'p>(
@@ -117,7 +114,11 @@ impl Client {
 
     /// Takes in a message; it is routed with the next that goes another way, or with
     /// [`Client::flush`].
-    pub(super) fn publish<'p>(&mut self, incoming: &IncomingPublish<'p>, batch: &mut Batch<'p>) {
+    pub(super) fn publish<'p>(
+        &mut self,
+        incoming: &IncomingPublish<'p>,
+        batch: &mut Batch<'p>,
+    ) -> Result<(), ProtocolViolation> {
         self.received.publish(incoming.publish.payload);
         let is_acknowledged = incoming.ack.is_some();
         // Each of these has to be asked about alone.
@@ -131,14 +132,14 @@ impl Client {
         };
         let Some(route) = route.filter(|it| is_plain(incoming, it)) else {
             self.flush(batch);
-            return self.publish_alone(incoming);
+            return self.publish_apart(incoming);
         };
         let qos = incoming.publish.header.qos;
         if !batch.takes(qos, &route) {
             self.flush(batch);
             // Which may have filled the store.
             if is_acknowledged && self.is_careful() {
-                return self.publish_alone(incoming);
+                return self.publish_apart(incoming);
             }
             batch.qos = qos;
         }
@@ -149,6 +150,7 @@ impl Client {
             packet: None,
         };
         batch.push(message, incoming.ack, &self.exchange.store);
+        Ok(())
     }
 
     /// Routes what waits in a batch.
@@ -209,26 +211,9 @@ impl Client {
     }
 
     /// Publishes a message by itself.
-    fn publish_alone(&mut self, incoming: &IncomingPublish<'_>) {
-        let publish = &incoming.publish;
-        let text = incoming.topic.as_str();
-        let rewritten = self.exchange.extensions.rewrites.topic(text, self.who());
-        let topic = match rewritten {
-            None => incoming.topic.to_name(),
-            Some(topic) => TopicName::new(&topic),
-        };
-        let Ok(topic) = topic else {
+    pub(super) fn publish_alone(&mut self, incoming: &IncomingPublish<'_>) {
+        let Some(message) = self.message_of(incoming) else {
             return self.refuse(incoming.ack, ReasonCode::TopicNameInvalid);
-        };
-        let expiry = incoming.properties.expiry_interval;
-        let now = self.exchange.now();
-        let message = Message {
-            topic,
-            payload: Bytes::copy_from_slice(publish.payload),
-            qos: publish.header.qos,
-            retain: publish.header.retain,
-            expires_at: expiry.map(|seconds| now.after(Duration::from_secs(seconds.into()))),
-            properties: publish.properties.forwarded(),
         };
         if let Some(ack) = incoming.ack.filter(|_| self.refuses(&message)) {
             return self.refuse_for_now(ack);
