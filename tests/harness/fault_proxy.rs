@@ -3,7 +3,7 @@
 use std::io;
 use std::net::TcpListener as StdTcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -67,6 +67,8 @@ pub struct FaultProxy {
     port: u16,
     orders: Option<watch::Sender<Orders>>,
     accepted: Arc<AtomicUsize>,
+    /// Bytes towards the target, and back.
+    carried: Arc<[AtomicU64; 2]>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -88,15 +90,18 @@ impl FaultProxy {
         let listener = listen(port).expect("the reserved port");
         let accepted = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&accepted);
+        let carried = Arc::<[AtomicU64; 2]>::default();
+        let carries = Arc::clone(&carried);
         let thread = thread::spawn(move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build();
-            let serving = serve(port, target, listener, followed, &count);
+            let serving = serve((port, target), listener, followed, &count, &carries);
             runtime.expect("a runtime").block_on(serving);
         });
         Self {
             port,
             orders: Some(orders),
             accepted,
+            carried,
             thread: Some(thread),
         }
     }
@@ -111,6 +116,12 @@ impl FaultProxy {
     #[must_use]
     pub fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Bytes that it has carried so far towards the target, and back.
+    #[must_use]
+    pub fn carried(&self) -> [u64; 2] {
+        self.carried.each_ref().map(|it| it.load(Ordering::SeqCst))
     }
 
     /// New connections are led to the target, and those that were stopped or slow go on.
@@ -176,11 +187,11 @@ fn listen(port: u16) -> io::Result<StdTcpListener> {
 
 /// Until nobody gives orders any more.
 async fn serve(
-    port: u16,
-    target: u16,
+    (port, target): (u16, u16),
     listener: StdTcpListener,
     mut orders: watch::Receiver<Orders>,
     accepted: &AtomicUsize,
+    carried: &Arc<[AtomicU64; 2]>,
 ) {
     let mut connections = JoinSet::new();
     let mut listener = Some(TcpListener::from_std(listener).expect("a listener"));
@@ -202,7 +213,8 @@ async fn serve(
             incoming = incoming => {
                 let (stream, _) = incoming.expect("a connection");
                 accepted.fetch_add(1, Ordering::SeqCst);
-                connections.spawn(carry(stream, target, orders.clone()));
+                let carried = Arc::clone(carried);
+                connections.spawn(carry(stream, target, orders.clone(), carried));
             }
             changed = orders.changed() => if changed.is_err() {
                 return;
@@ -212,7 +224,12 @@ async fn serve(
 }
 
 /// One connection, to its end.
-async fn carry(mut client: TcpStream, target: u16, mut orders: watch::Receiver<Orders>) {
+async fn carry(
+    mut client: TcpStream,
+    target: u16,
+    mut orders: watch::Receiver<Orders>,
+    carried: Arc<[AtomicU64; 2]>,
+) {
     let born = *orders.borrow_and_update();
     let is_cut = {
         let mut orders = orders.clone();
@@ -222,7 +239,7 @@ async fn carry(mut client: TcpStream, target: u16, mut orders: watch::Receiver<O
     tokio::select! {
         // What is dropped with unread bytes is reset too.
         _ = is_cut => {}
-        () = converse(&mut client, target, born, orders) => return,
+        () = converse(&mut client, target, born, orders, &carried) => return,
     }
     client.set_zero_linger().ok();
 }
@@ -233,6 +250,7 @@ async fn converse(
     target: u16,
     born: Orders,
     orders: watch::Receiver<Orders>,
+    carried: &[AtomicU64; 2],
 ) {
     let mut target_stream = None;
     if born.gate != Gate::BlackHole {
@@ -245,7 +263,7 @@ async fn converse(
             .wait_for(|it| (it.black_holes, it.half_opens) != (born.black_holes, born.half_opens));
         tokio::select! {
             _ = is_broken => {}
-            () = exchange(client, &mut stream, &orders) => return,
+            () = exchange(client, &mut stream, &orders, carried) => return,
         }
         // With a black hole the target hears nothing; else it hears the end.
         if orders.borrow().half_opens == born.half_opens {
@@ -266,20 +284,21 @@ async fn exchange(
     client: &mut TcpStream,
     target: &mut TcpStream,
     orders: &watch::Receiver<Orders>,
+    carried: &[AtomicU64; 2],
 ) {
     let (client_reader, client_writer) = client.split();
     let (target_reader, target_writer) = target.split();
     tokio::select! {
-        _ = pump(client_reader, target_writer, 0, orders.clone()) => {}
-        _ = pump(target_reader, client_writer, 1, orders.clone()) => {}
+        _ = pump(client_reader, target_writer, (0, carried), orders.clone()) => {}
+        _ = pump(target_reader, client_writer, (1, carried), orders.clone()) => {}
     }
 }
 
-/// Carries bytes in one direction, which has this place among the flows.
+/// Carries bytes in one direction, which has this place among the flows, and counts them.
 async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
-    direction: usize,
+    (direction, carried): (usize, &[AtomicU64; 2]),
     mut orders: watch::Receiver<Orders>,
 ) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK_BYTES];
@@ -306,6 +325,7 @@ async fn pump(
             Flow::Pass | Flow::Stop => {}
         }
         to.write_all(&chunk[..count]).await?;
+        carried[direction].fetch_add(count as u64, Ordering::SeqCst);
     }
 }
 
