@@ -261,6 +261,11 @@ impl Flight {
         deliveries.map(|it| &it.message.topic)
     }
 
+    /// How many deliveries are on their way.
+    pub(crate) fn len(&self) -> usize {
+        self.copies.len()
+    }
+
     /// True if nothing is awaited.
     pub(crate) fn is_empty(&self) -> bool {
         self.copies.is_empty()

@@ -22,7 +22,7 @@ use crate::loop_guard::Announcement;
 use crate::mirror::{Mirror, Properties};
 use crate::options::{Options, Target};
 use crate::rate::Rate;
-use crate::service::{Memory, Service, Terms};
+use crate::service::{Batching, Memory, Service, Terms};
 use crate::site::Site;
 use crate::suspicion::Suspicion;
 use crate::translation::Translation;
@@ -245,13 +245,16 @@ impl Shared {
         }
         let unanswered = self.subscribe(&mut hub);
         memory.mirror.connected(place, hub.session_present);
+        let (window, config) = (self.window(&hub), self.config.batch.as_ref());
+        let batching = Batching::new(&self.label, config, &hub.connection, window);
         let terms = Terms {
-            window: self.window(&hub),
+            window: batching.as_ref().map_or(window, Batching::session_window),
             qos_max: self.qos_max(),
         };
         client.redeliver(terms.window);
         let parts = (&*self.label, &self.translation, &self.dead_letter);
         let mut service = Service::new(parts, client, status, (hub, unanswered), terms, memory);
+        service.batching = batching;
         let left = tokio::select! {
             error = poll_fn(|context| service.poll(context)) => Err(error),
             reached = self.reach_again(before) => Ok(reached),

@@ -43,9 +43,9 @@ mod suspicion;
 mod translation;
 
 pub use config::{
-    Config, ConnProperties, Endpoint, Flag, Forward, InvalidEndpoint, InvalidProxyUrl, NoEffect,
-    Properties, Proxy, ProxyProtocol, ProxyUrl, SubProperties, Subscription, Tcp, Tls, Transport,
-    Will,
+    Batch, Config, ConnProperties, Endpoint, Flag, Forward, InvalidEndpoint, InvalidProxyUrl,
+    NoEffect, Properties, Proxy, ProxyProtocol, ProxyUrl, SubProperties, Subscription, Tcp, Tls,
+    Transport, Will,
 };
 pub use gateway::Bridge;
 pub use loop_guard::{

@@ -8,6 +8,7 @@ use mqtt::connection::{ClientOptions, WillMessage};
 use mqtt::packet::ForwardedProperties;
 use mqtt::{Message, ProtocolVersion, QoS, TopicName};
 
+use crate::batch;
 use crate::config::{Config, Endpoint, Will};
 use crate::io::{QuicOptions, TransportOptions};
 use crate::loop_guard::Announcement;
@@ -76,6 +77,9 @@ fn client(config: &Config, announcement: Announcement) -> Result<ClientOptions, 
     let (key, value) = announcement.pair();
     let mut user_properties = properties.user_property.clone();
     user_properties.insert(key.to_owned(), value.to_owned());
+    let offer = config.batch.as_ref().map(|_| batch::OFFER);
+    let offer = offer.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    user_properties.extend(offer);
     let client_id = config.clientid.as_deref().unwrap_or_default();
     Ok(ClientOptions {
         // A hub that knows the bit sends nothing back that came from the bridge.

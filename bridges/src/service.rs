@@ -6,6 +6,7 @@
 //! outbox -> Client::poll_outgoing -> Translation::forward -> Flight -> Hub -> hub
 //! ```
 
+mod batching;
 mod mirroring;
 mod receiving;
 mod withheld;
@@ -18,6 +19,7 @@ use mqtt::connection::{ClientAction, OutgoingPublish, PendingAck};
 use mqtt::packet::{Ack, AckKind};
 use mqtt::{Message, QoS, ReasonCode};
 
+pub(crate) use self::batching::Batching;
 use crate::dead_letter::DeadLetter;
 use crate::flight::{Answer, COPIES_MAX, Flight, Progress};
 use crate::hub::{Hub, HubError, describe};
@@ -88,6 +90,8 @@ pub(crate) struct Service<'b> {
     hub_room: Patience,
     /// The hub had no room: what is in flight is awaited, then all is sent again in its order.
     is_postponed: bool,
+    /// How messages are packed; none if they are not.
+    pub(crate) batching: Option<Batching>,
 }
 
 impl<'b> Service<'b> {
@@ -129,6 +133,7 @@ impl<'b> Service<'b> {
             room: Patience::default(),
             hub_room: Patience::default(),
             is_postponed: false,
+            batching: None,
         }
     }
 
@@ -232,6 +237,9 @@ impl<'b> Service<'b> {
     }
 
     fn on_ack(&mut self, ack: &Ack<'_>) {
+        if self.on_batch_answer(ack) {
+            return;
+        }
         let progress = match ack.kind {
             AckKind::Puback | AckKind::Pubrec => self.on_answer(ack),
             AckKind::Pubcomp => self.flight.completed(ack.packet_id),
@@ -333,7 +341,7 @@ impl<'b> Service<'b> {
         // What is more urgent would not overtake what is taken and waits for its turn.
         let batch = if self.rate.is_limited() { 1 } else { BATCH };
         let mut has_sent = false;
-        while self.hub.has_room() {
+        while self.may_send() {
             self.rate.count(0, self.hub.take_count());
             if self.outgoing.is_empty() {
                 let taken = &mut self.taken;
@@ -368,7 +376,7 @@ impl<'b> Service<'b> {
             }
             has_sent = true;
         }
-        has_sent
+        self.send_if_due(context) || has_sent
     }
 
     /// True while the hub, which had no room, is left alone.
@@ -376,6 +384,7 @@ impl<'b> Service<'b> {
         if !self.is_postponed {
             return false;
         }
+        self.give_up_batch();
         if !self.flight.is_empty() || self.hub_room.poll(context).is_pending() {
             return true;
         }
@@ -420,7 +429,7 @@ impl<'b> Service<'b> {
         let is_acknowledged = |it: &&Forwarded| it.qos.is_acknowledged();
         let copies = forwarded.iter().filter(is_acknowledged).count();
         let copies = u16::try_from(copies).unwrap_or(u16::MAX).min(COPIES_MAX);
-        if !self.flight.has_room(delivery.id, copies) {
+        if !self.flight.has_room(delivery.id, copies) || !self.makes_way(&forwarded) {
             self.forwarded = forwarded;
             return Some(delivery);
         }
@@ -455,11 +464,7 @@ impl<'b> Service<'b> {
             let error = "more rules match it than a message may have copies";
             self.status
                 .report_drop(self.label, DropReason::NoRoom, &error);
-        } else if self
-            .hub
-            .connection
-            .encode_publish(&publish, &mut self.hub.output)
-        {
+        } else if self.encode(&publish) {
             self.rate.count(1, 0);
             if is_acknowledged {
                 self.flight.begin(delivery, *copy, message.qos);

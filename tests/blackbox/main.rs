@@ -7,6 +7,7 @@
 
 mod bench;
 mod bounds;
+mod bridge_batches;
 mod bridge_hubs;
 mod bridge_life;
 mod bridge_limits;

@@ -23,6 +23,7 @@ impl Config {
         self.check_times()?;
         self.check_sizes()?;
         self.check_properties()?;
+        self.check_batch()?;
         if let Some(will) = &self.will {
             will.check()?;
         }
@@ -109,6 +110,22 @@ impl Config {
             return Err(ConfigError::new(key, "must be from 1 to 65535"));
         }
         Ok(())
+    }
+
+    fn check_batch(&self) -> Result<(), ConfigError> {
+        let Some(batch) = &self.batch else {
+            return Ok(());
+        };
+        batch.check()?;
+        // It says which messages the hub refuses.
+        if self.conn_properties.request_problem_information.0 {
+            return Ok(());
+        }
+        let key = "conn_properties.request_problem_information";
+        Err(ConfigError::new(
+            key,
+            "cannot be false together with `batch`",
+        ))
     }
 
     fn check_properties(&self) -> Result<(), ConfigError> {
@@ -200,6 +217,26 @@ mod tests {
             (
                 "max_inflight = 4097",
                 "max_inflight: must be from 1 to 4096",
+            ),
+            (
+                "batch.compression_level = 20",
+                "batch.compression_level: must be from 1 to 19",
+            ),
+            (
+                "batch.max_bytes = \"257KB\"",
+                "batch.max_bytes: must be from 1 KiB to 256 KiB",
+            ),
+            (
+                "batch.max_messages = 1",
+                "batch.max_messages: must be from 2 to 4096",
+            ),
+            (
+                "batch.linger = \"2m\"",
+                "batch.linger: must be from 0s to 60s",
+            ),
+            (
+                "batch = {}\nconn_properties.request_problem_information = false",
+                "conn_properties.request_problem_information: cannot be false together with `batch`",
             ),
             (
                 "max_packet_size = \"1023\"",

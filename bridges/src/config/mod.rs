@@ -1,5 +1,6 @@
 //! What the operator writes under `bridges.mqtt.<name>`; the key names are NanoMQ's.
 
+mod batch;
 mod check;
 mod connect;
 mod endpoint;
@@ -16,6 +17,7 @@ use gateway::{ByteSize, ConfigError, ConfiguredDuration, Notification, Secret};
 use mqtt::TopicName;
 use serde::Deserialize;
 
+pub use self::batch::Batch;
 pub use self::connect::{ConnProperties, SubProperties};
 pub use self::flag::Flag;
 pub use self::no_effect::NoEffect;
@@ -94,6 +96,9 @@ pub struct Config {
     /// of the limit. It begins anew when the wall clock is set to another day, unless that day has
     /// been before.
     pub daily_bytes: ByteSize,
+    /// Many messages in one compressed packet, if the hub is a Tidegate (MQTT 5). Default none. Others
+    /// get messages one by one.
+    pub batch: Option<Batch>,
     /// Whether the bridge's state is published here, retained, when it changes: as JSON on
     /// `notification_topic`, as 1 or 0 on `$SYS/broker/connection/${gateway}/state`, and with that
     /// of clients below `$SYS/brokers/client_status`. Default true.
@@ -198,6 +203,7 @@ impl Default for Config {
             max_messages_per_second: 0,
             max_bytes_per_second: ByteSize(0),
             daily_bytes: ByteSize(0),
+            batch: None,
             notification: true,
             notification_topic: None,
             transparent: false,

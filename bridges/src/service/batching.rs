@@ -1,0 +1,288 @@
+//! Many messages to the hub in one packet, see [`crate::batch`].
+//!
+//! While a batch is not answered nothing else is sent, and what comes makes the next one. So every
+//! topic keeps its order whatever the hub refuses, and on a slow link batches become large by
+//! themselves.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::Context;
+use std::time::Duration;
+
+use mqtt::connection::{ClientConnection, OutgoingPublish};
+use mqtt::packet::{Ack, AckKind, ForwardedProperties};
+use mqtt::{QoS, ReasonCode, TopicName};
+use tokio::time::{Sleep, sleep};
+
+use super::Service;
+use crate::batch::{OFFER, PACKET_ID, Packer, Refusals, TOPIC};
+use crate::config;
+use crate::flight::Answer;
+use crate::translation::Forwarded;
+
+/// Bytes of a PUBLISH beside topic, payload and properties, at most.
+const PACKET_OVERHEAD: usize = 32;
+/// Messages that may be unacknowledged, in batches and by themselves.
+const WINDOW_MAX: u16 = gateway::INFLIGHT_MESSAGES_MAX;
+
+/// The batch that is being made, and the one that is on its way.
+pub(crate) struct Batching {
+    packer: Packer,
+    topic: TopicName,
+    messages_max: usize,
+    /// Bytes of the packets in a batch.
+    bytes_max: usize,
+    linger: Duration,
+    /// Packets that may be unacknowledged at the hub.
+    window: u16,
+    next: Next,
+    /// What is being sent goes into the next batch.
+    is_packing: bool,
+    /// The Packet Identifiers of the messages of QoS 1 in the batch that is not answered. The first
+    /// is that of the batch.
+    unanswered: Vec<u16>,
+}
+
+/// A batch that is being made.
+#[derive(Default)]
+struct Next {
+    packets: Vec<u8>,
+    messages: usize,
+    /// Deliveries that are noted as on their way.
+    deliveries: usize,
+    /// Those of the messages of QoS 1.
+    identifiers: Vec<u16>,
+    /// The first message as it is sent if no other comes.
+    first: Vec<u8>,
+    /// When it goes at the latest; none if it waits for nothing.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Batching {
+    /// As it was agreed on with a hub that takes so many packets; none if it was not, which the log
+    /// says.
+    pub(crate) fn new(
+        bridge: &str,
+        config: Option<&config::Batch>,
+        hub: &ClientConnection,
+        window: u16,
+    ) -> Option<Self> {
+        let config = config?;
+        let (name, value) = OFFER;
+        let mut said = hub.terms().user_properties.iter();
+        let is_agreed = hub.version().is_v5() && said.any(|(n, v)| n == name && v == value);
+        if !is_agreed {
+            tracing::info!(
+                bridge,
+                "the hub takes no batches: messages go to it one by one"
+            );
+            return None;
+        }
+        let around = TOPIC.len() + PACKET_OVERHEAD + Packer::bytes_max(0);
+        let room = (hub.terms().packet_bytes_max as usize).saturating_sub(around);
+        let max_bytes = usize::try_from(config.max_bytes.bytes()).unwrap_or(usize::MAX);
+        Some(Self {
+            packer: Packer::new(config.compression_level.into()).ok()?,
+            topic: TopicName::new(TOPIC).ok()?,
+            messages_max: config.max_messages.into(),
+            // What cannot be made smaller becomes larger by a 256th.
+            bytes_max: max_bytes.min(room - room / 256),
+            linger: config.linger.0,
+            window,
+            next: Next::default(),
+            is_packing: false,
+            unanswered: Vec::new(),
+        })
+    }
+
+    /// How many messages may be unacknowledged.
+    pub(crate) fn session_window(&self) -> u16 {
+        let messages = u16::try_from(self.messages_max).unwrap_or(WINDOW_MAX);
+        self.window.saturating_add(messages).min(WINDOW_MAX)
+    }
+
+    /// True if the hub takes a packet beside what is on its way, which is so many deliveries with
+    /// those that are packed.
+    fn may_send(&self, deliveries: usize) -> bool {
+        let alone = deliveries.saturating_sub(self.next.deliveries);
+        self.unanswered.is_empty() && alone < usize::from(self.window)
+    }
+
+    /// Whether messages may be in a batch, and how many bytes they take there at most.
+    fn size(&self, messages: &[Forwarded]) -> Option<usize> {
+        let size = |it: &Forwarded| {
+            let content = it.topic.as_str().len() + it.payload.len();
+            content + it.properties.as_bytes().len() + PACKET_OVERHEAD
+        };
+        let may_be = messages.iter().all(|it| it.qos < QoS::ExactlyOnce);
+        let bytes = messages.iter().map(size).sum();
+        (may_be && messages.len() <= self.messages_max && bytes <= self.bytes_max).then_some(bytes)
+    }
+
+    /// Adds a message; false if the hub does not accept a packet of that size.
+    fn put(&mut self, publish: &OutgoingPublish<'_>, hub: &mut ClientConnection) -> bool {
+        let is_acknowledged = publish.qos.is_acknowledged();
+        let next = &mut self.next;
+        let packed = OutgoingPublish {
+            packet_id: if is_acknowledged { PACKET_ID } else { 0 },
+            ..*publish
+        };
+        if !hub.encode_publish(&packed, &mut next.packets) {
+            return false;
+        }
+        if next.messages == 0 {
+            next.deadline = (!self.linger.is_zero()).then(|| Box::pin(sleep(self.linger)));
+            // It fits as the other does.
+            let fits = hub.encode_publish(publish, &mut next.first);
+            debug_assert!(fits, "it differs in its identifier only");
+        }
+        next.messages += 1;
+        next.identifiers
+            .extend(is_acknowledged.then_some(publish.packet_id));
+        true
+    }
+}
+
+impl Service<'_> {
+    /// True while something more may be sent or packed.
+    pub(super) fn may_send(&self) -> bool {
+        let may_send = |it: &Batching| it.may_send(self.flight.len());
+        self.hub.has_room() && self.batching.as_ref().is_none_or(may_send)
+    }
+
+    /// Makes way for what becomes of a delivery, in the next batch or alone behind it; false if
+    /// that cannot be sent yet.
+    pub(super) fn makes_way(&mut self, messages: &[Forwarded]) -> bool {
+        let Some(batching) = &mut self.batching else {
+            return true;
+        };
+        let size = batching.size(messages);
+        let has_room = size.is_some_and(|bytes| {
+            batching.next.packets.len() + bytes <= batching.bytes_max
+                && batching.next.messages + messages.len() <= batching.messages_max
+        });
+        if !has_room {
+            self.send_batch();
+        }
+        let Some(batching) = &mut self.batching else {
+            return true;
+        };
+        batching.is_packing = size.is_some();
+        let makes_way = batching.may_send(self.flight.len()) && !self.is_postponed;
+        let is_kept = messages.iter().any(|it| it.qos.is_acknowledged());
+        batching.next.deliveries += usize::from(makes_way && size.is_some() && is_kept);
+        makes_way
+    }
+
+    /// Puts a message into the next batch or into the output; false if the hub does not accept a
+    /// packet of that size.
+    pub(super) fn encode(&mut self, publish: &OutgoingPublish<'_>) -> bool {
+        let connection = &mut self.hub.connection;
+        match &mut self.batching {
+            Some(batching) if batching.is_packing => batching.put(publish, connection),
+            Some(_) | None => connection.encode_publish(publish, &mut self.hub.output),
+        }
+    }
+
+    /// Sends the next batch if it waits for nothing; true if it does.
+    pub(super) fn send_if_due(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(batching) = &mut self.batching else {
+            return false;
+        };
+        let deadline = batching.next.deadline.as_mut();
+        let waits = deadline.is_some_and(|it| it.as_mut().poll(context).is_pending());
+        let is_due = batching.next.messages > 0 && !waits;
+        if is_due {
+            self.send_batch();
+        }
+        is_due
+    }
+
+    /// Sends what is packed. One message goes by itself.
+    fn send_batch(&mut self) {
+        let Some(batching) = &mut self.batching else {
+            return;
+        };
+        let next = std::mem::take(&mut batching.next);
+        if next.messages <= 1 {
+            self.hub.output.extend_from_slice(&next.first);
+            return;
+        }
+        let packet_id = next.identifiers.first().copied();
+        let payload = batching.packer.pack(&next.packets).unwrap_or_default();
+        let publish = OutgoingPublish {
+            topic: &batching.topic,
+            payload: &payload,
+            qos: packet_id.map_or(QoS::AtMostOnce, |_| QoS::AtLeastOnce),
+            retain: false,
+            dup: false,
+            packet_id: packet_id.unwrap_or(0),
+            properties: &ForwardedProperties::default(),
+            expiry_interval: None,
+        };
+        let hub = &mut self.hub;
+        let is_packed = !payload.is_empty();
+        if is_packed && hub.connection.encode_publish(&publish, &mut hub.output) {
+            batching.unanswered = next.identifiers;
+        } else {
+            tracing::error!(bridge = self.label, "a batch could not be made");
+            self.put_off(&next.identifiers);
+        }
+    }
+
+    /// What is packed is not sent: it is delivered again with what the hub has no room for.
+    pub(super) fn give_up_batch(&mut self) {
+        if let Some(batching) = &mut self.batching {
+            let next = std::mem::take(&mut batching.next);
+            self.put_off(&next.identifiers);
+        }
+    }
+
+    fn put_off(&mut self, identifiers: &[u16]) {
+        for identifier in identifiers {
+            self.flight.answered(*identifier, Answer::Postponed);
+        }
+        self.is_postponed |= !identifiers.is_empty();
+    }
+
+    /// Takes the answer to a batch as one to each of its messages; false if it is the answer to
+    /// something else.
+    pub(super) fn on_batch_answer(&mut self, ack: &Ack<'_>) -> bool {
+        let Some(batching) = &mut self.batching else {
+            return false;
+        };
+        let is_its_own = batching.unanswered.first() == Some(&ack.packet_id);
+        if ack.kind != AckKind::Puback || !is_its_own {
+            return false;
+        }
+        let identifiers = std::mem::take(&mut batching.unanswered);
+        let mut refusals = Refusals::default();
+        if ack.reason.is_error() {
+            refusals = Refusals::read(ack.properties).unwrap_or_else(|| self.all_put_off(ack));
+        }
+        for (place, identifier) in identifiers.into_iter().enumerate() {
+            let reason = refusals.answer(place);
+            self.on_ack(&Ack::new(AckKind::Puback, identifier, reason));
+        }
+        true
+    }
+
+    /// The hub does not say what it refuses: all of it is sent again, one by one unless it had no
+    /// room.
+    fn all_put_off(&mut self, ack: &Ack<'_>) -> Refusals {
+        if ack.reason != ReasonCode::QuotaExceeded
+            && let Some(batching) = self.batching.take()
+        {
+            let (bridge, reason) = (self.label, ack.reason.describe());
+            self.terms.window = batching.window;
+            tracing::warn!(
+                bridge,
+                reason,
+                "the hub refused a batch: messages go to it one by one"
+            );
+        }
+        let mut refusals = Refusals::default();
+        refusals.push(0, ReasonCode::QuotaExceeded);
+        refusals
+    }
+}
