@@ -19,6 +19,7 @@
 //!
 //! What comes from the hub and exceeds a limit here is counted as dropped and acknowledged, one by
 //! one, and the others go on. Only a packet beyond `max_packet_size` ends the connection.
+//! To a hub that is a Tidegate messages may go in compressed batches, see [`batch`].
 //!
 //! Loops and repetitions are kept away by the broker, with a [`LoopGuard`].
 

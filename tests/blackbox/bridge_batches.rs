@@ -1,6 +1,6 @@
 //! A bridge that sends many messages in one compressed packet to a hub that is a Tidegate.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tests::daemon::Daemon;
@@ -250,6 +250,26 @@ fn a_hub_without_room_gets_all_of_a_batch_in_order_later() {
     assert!(daemon.process().status().is_none());
     let at_hub = Subscriber::start(hub.port(), "cloud", "line/#");
     until_every(PAUSE, "all are at the hub", || at_hub.count() >= 1_000);
+    assert_complete("hub", &numbers(&at_hub), 1..=COUNT, NO_REPEATS);
+}
+
+#[test]
+fn caps_count_what_is_on_the_wire_and_each_message() {
+    const COUNT: u64 = 200;
+    let hub = Daemon::start("");
+    let at_hub = Subscriber::start(hub.port(), "cloud", "line/#");
+    let proxy = FaultProxy::start(hub.port());
+    proxy.refuse();
+    let caps = "daily_bytes = 20000, max_messages_per_second = 100, batch { linger = 100ms }";
+    let daemon = Daemon::start(&bridge(proxy.port(), caps));
+    let message = |number: u64| ("line/0".to_owned(), format!("{number:1000}"));
+    publish_all(&daemon, (1..=COUNT).map(message));
+    let resumed = Instant::now();
+    proxy.pass();
+    // Ten times the bytes of a day.
+    until("all are at the hub", || at_hub.count() >= 200);
+    let time = resumed.elapsed();
+    assert!(time >= Duration::from_millis(950), "{time:?}");
     assert_complete("hub", &numbers(&at_hub), 1..=COUNT, NO_REPEATS);
 }
 

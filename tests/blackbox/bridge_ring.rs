@@ -24,8 +24,8 @@ struct Brokers {
 
 impl Brokers {
     /// Starts as many brokers as there are entries, each of which says to which other one its
-    /// bridge goes.
-    fn start(hubs: &[Option<usize>]) -> Self {
+    /// bridge goes; `more` are keys of the bridges.
+    fn start(hubs: &[Option<usize>], more: &str) -> Self {
         let common = |at: usize| {
             format!(
                 "sys_topics.interval = 1s\nstore.commit_interval = 1ms\n\
@@ -38,7 +38,7 @@ impl Brokers {
             let Some(hub) = hub else { continue };
             let bridge = format!(
                 "bridges.mqtt.next {{ server = \"mqtt-tcp://127.0.0.1:{}\"\n\
-                 clientid = \"bridge-of-{at}\", backoff_max = 1s\n\
+                 clientid = \"bridge-of-{at}\", backoff_max = 1s\n{more}\n\
                  forwards = [{{ local_topic = \"#\" }}]\n\
                  subscription = [{{ remote_topic = \"#\", qos = 2 }}] }}\n",
                 daemons[*hub].port()
@@ -179,17 +179,22 @@ fn publish(client: &mut WireClient, qos: u8, retain: bool, topic: &str) {
 
 #[test]
 fn two_brokers_with_one_bridge_deliver_each_message_once() {
-    Brokers::start(&[None, Some(0)]).check(0);
+    Brokers::start(&[None, Some(0)], "").check(0);
 }
 
 #[test]
 fn two_brokers_that_bridge_to_each_other_deliver_each_message_once() {
-    Brokers::start(&[Some(1), Some(0)]).check(2);
+    Brokers::start(&[Some(1), Some(0)], "").check(2);
 }
 
 #[test]
 fn three_brokers_in_a_ring_deliver_each_message_once() {
-    Brokers::start(&[Some(1), Some(2), Some(0)]).check(2);
+    Brokers::start(&[Some(1), Some(2), Some(0)], "").check(2);
+}
+
+#[test]
+fn a_ring_that_packs_what_it_forwards_delivers_each_message_once() {
+    Brokers::start(&[Some(1), Some(2), Some(0)], "batch { linger = 100ms }").check(2);
 }
 
 /// Makes a session that waits for everything.

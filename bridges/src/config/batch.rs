@@ -14,7 +14,8 @@ pub struct Batch {
     /// How much work is put into it: 1 (fast) to 19 (small). Default 9.
     pub compression_level: u8,
     /// Bytes of the packets in a batch before they are compressed, 1 KiB to 256 KiB. Default 64 KiB,
-    /// beyond which little is won. A message that is larger goes by itself.
+    /// beyond which little is saved; but one batch is on its way at a time. A message that is larger
+    /// goes by itself.
     pub max_bytes: ByteSize,
     /// Messages in a batch, 2 to 4,096. Default 1,000.
     pub max_messages: u16,
