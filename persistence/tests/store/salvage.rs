@@ -36,6 +36,12 @@ fn filled(count: u64) -> tempfile::TempDir {
             message: message("d", number),
         };
         store.submit(delayed);
+        // Each is in a row of its own, and no run has more than are kept.
+        store.submit(Operation::NoteName {
+            run: format!("broker-{}:1", number / 90).into(),
+            number: number % 90 * 1_024,
+            at: Timestamp::from_millis(number),
+        });
     }
     store.close().unwrap();
     directory
@@ -95,7 +101,14 @@ fn a_whole_store_is_left_alone() {
 fn what_is_on_other_pages_is_saved() {
     const COUNT: u64 = 2_000;
     let whole = filled(COUNT);
-    for table in ["subscription", "retained", "delayed", "queue", "message"] {
+    for table in [
+        "subscription",
+        "retained",
+        "delayed",
+        "queue",
+        "message",
+        "seen",
+    ] {
         // The first, two beside each other, and the last.
         for places in [&[0][..], &[3, 4], &[2, 5], &[usize::MAX]] {
             let directory = crash(whole.path());
@@ -116,7 +129,7 @@ fn what_is_on_other_pages_is_saved() {
                 "{table} {places:?} {hidden}"
             );
             assert!((1..=2).contains(&gaps), "{table} {places:?} {gaps}");
-            let others = ["subscription", "retained", "delayed"];
+            let others = ["subscription", "retained", "delayed", "seen"];
             for other in others.into_iter().filter(|it| *it != table) {
                 assert_eq!(saved(&salvage, other), (COUNT, 0), "{table}");
             }
