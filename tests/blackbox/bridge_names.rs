@@ -77,9 +77,10 @@ fn waited(port: u16) -> Vec<u64> {
     }
 }
 
-/// Waits until a broker says that so many messages have come twice since it was started.
+/// Waits until a broker says that at least so many messages have come twice since it was started,
+/// and returns how many.
 #[track_caller]
-fn until_repeated(daemon: &Daemon, count: u64) {
+fn repeated(daemon: &Daemon, count: u64) -> u64 {
     let topic = "$SYS/broker/messages/repeated";
     let observer = Subscriber::start(daemon.port(), "observer", topic);
     let mut last = None;
@@ -88,7 +89,7 @@ fn until_repeated(daemon: &Daemon, count: u64) {
         last = observer.received().last().and_then(|it| it.number());
         last >= Some(count)
     });
-    assert_eq!(last, Some(count));
+    last.unwrap()
 }
 
 #[test]
@@ -102,14 +103,14 @@ fn what_was_acknowledged_before_a_kill_is_not_taken_again() {
     daemon.restart();
     let mut bridge = Bridge::connect(daemon.port());
     bridge.send_all(1..=COUNT + 1);
-    until_repeated(&daemon, COUNT);
+    assert_eq!(repeated(&daemon, COUNT), COUNT);
     let expected: Vec<_> = (1..=COUNT + 1).collect();
     assert_eq!(waited(daemon.port()), expected);
     // Nor after an end in order.
     daemon.stop();
     daemon.restart();
     Bridge::connect(daemon.port()).send_all(1..=COUNT + 1);
-    until_repeated(&daemon, COUNT + 1);
+    assert_eq!(repeated(&daemon, COUNT + 1), COUNT + 1);
     assert_eq!(waited(daemon.port()), [0_u64; 0]);
 }
 
@@ -188,33 +189,30 @@ fn what_goes_through_two_hubs_is_taken_once_although_its_receiver_is_killed() {
     end.restart();
     proxy.refuse();
     // Those that it has not acknowledged to the first hub come from there too.
-    let topic = "$SYS/broker/messages/repeated";
-    let observer = Subscriber::start(end.port(), "observer", topic);
-    until("all have come through the second hub", || {
-        let said = observer.received();
-        said.last().and_then(|it| it.number()) >= Some(COUNT)
-    });
+    repeated(&end, COUNT);
     assert_eq!(waited(end.port()), (1..=COUNT).collect::<Vec<_>>());
 }
 
 /// How long a message may go round that nobody stops.
 const ROUNDS_MAX: usize = 20;
 
-/// Two brokers that forward everything to each other, and subscribe to nothing, and what comes to
-/// them.
+/// One of two brokers that forwards everything to the other, and subscribes to nothing.
+fn forwarding_to_other(at: usize, other: u16, more: &str) -> String {
+    format!(
+        "{COMMON}node_id = broker-{at}\n{more}\n\
+         bridges.mqtt.next {{ server = \"mqtt-tcp://127.0.0.1:{other}\"\n\
+         clientid = \"bridge-of-{at}\", backoff_max = 1s\n\
+         forwards = [{{ local_topic = \"#\" }}] }}\n"
+    )
+}
+
+/// Two such brokers, and what comes to them.
 fn forwarding_to_each_other(more: &str) -> ([Daemon; 2], [Subscriber; 2]) {
-    let common = |at: usize| format!("{COMMON}node_id = broker-{at}\n{more}\n");
-    let mut daemons = [0, 1].map(|at| Daemon::start(&common(at)));
+    let mut daemons = [0, 1].map(|_| Daemon::start(COMMON));
     let ports = daemons.each_ref().map(Daemon::port);
     for (at, daemon) in daemons.iter_mut().enumerate() {
-        let bridge = format!(
-            "bridges.mqtt.next {{ server = \"mqtt-tcp://127.0.0.1:{}\"\n\
-             clientid = \"bridge-of-{at}\", backoff_max = 1s\n\
-             forwards = [{{ local_topic = \"#\" }}] }}\n",
-            ports[1 - at]
-        );
         daemon.stop();
-        daemon.reconfigure(&(common(at) + &bridge));
+        daemon.reconfigure(&forwarding_to_other(at, ports[1 - at], more));
     }
     for port in ports {
         let topic = "$SYS/broker/connection/next/state";
@@ -238,9 +236,9 @@ fn two_brokers_that_only_forward_to_each_other_have_each_message_once() {
         }
     }
     // Each comes back once to where it was published, and goes no further.
-    daemons
-        .iter()
-        .for_each(|it| until_repeated(it, COUNT as u64));
+    for daemon in &daemons {
+        assert_eq!(repeated(daemon, COUNT as u64), COUNT as u64);
+    }
     for reader in &readers {
         until("all have come", || reader.count() >= 2 * COUNT);
         let mut topics: Vec<_> = reader.received().into_iter().map(|it| it.topic).collect();
@@ -252,13 +250,16 @@ fn two_brokers_that_only_forward_to_each_other_have_each_message_once() {
 
 /// What the test before this one would see if nothing were stopped.
 #[test]
-fn without_a_guard_a_message_goes_round_between_two_brokers() {
-    let (daemons, readers) = forwarding_to_each_other("bridges.loop_guard = false");
+fn without_a_guard_a_message_goes_round_between_two_brokers_until_one_has_a_guard() {
+    let (mut daemons, readers) = forwarding_to_each_other("bridges.loop_guard = false");
     let (mut client, _) =
         WireClient::connect(daemons[0].port(), Version::V5, "publisher", Kept::Nothing).unwrap();
     client.publish_acknowledged("0/1", b"1").unwrap();
     for reader in &readers {
         until("it has come many times", || reader.count() >= ROUNDS_MAX);
     }
-    drop(daemons);
+    let other = daemons[1].port();
+    daemons[0].reload(&forwarding_to_other(0, other, "bridges.loop_guard = true"));
+    // Once for each copy that went round: the bridge has connected again in between.
+    repeated(&daemons[0], 1);
 }
