@@ -157,6 +157,12 @@ pub struct Config {
     /// No effect.
     pub max_recv_queue_len: NoEffect,
     /// No effect.
+    pub disk_cache_size: NoEffect,
+    /// No effect.
+    pub mounted_file_path: NoEffect,
+    /// No effect.
+    pub flush_mem_threshold: NoEffect,
+    /// No effect.
     pub resend_interval: NoEffect,
     /// No effect.
     pub resend_wait: NoEffect,
@@ -225,6 +231,9 @@ impl Default for Config {
             max_parallel_processes: NoEffect::default(),
             max_send_queue_len: NoEffect::default(),
             max_recv_queue_len: NoEffect::default(),
+            disk_cache_size: NoEffect::default(),
+            mounted_file_path: NoEffect::default(),
+            flush_mem_threshold: NoEffect::default(),
             resend_interval: NoEffect::default(),
             resend_wait: NoEffect::default(),
             cancel_timeout: NoEffect::default(),

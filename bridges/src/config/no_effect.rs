@@ -15,6 +15,7 @@ pub struct NoEffect {
 /// Why a key changes nothing.
 const NO_TIMER: &str = "what is unacknowledged is sent again when the connection is made anew";
 const ONE_STREAM: &str = "there is one stream, which keeps the order";
+const IN_STORE: &str = "the outbox is in the store, and `store.max_messages` bounds it";
 const QUIC_DECIDES: &str = "QUIC finds it out by itself";
 
 impl<'de> Deserialize<'de> for NoEffect {
@@ -30,6 +31,29 @@ impl fmt::Debug for NoEffect {
 }
 
 impl Config {
+    /// Why this is no bridge, if it is what NanoMQ has as `bridges.mqtt.cache` among them: where all
+    /// bridges keep what waits.
+    #[must_use]
+    pub fn is_cache(&self) -> Option<&'static str> {
+        let rest = Self {
+            enable: true,
+            disk_cache_size: NoEffect::default(),
+            mounted_file_path: NoEffect::default(),
+            flush_mem_threshold: NoEffect::default(),
+            resend_interval: NoEffect::default(),
+            ..self.clone()
+        };
+        (rest == Self::default()).then_some(IN_STORE)
+    }
+
+    const fn of_cache(&self) -> [(&'static str, NoEffect, &'static str); 3] {
+        [
+            ("disk_cache_size", self.disk_cache_size, IN_STORE),
+            ("mounted_file_path", self.mounted_file_path, IN_STORE),
+            ("flush_mem_threshold", self.flush_mem_threshold, IN_STORE),
+        ]
+    }
+
     /// The keys that are set and change nothing, such as `subscription[0].stream_id`, and why.
     #[must_use]
     pub fn without_effect(&self) -> Vec<(String, &'static str)> {
@@ -93,7 +117,8 @@ impl Config {
                 "every connection has a whole handshake",
             ),
         ];
-        let keys = keys.into_iter().filter(|(_, it, _)| it.is_set);
+        let keys = keys.into_iter().chain(self.of_cache());
+        let keys = keys.filter(|(_, it, _)| it.is_set);
         let mut found: Vec<_> = keys.map(|(key, _, why)| (key.to_owned(), why)).collect();
         if !self.hybrid_bridging && !self.hybrid_servers.is_empty() {
             found.push(("hybrid_servers".to_owned(), "`hybrid_bridging` is not true"));

@@ -55,6 +55,17 @@ impl Bridges {
         self.guarding() == Guarding::Always
     }
 
+    /// Takes NanoMQ's cache of all bridges out, which stands among them; what is to be said of it.
+    pub(super) fn take_cache(&mut self) -> Option<Notice> {
+        const NAME: &str = "cache";
+        let reason = self.mqtt.get(NAME)?.is_cache()?;
+        self.mqtt.remove(NAME);
+        Some(Notice::NoEffect {
+            key: format!("bridges.mqtt.{NAME}"),
+            reason,
+        })
+    }
+
     fn enabled(&self) -> impl Iterator<Item = (&String, &bridges::Config)> + Clone {
         self.mqtt.iter().filter(|(_, config)| config.enable)
     }
@@ -282,6 +293,27 @@ mod tests {
                      one connection keeps the order";
         assert_eq!(notices[0], first);
         assert_eq!(notices.len(), 15, "{notices:?}");
+    }
+
+    #[test]
+    fn nanomqs_cache_is_no_bridge() {
+        let cache = "bridges.mqtt.cache { disk_cache_size = 102400, mounted_file_path = \"/tmp/\"\n\
+                     flush_mem_threshold = 100, resend_interval = 5000, enable = true }\n";
+        let bridge = "bridges.mqtt.hub { server = hub, forwards = [{ local_topic = a }] }";
+        let text = format!("{cache}{bridge}");
+        let loaded = load_text(Path::new("t.conf"), &text, []);
+        let loaded = loaded.unwrap_or_else(|error| panic!("{error}"));
+        let names: Vec<&str> = loaded.gateways.iter().map(|it| it.0.as_str()).collect();
+        assert_eq!(names, ["bridge/hub"]);
+        assert_eq!(loaded.config.bridges.mqtt.len(), 1);
+        let notices: Vec<String> = loaded.notices.iter().map(ToString::to_string).collect();
+        let expected = "`bridges.mqtt.cache` has no effect: \
+                        the outbox is in the store, and `store.max_messages` bounds it";
+        assert_eq!(notices, [expected]);
+        // A bridge may have this name.
+        let bridge = bridge.replace("hub {", "cache {");
+        let loaded = load_text(Path::new("t.conf"), &bridge, []).ok().unwrap();
+        assert_eq!(loaded.gateways[0].0, "bridge/cache");
     }
 
     #[test]

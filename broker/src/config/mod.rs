@@ -137,13 +137,14 @@ pub(crate) fn load_text(
 
 fn finish(mut sources: Sources) -> Result<Loaded, ConfigError> {
     sources.add_environment()?;
-    let config: Config = sources.deserialize()?;
+    let mut config: Config = sources.deserialize()?;
+    let cache = config.bridges.take_cache();
     let located = |problem: Problem| sources.locate(&problem);
     config.validate().map_err(located)?;
     let gateways = gateways::build(&config.gateways, &config.bridges).map_err(located)?;
     let extensions = config.extensions().map_err(located)?;
     let mut notices = gateways::notices(&config.bridges).collect::<Vec<_>>();
-    notices.splice(0..0, sources.into_notices());
+    notices.splice(0..0, sources.into_notices().into_iter().chain(cache));
     Ok(Loaded {
         config,
         gateways,
