@@ -19,6 +19,7 @@ pub(crate) use durability::DurabilityRules;
 pub(crate) use guarding::loop_guard;
 pub(crate) use queueing::QueueRules;
 pub(crate) use refusal::Refusal;
+use retention::Retention;
 pub(crate) use route::Route;
 pub(crate) use run::{Outcome, RunMessage};
 
@@ -29,7 +30,7 @@ use bridges::{Guarding, LoopGuard};
 use mqtt::connection::Limits;
 use mqtt::session::QueueLimits;
 use mqtt::{Message, ReasonCode, Timestamp, TopicName};
-use persistence::{Clock, Durability, Position, Store};
+use persistence::{Clock, Durability, Store};
 
 use crate::demand::Demand;
 use crate::extensions::{Delayed, Extensions};
@@ -91,6 +92,8 @@ pub(crate) struct Published {
     pub(crate) subscribers: usize,
     /// How safe it is at the position of the outcome.
     pub(crate) durability: Durability,
+    /// It was to be retained, and there was no room for that.
+    pub(crate) is_unretained: bool,
 }
 
 impl Exchange {
@@ -191,7 +194,7 @@ impl Exchange {
         let retained = if message.retain {
             self.retain(&message, &storing, refusal)?
         } else {
-            Position(0)
+            Retention::default()
         };
         add(&self.counters.published, 1);
         // Behind that: a subscription that is made meanwhile finds it retained or is found.
@@ -201,7 +204,8 @@ impl Exchange {
         let publisher = publisher.map_or("", |it| &it.client_id);
         let mut published = self.deliver(&route, &message, publisher, &mut storing);
         drop(together);
-        published.outcome.wait_for(retained);
+        published.outcome.wait_for(retained.position);
+        published.is_unretained = retained.is_refused;
         if storing.is_stored() {
             add(&self.counters.stored, 1);
         }
@@ -253,6 +257,7 @@ impl Exchange {
             outcome,
             subscribers,
             durability: storing.durability,
+            is_unretained: false,
         }
     }
 }

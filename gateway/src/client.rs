@@ -20,7 +20,7 @@ pub trait Broker: Send + Sync {
     /// Routes a message to every matching subscription and hands it to the store.
     ///
     /// # Errors
-    /// The message is refused as a whole and went nowhere.
+    /// The message is refused as a whole and went nowhere, unless the error says otherwise.
     fn publish(&self, message: Message) -> Result<Receipt, PublishError>;
 
     /// Ready once everything up to `receipt` has reached the configured durability.
@@ -34,7 +34,7 @@ pub trait Broker: Send + Sync {
     /// there already. Both are in one commit, so that a crash neither loses nor repeats it.
     ///
     /// # Errors
-    /// The message is refused as a whole and went nowhere.
+    /// The message is refused as a whole and went nowhere, unless the error says otherwise.
     fn publish_once(&self, message: Message, packet_id: u16) -> Result<Receipt, PublishError>;
 
     /// The Packet Identifier of a message of QoS 2 is free again; none if there was no such
@@ -125,7 +125,7 @@ impl Client {
     /// the sender must be told that it is safe.
     ///
     /// # Errors
-    /// The message is refused as a whole and went nowhere.
+    /// The message is refused as a whole and went nowhere, unless the error says otherwise.
     pub async fn publish(&self, message: Message) -> Result<Receipt, PublishError> {
         poll_fn(|context| self.broker.poll_ready(context)).await;
         self.broker.publish(message)
@@ -142,7 +142,7 @@ impl Client {
     /// [`Client::publish_now`] for a message of QoS 2, see [`Broker::publish_once`].
     ///
     /// # Errors
-    /// The message is refused as a whole and went nowhere.
+    /// The message is refused as a whole and went nowhere, unless the error says otherwise.
     pub fn publish_once(&self, message: Message, packet_id: u16) -> Result<Receipt, PublishError> {
         self.broker.publish_once(message, packet_id)
     }
@@ -150,7 +150,7 @@ impl Client {
     /// [`Client::publish`] for who has waited for [`Client::poll_ready`].
     ///
     /// # Errors
-    /// The message is refused as a whole and went nowhere.
+    /// The message is refused as a whole and went nowhere, unless the error says otherwise.
     pub fn publish_now(&self, message: Message) -> Result<Receipt, PublishError> {
         self.broker.publish(message)
     }
@@ -305,6 +305,10 @@ pub enum PublishError {
     /// Access control refused it.
     #[error("publishing to this topic is not allowed")]
     NotAuthorized,
+    /// It went to those who are there, as safe as the receipt says. It is not retained: there is no
+    /// room for that, and the message that was retained before is not either.
+    #[error("it is not retained: a limit in `retain` is reached")]
+    NotRetained(Receipt),
     /// A durable queue or the store is full and its policy is to refuse.
     #[error("a quota is exceeded")]
     QuotaExceeded,

@@ -53,6 +53,11 @@ impl Service<'_> {
                 self.status.counters.count_received(1);
                 receipt
             }
+            Err(error @ PublishError::NotRetained(receipt)) => {
+                let reason = DropReason::Refused;
+                self.status.report_drop(self.label, reason, &error);
+                receipt
+            }
             // The hub keeps it until there is room.
             Err(PublishError::QuotaExceeded) => return false,
             Err(

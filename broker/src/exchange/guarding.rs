@@ -94,6 +94,7 @@ impl Exchange {
             outcome,
             subscribers: 1,
             durability: self.bounds.durability.of(&message.topic),
+            is_unretained: false,
         }
     }
 }

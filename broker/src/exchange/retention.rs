@@ -10,6 +10,15 @@ use crate::link::Storing;
 use crate::metrics::count;
 use crate::retained::RetainedLimits;
 
+/// What became of a message that was to be retained.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Retention {
+    /// Where the store knows of it.
+    pub(super) position: Position,
+    /// There was no room for it.
+    pub(super) is_refused: bool,
+}
+
 impl Exchange {
     /// Keeps a message for later subscribers; an empty payload removes the one there is
     /// [MQTT-3.3.1-6], and so does one that finds no room: the old one is not the last any more.
@@ -19,7 +28,7 @@ impl Exchange {
         message: &Arc<Message>,
         storing: &Storing<'_>,
         refusal: Refusal,
-    ) -> Option<Position> {
+    ) -> Option<Retention> {
         // QoS 0 has no answer.
         let refusal = match message.qos {
             QoS::AtMostOnce => Refusal::Silence,
@@ -29,7 +38,10 @@ impl Exchange {
         // QoS 0 is not refused for want of room, but neither does it take what there is not.
         if self.store.is_failing() && !self.store.has_room() {
             count(&self.counters.retained_refused);
-            return Some(Position(0));
+            return Some(Retention {
+                position: Position(0),
+                is_refused: true,
+            });
         }
         let submit = |kept| {
             if storing.durability == Durability::Memory {
@@ -43,9 +55,17 @@ impl Exchange {
             |removed| {
                 count(&self.counters.retained_refused);
                 tracing::warn!(%topic, "a message is not retained: a limit is reached");
-                (refusal == Refusal::Silence).then(|| removed.unwrap_or(Position(0)))
+                (refusal == Refusal::Silence).then(|| Retention {
+                    position: removed.unwrap_or_default(),
+                    is_refused: true,
+                })
             },
-            Some,
+            |position| {
+                Some(Retention {
+                    position,
+                    is_refused: false,
+                })
+            },
         )
     }
 

@@ -94,6 +94,7 @@ impl Exchange {
             outcome,
             subscribers: 1,
             durability,
+            is_unretained: false,
         })
     }
 

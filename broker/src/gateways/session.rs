@@ -176,6 +176,14 @@ impl GatewaySession {
     }
 }
 
+/// What the gateway learns of a message that was routed.
+const fn told(is_unretained: bool, receipt: Receipt) -> Result<Receipt, PublishError> {
+    if is_unretained {
+        return Err(PublishError::NotRetained(receipt));
+    }
+    Ok(receipt)
+}
+
 /// Checks what a client's message is checked for too. What a gateway brings is refused one by one:
 /// its foreign side does not know these limits.
 fn check_limits(message: &Message, limits: &Limits) -> Result<(), PublishError> {
@@ -239,26 +247,31 @@ impl Broker for GatewaySession {
 
     fn publish(&self, message: Message) -> Result<Receipt, PublishError> {
         let published = self.take_in(message)?;
-        Ok(Receipt(published.outcome.position.0))
+        told(
+            published.is_unretained,
+            Receipt(published.outcome.position.0),
+        )
     }
 
     fn publish_once(&self, message: Message, packet_id: u16) -> Result<Receipt, PublishError> {
         let _together = self.exchange.store.hold();
         let is_repeated = self.link.lock().session.inbound.contains(packet_id);
         let mut awaited = Position(0);
+        let mut is_unretained = false;
         if !is_repeated {
             let published = self.take_in(message)?;
             self.link.lock().session.inbound.receive(packet_id);
             awaited = published.outcome.position;
+            is_unretained = published.is_unretained;
             // What is in memory only is published again after a crash, and not taken for a
             // repetition.
             if published.durability == Durability::Memory {
-                return Ok(Receipt(awaited.0));
+                return told(is_unretained, Receipt(awaited.0));
             }
         }
         // What was taken in before may not be durable yet.
         let received = self.remember(|session| Operation::Receive(session, packet_id));
-        Ok(received.max(Receipt(awaited.0)))
+        told(is_unretained, received.max(Receipt(awaited.0)))
     }
 
     fn release(&self, packet_id: u16) -> Option<Receipt> {
@@ -377,5 +390,67 @@ impl Broker for GatewaySession {
         if let Some(topic) = self.record_topic() {
             self.exchange.announce_stored(topic, record);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use gateway::{Client, RunFuture, Status};
+    use mqtt::QoS;
+    use persistence::Store;
+
+    use super::*;
+    use crate::exchange::tests::{attach, exchange, subscribe};
+
+    /// A gateway that is only a name.
+    struct Named;
+
+    impl Gateway for Named {
+        fn subscriptions(&self) -> Vec<SubscriptionRequest> {
+            Vec::new()
+        }
+
+        fn is_durable(&self) -> bool {
+            true
+        }
+
+        fn run(&self, _: Client, _: Arc<Status>) -> RunFuture {
+            Box::pin(pending())
+        }
+    }
+
+    #[test]
+    fn what_is_not_retained_reaches_who_is_there_and_is_told() {
+        let exchange = Arc::new(exchange(Store::disabled()));
+        let client = attach(&exchange, "c", true, 0);
+        let options = SubscriptionOptions {
+            qos: QoS::ExactlyOnce,
+            no_local: false,
+            retain_as_published: false,
+            retain_handling: RetainHandling::Send,
+        };
+        subscribe(&exchange, &client.link, "#", options);
+        let session = GatewaySession::open(&exchange, "zmq/plant", &Named);
+        let topic = TopicName::new("t").unwrap();
+        let message = |length: usize| Message {
+            retain: true,
+            qos: QoS::ExactlyOnce,
+            ..Message::new(topic.clone(), vec![0; length])
+        };
+        // 16 bytes are retained and no more.
+        assert!(session.publish(message(16)).is_ok());
+        assert!(exchange.last(&topic).is_some());
+        let told = Err(PublishError::NotRetained(Receipt(0)));
+        assert_eq!(session.publish(message(17)), told);
+        assert!(exchange.last(&topic).is_none(), "it is not the last");
+        assert_eq!(session.publish_once(message(17), 7), told);
+        assert_eq!(
+            session.publish_once(message(17), 7),
+            Ok(Receipt(0)),
+            "again"
+        );
+        assert_eq!(client.link.lock().session.backlog(), 3);
     }
 }
