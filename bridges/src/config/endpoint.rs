@@ -124,6 +124,9 @@ impl FromStr for Endpoint {
                 advice: transport.advice(),
             });
         }
+        if let Some(problem) = slip(text) {
+            return Err(error(problem));
+        }
         let (host, port) = split_port(authority, Some(transport.default_port())).map_err(error)?;
         Ok(Self {
             transport,
@@ -170,10 +173,33 @@ fn split_scheme(text: &str) -> Result<(Transport, &str), InvalidEndpoint> {
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case(scheme));
     let (_, transport) = known.ok_or_else(|| InvalidEndpoint {
-        problem: format!("bridges do not speak `{scheme}://`"),
+        problem: if scheme.starts_with('\'') {
+            "single quotes are part of the text".to_owned()
+        } else {
+            format!("bridges do not speak `{scheme}://`")
+        },
         advice: SCHEME_ADVICE,
     })?;
     Ok((*transport, rest))
+}
+
+/// What is often written in place of a URL, and is none.
+fn slip(text: &str) -> Option<&'static str> {
+    let is_scheme = |text: &str| {
+        SCHEMES
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case(text))
+    };
+    let (begin, rest) = text.split_once([':', '/']).unwrap_or((text, ""));
+    // A host may have such a name, with a port.
+    let is_port = rest.bytes().all(|byte| byte.is_ascii_digit());
+    if text.contains(',') || text.matches("://").count() > 1 {
+        Some("there is one hub here, further ones are in the list `servers`")
+    } else if !text.contains("://") && is_scheme(begin) && !is_port {
+        Some("`://` is missing behind the scheme")
+    } else {
+        None
+    }
 }
 
 /// Splits `host:port`, where IPv6 is in brackets, which the result has not.
@@ -199,7 +225,7 @@ pub(super) fn split_port(
 
 fn check_path(path: &str, transport: Transport) -> Result<String, &'static str> {
     if !transport.has_path() {
-        return if path.is_empty() {
+        return if path.is_empty() || path == "/" {
             Ok(String::new())
         } else {
             Err("only WebSockets have a path")
@@ -241,6 +267,8 @@ mod tests {
             ("ws://hub?token=a", WebSocket, "hub", 80, "/mqtt?token=a"),
             ("wss://[::1]/a@b:1", SecureWebSocket, "::1", 443, "/a@b:1"),
             ("mqtt-quic://hub", Quic, "hub", 14567, ""),
+            ("mqtt-tcp://hub:1884/", Tcp, "hub", 1884, ""),
+            ("mqtt:1884", Tcp, "mqtt", 1884, ""),
             ("quic://hub:443", Quic, "hub", 443, ""),
         ];
         for (text, transport, host, port, path) in table {
@@ -264,10 +292,15 @@ mod tests {
                 "no number from 1 to 65535; write mqtt-tcp://host",
             ),
             ("hub:", "the port is no number"),
+            ("mqtt-tcp//hub:1883", "`://` is missing behind the scheme"),
+            ("mqtt-tcp:hub:1883", "`://` is missing behind the scheme"),
+            ("mqtt-tcp://a,mqtt-tcp://b", "in the list `servers`"),
+            ("tcp://a tcp://b", "in the list `servers`"),
+            ("'tcp://a'", "single quotes are part of the text"),
             ("tls://hub:0", "the port is no number"),
             ("hub:65536", "the port is no number"),
             ("hub:1883/path", "only WebSockets have a path"),
-            ("quic://hub/", "path; write mqtt-quic://host:port"),
+            ("quic://hub/a", "path; write mqtt-quic://host:port"),
             ("ws://hub/a b", "without spaces"),
             ("wss://hub/mqtt#a", "without spaces and `#`"),
             ("hub example:1883", "neither a name nor an address"),

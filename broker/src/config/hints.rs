@@ -1,5 +1,7 @@
 //! Keys of Mosquitto, NanoMQ and EMQX: what stands for them here.
 
+mod bridge;
+
 use super::node::Step;
 
 /// What to say of a key that somebody knows from another broker.
@@ -21,12 +23,8 @@ const NO_USERS: Hint = Says("there are no users and access lists, see `mqtt.allo
 const NO_HTTP: Hint = Says("there is no HTTP interface; the broker's state is below `$SYS/broker`");
 const NO_RULES: Hint = Says("there are no rules; gateways, bridges and `rewrite` do some of that");
 const STDERR: Hint = Says("the log goes to standard error, for the service manager to keep");
-const NOT_LOCAL: Hint = Says("a bridge is no local client and needs no name and password here");
 const TOPICS: Hint =
     Says("`forwards` has what goes out and `subscription` what comes in, see etc/bridges.md");
-const ALWAYS: Hint = Says("a bridge starts with the daemon and connects again; `enable` pauses it");
-const IN_ORDER: Hint = Says("`servers` are tried in their order, see etc/bridges.md");
-const CACHE: Hint = Says("what waits for bridges is in `store`, leave the section out");
 const NOT_NEEDED: Hint = Says("nothing needs it here, leave it out");
 const QOS_2: Hint = Says("`mqtt.receive_maximum` limits them, and they wait without an end");
 
@@ -149,116 +147,6 @@ const HINTS: &[(&str, Hint)] = &[
     ("log.dir", STDERR),
     ("log.console", Is("log.level")),
     ("log.rotation", STDERR),
-    ("bridges.mqtt.*.address", BRIDGE),
-    (
-        "bridges.aws",
-        Says("write `bridges.mqtt.<name>` with `tls+mqtt-tcp://` in `server`"),
-    ),
-    (
-        "bridges.nng",
-        Says("write `gateways.nng.<name>`, with `to_mqtt` and `from_mqtt`"),
-    ),
-    // NanoMQ's `cache` is taken for a bridge.
-    ("bridges.mqtt.*.disk_cache_size", CACHE),
-    ("bridges.mqtt.*.mounted_file_path", CACHE),
-    ("bridges.mqtt.*.flush_mem_threshold", CACHE),
-    ("bridges.mqtt.*.topic", TOPICS),
-    (
-        "bridges.mqtt.*.addresses",
-        Is("bridges.mqtt.<name>.servers"),
-    ),
-    (
-        "bridges.mqtt.*.remote_clientid",
-        Is("bridges.mqtt.<name>.clientid"),
-    ),
-    (
-        "bridges.mqtt.*.remote_username",
-        Is("bridges.mqtt.<name>.username"),
-    ),
-    (
-        "bridges.mqtt.*.remote_password",
-        Is("bridges.mqtt.<name>.password"),
-    ),
-    (
-        "bridges.mqtt.*.cleansession",
-        Is("bridges.mqtt.<name>.clean_start"),
-    ),
-    (
-        "bridges.mqtt.*.keepalive_interval",
-        Is("bridges.mqtt.<name>.keepalive"),
-    ),
-    (
-        "bridges.mqtt.*.bridge_protocol_version",
-        Is("bridges.mqtt.<name>.proto_ver"),
-    ),
-    (
-        "bridges.mqtt.*.restart_timeout",
-        Is("bridges.mqtt.<name>.backoff_max"),
-    ),
-    (
-        "bridges.mqtt.*.notifications",
-        Is("bridges.mqtt.<name>.notification"),
-    ),
-    (
-        "bridges.mqtt.*.try_private",
-        Is("bridges.mqtt.<name>.no_local_v4"),
-    ),
-    (
-        "bridges.mqtt.*.bridge_max_packet_size",
-        Is("bridges.mqtt.<name>.max_packet_size"),
-    ),
-    (
-        "bridges.mqtt.*.bridge_outgoing_retain",
-        Is("bridges.mqtt.<name>.forwards.retain"),
-    ),
-    (
-        "bridges.mqtt.*.bridge_bind_address",
-        Is("bridges.mqtt.<name>.tcp.bind_interface"),
-    ),
-    (
-        "bridges.mqtt.*.bridge_cafile",
-        Is("bridges.mqtt.<name>.ssl.cacertfile"),
-    ),
-    (
-        "bridges.mqtt.*.bridge_capath",
-        Is("bridges.mqtt.<name>.ssl.cacertfile"),
-    ),
-    (
-        "bridges.mqtt.*.bridge_certfile",
-        Is("bridges.mqtt.<name>.ssl.certfile"),
-    ),
-    (
-        "bridges.mqtt.*.bridge_keyfile",
-        Is("bridges.mqtt.<name>.ssl.keyfile"),
-    ),
-    (
-        "bridges.mqtt.*.bridge_alpn",
-        Is("bridges.mqtt.<name>.ssl.alpn"),
-    ),
-    (
-        "bridges.mqtt.*.bridge_insecure",
-        Is("bridges.mqtt.<name>.ssl.server_name"),
-    ),
-    (
-        "bridges.mqtt.*.bridge_tls_use_os_certs",
-        Is("bridges.mqtt.<name>.ssl.use_os_certs"),
-    ),
-    ("bridges.mqtt.*.local_clientid", NOT_LOCAL),
-    ("bridges.mqtt.*.local_username", NOT_LOCAL),
-    ("bridges.mqtt.*.local_password", NOT_LOCAL),
-    ("bridges.mqtt.*.start_type", ALWAYS),
-    ("bridges.mqtt.*.round_robin", IN_ORDER),
-    ("bridges.mqtt.*.notifications_local_only", NOT_NEEDED),
-    ("bridges.mqtt.*.bridge_attempt_unsubscribe", NOT_NEEDED),
-    ("bridges.mqtt.*.local_cleansession", NOT_NEEDED),
-    (
-        "bridges.mqtt.*.forwards.topic",
-        Is("bridges.mqtt.<name>.forwards.local_topic"),
-    ),
-    (
-        "bridges.mqtt.*.subscription.topic",
-        Is("bridges.mqtt.<name>.subscription.remote_topic"),
-    ),
     (
         "gateways.zmq.*.sub_address",
         Is("gateways.zmq.<name>.sub.connect"),
@@ -301,21 +189,31 @@ const HINTS: &[(&str, Hint)] = &[
 
 /// What to say of an unknown key, if it is known from another broker.
 pub(super) fn find(path: &[Step]) -> Option<String> {
-    let keys = path.iter().filter_map(|step| match step {
-        Step::Key(key) => Some(key.as_str()),
-        Step::Index(_) => None,
-    });
-    let keys: Vec<&str> = keys.collect();
-    let fits = |pattern: &str| {
-        let pattern: Vec<&str> = pattern.split('.').collect();
-        let mut pairs = pattern.iter().zip(&keys);
-        pattern.len() == keys.len() && pairs.all(|(want, key)| *want == "*" || want == key)
-    };
-    let (_, hint) = HINTS.iter().find(|(pattern, _)| fits(pattern))?;
+    let mut hints = HINTS.iter().chain(bridge::HINTS);
+    let (_, hint) = hints.find(|(pattern, _)| fits(pattern, path))?;
     Some(match hint {
         Is(name) => format!("it is `{name}` here"),
         Says(sentence) => (*sentence).to_owned(),
     })
+}
+
+/// What to write in place of a value of another kind.
+pub(super) fn of_value(path: &[Step]) -> Option<String> {
+    let (_, advice) = bridge::VALUES
+        .iter()
+        .find(|(pattern, _)| fits(pattern, path))?;
+    Some(format!("; {advice}"))
+}
+
+/// Whether the keys of a path are those of a pattern.
+fn fits(pattern: &str, path: &[Step]) -> bool {
+    let keys = path.iter().filter_map(|step| match step {
+        Step::Key(key) => Some(key.as_str()),
+        Step::Index(_) => None,
+    });
+    let wanted = pattern.split('.');
+    let mut pairs = wanted.clone().zip(keys.clone());
+    wanted.count() == keys.count() && pairs.all(|(want, key)| want == "*" || want == key)
 }
 
 /// What to say of a key where the name of a gateway or bridge has to be.
@@ -363,7 +261,7 @@ mod tests {
 
     #[test]
     fn every_hint_is_about_a_key_that_there_is_not_and_leads_to_one_that_there_is() {
-        for (pattern, hint) in HINTS {
+        for (pattern, hint) in HINTS.iter().chain(bridge::HINTS) {
             let complaint_about = complaint(&pattern.replace('*', "name"));
             assert!(
                 complaint_about.contains("unknown key"),

@@ -77,6 +77,9 @@ impl Mismatch {
                     true => self.to_string(),
                     false => format!("`{}`: {self}", join(&path)),
                 };
+                if matches!(self, Self::Unexpected { .. }) {
+                    message += &hints::of_value(&path).unwrap_or_default();
+                }
                 message += &hints::missing_name(&path).unwrap_or_default();
                 places.error(&path, Part::Value, &message)
             }

@@ -70,7 +70,11 @@ impl Concatenation {
     }
 
     fn fault(&self, first: &NodeValue, second: &NodeValue) -> Fault {
-        let message = format!("{} cannot be joined to {}", second.kind(), first.kind());
+        let message = format!(
+            "{} cannot be joined to {}; is a comma missing?",
+            second.kind(),
+            first.kind()
+        );
         Fault::new(self.place, message)
     }
 }

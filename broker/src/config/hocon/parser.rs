@@ -284,9 +284,12 @@ impl<'t, 'i, 'o> Parser<'t, 'i, 'o> {
             let next = self.cursor.peek_second();
             let colon_ends = character == ':' && next.is_none_or(char::is_whitespace);
             if character == '=' || character == '\\' || colon_ends {
-                return Err(self.cursor.fault(format!(
-                    "unexpected `{character}`; a value that contains it needs quotes"
-                )));
+                let mut message =
+                    format!("unexpected `{character}`; a value that contains it needs quotes");
+                if character != '\\' {
+                    message += ", a further key on the line a comma before it";
+                }
+                return Err(self.cursor.fault(message));
             }
             text.push(character);
             self.cursor.bump();

@@ -304,7 +304,8 @@ fn mistakes_have_places() {
     );
     check_error(
         "a = 1 b = 2",
-        "1:9: unexpected `=`; a value that contains it needs quotes",
+        "1:9: unexpected `=`; a value that contains it needs quotes, a further key on the line a \
+         comma before it",
     );
     check_error("a = \"x", "1:5: this quote is not closed on the same line");
     check_error("a = \"\"\"x\n", "1:5: these three quotes are not closed");
@@ -356,8 +357,14 @@ fn substitutions_that_lead_nowhere() {
         "a = 1\na += 2",
         "2:6: `+=` needs a list, but this key has a value that is none",
     );
-    check_error("a = [1] x", "1:5: a text cannot be joined to a list");
-    check_error("a = x {b = 1}", "1:5: an object cannot be joined to a text");
+    check_error(
+        "a = [1] x",
+        "1:5: a text cannot be joined to a list; is a comma missing?",
+    );
+    check_error(
+        "a = x {b = 1}",
+        "1:5: an object cannot be joined to a text; is a comma missing?",
+    );
 }
 
 #[test]
