@@ -1,12 +1,11 @@
 //! The bridge's life: connect to the first hub that can be reached, serve, connect again.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gateway::{
-    Backoff, Client, ConfigError, Gateway, LinkState, Notification, RunFuture, Status,
+    Backoff, Client, ConfigError, Fault, Gateway, LinkState, Notification, RunFuture, Status,
     SubscriptionRequest,
 };
 use mqtt::QoS;
@@ -34,6 +33,9 @@ const SOUND: Duration = Duration::from_secs(10);
 /// Unacknowledged messages at a hub of MQTT 3, which cannot tell its limit. Mosquitto ends the
 /// connection above 20 of QoS 2.
 const MQTT_3_WINDOW: u16 = 20;
+/// How long the farewell to the hub may take: acknowledgements, the last state, DISCONNECT, and
+/// until the hub has closed the connection.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
 /// One bridge to one hub, or to the first of several that can be reached.
 #[derive(Debug)]
@@ -56,6 +58,15 @@ struct Shared {
 struct Reached {
     hub: Hub,
     place: usize,
+}
+
+/// Why a hub is not served any longer.
+enum Left {
+    Lost(Lost),
+    /// One before it in the list has accepted the bridge.
+    For(Reached),
+    /// The bridge is to stop.
+    Stopped,
 }
 
 /// A hub that is lost.
@@ -138,14 +149,22 @@ impl Gateway for Bridge {
         self.shared.notification.as_ref()
     }
 
+    fn farewell_max(&self) -> Duration {
+        FAREWELL_MAX
+    }
+
     fn run(&self, client: Client, status: Arc<Status>) -> RunFuture {
         let shared = Arc::clone(&self.shared);
-        Box::pin(async move { match shared.run(&client, &status).await {} })
+        Box::pin(async move {
+            shared.run(&client, &status).await;
+            Fault("it is stopped".to_owned())
+        })
     }
 }
 
 impl Shared {
-    async fn run(&self, client: &Client, status: &Status) -> Infallible {
+    /// Returns when the bridge is to stop.
+    async fn run(&self, client: &Client, status: &Status) {
         let mut memory = Memory {
             rate: Rate::new(&self.config, client),
             suspicion: Suspicion::default(),
@@ -158,7 +177,11 @@ impl Shared {
         loop {
             let reached = match better.take() {
                 Some(reached) => Ok(reached),
-                None => self.reach(&mut dialects).await,
+                None => tokio::select! {
+                    biased;
+                    _ = client.stopped() => return,
+                    reached = self.reach(&mut dialects) => reached,
+                },
             };
             let problem = match reached {
                 Ok(reached) => {
@@ -169,11 +192,12 @@ impl Shared {
                     let before = &mut dialects[..place];
                     let served = self.serve(reached, before, client, status, &mut memory);
                     let Lost { error, has_found } = match served.await {
-                        Ok(reached) => {
+                        Left::For(reached) => {
                             better = Some(reached);
                             continue;
                         }
-                        Err(lost) => lost,
+                        Left::Stopped => return,
+                        Left::Lost(lost) => lost,
                     };
                     if has_found || since.elapsed() >= SOUND {
                         backoff.reset();
@@ -183,7 +207,11 @@ impl Shared {
                 Err(problem) => problem,
             };
             status.report_link(&self.label, LinkState::Down(problem));
-            sleep(backoff.next_pause()).await;
+            tokio::select! {
+                biased;
+                _ = client.stopped() => return,
+                () = sleep(backoff.next_pause()) => {}
+            }
         }
     }
 
@@ -227,8 +255,8 @@ impl Shared {
         }
     }
 
-    /// Serves a hub until it is lost, or until one of those `before` it has accepted the
-    /// bridge.
+    /// Serves a hub until it is lost, until one of those `before` it has accepted the bridge, or
+    /// until the bridge is to stop.
     async fn serve(
         &self,
         reached: Reached,
@@ -236,7 +264,7 @@ impl Shared {
         client: &Client,
         status: &Status,
         memory: &mut Memory,
-    ) -> Result<Reached, Lost> {
+    ) -> Left {
         let Reached { mut hub, place } = reached;
         if !hub.session_present || self.options.targets.len() > 1 {
             // The hub counts its identifiers anew, or they may be those of another hub: better a
@@ -255,15 +283,21 @@ impl Shared {
         let parts = (&*self.label, &self.translation, &self.dead_letter);
         let mut service = Service::new(parts, client, status, (hub, unanswered), terms, memory);
         service.batching = batching;
+        // Nothing is forwarded any more once the bridge is to stop.
         let left = tokio::select! {
-            error = poll_fn(|context| service.poll(context)) => Err(error),
-            reached = self.reach_again(before) => Ok(reached),
+            biased;
+            last_words = client.stopped() => {
+                service.farewell(last_words).await;
+                Left::Stopped
+            }
+            error = poll_fn(|context| service.poll(context)) => Left::Lost(Lost {
+                has_found: service.note_ended(&error),
+                error,
+            }),
+            reached = self.reach_again(before) => Left::For(reached),
         };
         service.rate.count(0, service.hub.take_count());
-        left.map_err(|error| Lost {
-            has_found: service.note_ended(&error),
-            error,
-        })
+        left
     }
 
     /// What is to be subscribed to at the hubs because clients subscribe to it here.

@@ -1,6 +1,6 @@
 //! The connection to a hub: packets in and out, over any stream of bytes.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
@@ -281,7 +281,22 @@ impl Hub {
     }
 }
 
-/// The bridge is stopped or goes to another hub: it says so as far as that can be done at once, or
+impl Hub {
+    /// Writes what is to be written and DISCONNECT, and waits until the hub has closed the
+    /// connection. If something came behind the end of it, the system would reset it, and the hub
+    /// might lose what is under way.
+    pub(crate) async fn end(&mut self) {
+        self.say_goodbye(ReasonCode::Success, None);
+        if poll_fn(|context| self.poll_write(context)).await.is_err() {
+            return;
+        }
+        while poll_fn(|context| self.poll_read(context)).await.is_ok() {
+            self.input.clear();
+        }
+    }
+}
+
+/// The bridge is dropped or goes to another hub: it says so as far as that can be done at once, or
 /// the hub would publish its will.
 impl Drop for Hub {
     fn drop(&mut self) {

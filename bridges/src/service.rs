@@ -7,6 +7,7 @@
 //! ```
 
 mod batching;
+mod farewell;
 mod mirroring;
 mod receiving;
 mod withheld;

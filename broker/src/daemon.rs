@@ -134,18 +134,14 @@ impl Daemon {
         let changes = self.settings.gateway_changes(&new);
         self.supervisor.set_guarding(new.guarding());
         // Before any is started: it may need what another one has open.
+        let stopping = changes.iter().filter(|(_, it)| it.stops());
+        let stopping = stopping.map(|(name, _)| name);
+        self.supervisor.stop_gateways(stopping).await;
         for (name, change) in &changes {
             match change {
-                Change::Changed => self.supervisor.stop_gateway(name).await,
-                Change::Paused => {
-                    self.supervisor.stop_gateway(name).await;
-                    self.supervisor.pause_gateway(name);
-                }
-                Change::Removed => {
-                    self.supervisor.stop_gateway(name).await;
-                    self.supervisor.retire_gateway(name);
-                }
-                Change::Added | Change::Unchanged => {}
+                Change::Paused => self.supervisor.pause_gateway(name),
+                Change::Removed => self.supervisor.retire_gateway(name),
+                Change::Added | Change::Changed | Change::Unchanged => {}
             }
         }
         for (name, gateway) in new.gateways() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bridges::Guarding;
-use gateway::{Gateway, LinkState};
+use gateway::{Gateway, LinkState, Notification};
 use kameo::Actor;
 use kameo::actor::{ActorRef, Spawn};
 use kameo::error::Infallible;
@@ -16,7 +16,9 @@ use kameo::supervision::{RestartPolicy, SupervisionStrategy};
 
 use crate::connection::Access;
 use crate::exchange::Exchange;
-use crate::gateways::{GATEWAY_PREFIX, GatewayActor, GatewayArgs, GatewaySession, Roster};
+use crate::gateways::{
+    GATEWAY_PREFIX, GatewayActor, GatewayArgs, GatewaySession, Roster, withdraw,
+};
 use crate::listener::Listener;
 use crate::timekeeper::{Timekeeper, TimekeeperArgs};
 
@@ -51,6 +53,8 @@ pub(crate) struct Supervisor {
     /// Those that run, by name.
     gateways: BTreeMap<String, ActorRef<GatewayActor>>,
     roster: Arc<Roster>,
+    /// What is said of each one that has run, and where.
+    notifications: BTreeMap<String, Notification>,
     listeners: Vec<ActorRef<Listener>>,
     exchange: Arc<Exchange>,
 }
@@ -80,6 +84,7 @@ impl Supervisor {
             timekeeper,
             gateways: BTreeMap::new(),
             roster,
+            notifications: BTreeMap::new(),
             listeners: Vec::new(),
             exchange,
         }
@@ -94,6 +99,13 @@ impl Supervisor {
 
     /// Starts a gateway or bridge that does not run.
     pub(crate) async fn start_gateway(&mut self, name: &str, gateway: Arc<dyn Gateway>) {
+        let notification = gateway.notification().cloned();
+        let place = |it: &Notification| (it.topic.clone(), it.client_id.clone());
+        if self.notifications.get(name).map(place) != notification.as_ref().map(place) {
+            self.withdraw(name);
+        }
+        let entry = notification.map(|it| (name.to_owned(), it));
+        self.notifications.extend(entry);
         let args = GatewayArgs {
             hosted: self.roster.enter(name, LinkState::Starting),
             gateway,
@@ -114,10 +126,17 @@ impl Supervisor {
         self.exchange.loop_guard.set_guarding(guarding);
     }
 
-    /// Stops a gateway or bridge. If its session is durable, messages go on joining its queue.
-    pub(crate) async fn stop_gateway(&mut self, name: &str) {
-        if let Some(gateway) = self.gateways.remove(name) {
-            stop(&gateway).await;
+    /// Stops these gateways and bridges, all at the same time. If a session is durable, messages go
+    /// on joining its queue.
+    pub(crate) async fn stop_gateways(&mut self, names: impl Iterator<Item = &String>) {
+        let gateways = names.filter_map(|it| self.gateways.remove(it));
+        stop_all(gateways.collect()).await;
+    }
+
+    /// Takes back what was said of one, which says no more or elsewhere.
+    fn withdraw(&mut self, name: &str) {
+        if let Some(notification) = self.notifications.remove(name) {
+            withdraw(&self.exchange, name, &notification);
         }
     }
 
@@ -137,7 +156,8 @@ impl Supervisor {
 
     /// Notes that one that does not run is not configured any more. Nothing joins its queue from
     /// here on, and nothing that waits there is thrown away.
-    pub(crate) fn retire_gateway(&self, name: &str) {
+    pub(crate) fn retire_gateway(&mut self, name: &str) {
+        self.withdraw(name);
         let Exchange { demand, store, .. } = &*self.exchange;
         demand.mirrored.forget(store, name);
         let waiting = GatewaySession::retire(&self.exchange, name);
@@ -155,14 +175,13 @@ impl Supervisor {
         );
     }
 
-    /// Stops everything in order: no new clients, farewells to those there are, then gateways.
+    /// Stops everything in order: no new clients, gateways, then farewells to the clients there are.
     pub(crate) async fn stop(self) {
         for listener in self.listeners {
             stop(&listener).await;
         }
-        for gateway in self.gateways.values() {
-            stop(gateway).await;
-        }
+        // Clients are still there, and are told that bridges stop.
+        stop_all(self.gateways.into_values().collect()).await;
         self.exchange.close();
         let patience = tokio::time::Instant::now() + FAREWELL;
         while self.exchange.registry.online() > 0 && tokio::time::Instant::now() < patience {
@@ -173,9 +192,27 @@ impl Supervisor {
     }
 }
 
+/// All at the same time: each may take some.
+async fn stop_all<A: Actor>(actors: Vec<ActorRef<A>>) {
+    let mut stopping = Vec::new();
+    for actor in actors {
+        if actor.stop_gracefully().await.is_ok() {
+            stopping.push(actor);
+        }
+    }
+    for actor in stopping {
+        stopped(&actor).await;
+    }
+}
+
 async fn stop<A: Actor>(actor: &ActorRef<A>) {
     // An actor that is gone already needs no stopping.
     if actor.stop_gracefully().await.is_ok() {
-        actor.wait_for_shutdown().await;
+        stopped(actor).await;
     }
+}
+
+/// Waits until an actor has stopped to the end: its mailbox is closed before its `on_stop`.
+async fn stopped<A: Actor>(actor: &ActorRef<A>) {
+    actor.wait_for_shutdown_with_result(|_| ()).await;
 }

@@ -62,20 +62,14 @@ impl SysTopics {
     /// Takes back what was said of gateways that are gone.
     fn withdraw(&mut self, exchange: &Exchange, gateways: &[Hosted]) {
         let is_gone = |topic: &str| {
-            let of_gateway = topic.strip_prefix("$SYS/broker/gateway/");
-            let of_bridge = topic.strip_prefix("$SYS/broker/connection/");
-            let is_of = |name: &str| {
-                let begins = |rest: &str, name| {
-                    let rest = rest.strip_prefix(name);
-                    rest.is_some_and(|it| it.starts_with('/'))
-                };
-                let bridge = name.strip_prefix("bridge/");
-                of_gateway.is_some_and(|it| begins(it, name))
-                    || of_bridge
-                        .zip(bridge)
-                        .is_some_and(|(it, name)| begins(it, name))
+            let Some(of_gateway) = topic.strip_prefix("$SYS/broker/gateway/") else {
+                return false;
             };
-            of_gateway.or(of_bridge).is_some() && !gateways.iter().any(|it| is_of(&it.name))
+            let is_of = |name: &str| {
+                let rest = of_gateway.strip_prefix(name);
+                rest.is_some_and(|it| it.starts_with('/'))
+            };
+            !gateways.iter().any(|it| is_of(&it.name))
         };
         let gone = self.said.extract_if(|topic, _| is_gone(topic));
         for (topic, _) in gone {

@@ -63,6 +63,10 @@ pub trait Broker: Send + Sync {
     /// The gateway is done with a delivery; a durable session forgets it.
     fn acknowledge(&self, delivery: DeliveryId);
 
+    /// Ready when the gateway is to stop, and from then on, with what it says last of itself. It has
+    /// [`crate::Gateway::farewell_max`] to tell the foreign side, and then returns.
+    fn poll_stop(&self, context: &mut Context<'_>) -> Poll<Option<Arc<Message>>>;
+
     /// Ready with what clients subscribe to: with everything at first, then with what has changed.
     /// Nothing is watched before the first call.
     fn poll_wanted(&self, context: &mut Context<'_>) -> Poll<Wanted>;
@@ -238,6 +242,11 @@ impl Client {
     /// Tells the session that the gateway is done with a delivery.
     pub fn acknowledge(&self, delivery: DeliveryId) {
         self.broker.acknowledge(delivery);
+    }
+
+    /// Waits until the gateway is to stop, see [`Broker::poll_stop`].
+    pub async fn stopped(&self) -> Option<Arc<Message>> {
+        poll_fn(|context| self.broker.poll_stop(context)).await
     }
 
     /// What clients subscribe to, see [`Broker::poll_wanted`].

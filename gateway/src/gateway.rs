@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mqtt::QoS;
 
@@ -34,6 +35,12 @@ pub trait Gateway: Send + Sync + 'static {
     /// Where its state is published, retained, when it changes; none if that is not wanted.
     fn notification(&self) -> Option<&Notification> {
         None
+    }
+
+    /// How long it may go on when it is told to stop, see [`crate::Broker::poll_stop`]. Without
+    /// such a time it is not told, but dropped.
+    fn farewell_max(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// Runs until dropped; returns only on a fault, after which the daemon calls it again,

@@ -187,6 +187,11 @@ impl Broker for FakeBroker {
         self.state.lock().unwrap().acknowledged.push(delivery);
     }
 
+    /// It never stops.
+    fn poll_stop(&self, _: &mut Context<'_>) -> Poll<Option<Arc<Message>>> {
+        Poll::Pending
+    }
+
     /// It has no other clients.
     fn poll_wanted(&self, _: &mut Context<'_>) -> Poll<Wanted> {
         Poll::Pending

@@ -8,6 +8,7 @@
 mod bench;
 mod bounds;
 mod bridge_batches;
+mod bridge_farewell;
 mod bridge_hubs;
 mod bridge_life;
 mod bridge_limits;

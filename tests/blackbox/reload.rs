@@ -291,3 +291,68 @@ fn what_cannot_change_is_named() {
     assert_eq!(said.matches("next start").count(), 1, "{said}");
     assert!(!daemon.reload("").contains("next start"));
 }
+
+#[test]
+fn what_was_said_of_a_bridge_that_is_gone_is_taken_back() {
+    let hub = Hub::start();
+    let with = |name| bridge(&hub, name, "", "") + "sys_topics.interval = 1s\n";
+    let mut daemon = Daemon::start(&with("old"));
+    let topics = [
+        "$SYS/brokers/bridges/old/status",
+        "$SYS/broker/connection/old/state",
+        "$SYS/brokers/client_status/old",
+        "$SYS/broker/gateway/bridge/old/state",
+    ];
+    let watcher = Subscriber::start(daemon.port(), "watcher", "$SYS/#");
+    let is_empty = |topic: &str| {
+        let received = watcher.received();
+        let last = received.iter().rfind(|it| it.topic == topic);
+        last.map(|it| it.payload.is_empty())
+    };
+    for topic in topics {
+        until(&format!("{topic} is said"), || {
+            is_empty(topic) == Some(false)
+        });
+    }
+    daemon.reload(&with("new"));
+    for topic in topics {
+        until(&format!("{topic} is empty"), || {
+            is_empty(topic) == Some(true)
+        });
+    }
+    // Whatever else is retained comes to who is late.
+    let mut late = client(daemon.port(), "late");
+    let status = "$SYS/brokers/bridges/+/status";
+    late.subscribe(status, 0).unwrap();
+    let first = late.receive_publish().unwrap();
+    assert_eq!(first.topic, "$SYS/brokers/bridges/new/status");
+
+    // Another place is another topic.
+    let elsewhere = bridge(&hub, "new", "", "notification_topic = elsewhere");
+    daemon.reload(&elsewhere);
+    until("the old place is empty", || {
+        is_empty(&first.topic) == Some(true)
+    });
+}
+
+#[test]
+fn messages_are_guarded_from_the_reload_on_that_makes_a_circle_possible() {
+    let hub = Hub::start();
+    let mut daemon = Daemon::start(&bridge(&hub, "b", "", ""));
+    let mut at_hub = client(hub.port(), "cloud");
+    at_hub.subscribe("b/#", 0).unwrap();
+    let mut is_named = |daemon: &Daemon| {
+        publish(daemon, "b/t", [1]);
+        let body = at_hub.receive().unwrap().unwrap().body;
+        body.windows(8).any(|it| it == b"x-origin")
+    };
+    assert!(!is_named(&daemon));
+    let back = "subscription = [{ remote_topic = \"b/#\" }]";
+    let said = daemon.reload(&bridge(&hub, "b", "", back));
+    assert!(!said.contains("next start"), "{said}");
+    assert!(is_named(&daemon));
+    // It is not turned off, and that is said.
+    let said = daemon.reload(&bridge(&hub, "b", "", ""));
+    assert!(said.contains("bridges.loop_guard"), "{said}");
+    assert!(is_named(&daemon));
+}

@@ -20,6 +20,14 @@ pub(crate) enum Change {
 }
 
 impl Change {
+    /// Whether one that runs is stopped, if only to be started again.
+    pub(crate) const fn stops(self) -> bool {
+        match self {
+            Self::Changed | Self::Paused | Self::Removed => true,
+            Self::Added | Self::Unchanged => false,
+        }
+    }
+
     /// What becomes of one with these values before and now; nothing if it was paused and is.
     fn of<C: PartialEq>(
         before: Option<&C>,

@@ -1,7 +1,7 @@
 //! The gateway actor: hosts one gateway or bridge and runs it again after a fault.
 //!
 //! Talks to: nobody by message. The gateway's future is polled inside [`Actor::next`]; stopping
-//! the actor drops it, and with it everything that the gateway opened.
+//! the actor lets it say goodbye and drops it, and with it everything that the gateway opened.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -13,9 +13,11 @@ use kameo::Actor;
 use kameo::actor::{ActorRef, WeakActorRef};
 use kameo::error::{ActorStopReason, Infallible};
 use kameo::mailbox::{MailboxReceiver, Signal};
+use mqtt::Message;
 use persistence::Clock;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
+use super::stop::Stop;
 use super::{GatewaySession, Hosted};
 use crate::exchange::Exchange;
 
@@ -37,6 +39,7 @@ pub(crate) struct GatewayActor {
     args: GatewayArgs,
     backoff: Backoff,
     running: Option<RunFuture>,
+    stop: Arc<Stop>,
     started: Instant,
 }
 
@@ -58,10 +61,13 @@ impl Actor for GatewayActor {
             args,
             backoff,
             running: None,
+            stop: Arc::default(),
             started: Instant::now(),
         };
         // An actor that has started is subscribed.
         actor.running = Some(actor.start());
+        // Whoever comes from here on is told that it has started.
+        actor.args.notify_of_change();
         Ok(actor)
     }
 
@@ -98,26 +104,38 @@ impl Actor for GatewayActor {
         }
     }
 
-    /// What the gateway has open is closed when the actor has stopped, so that another can have it;
-    /// whoever looks on sees that it is no longer served.
+    /// Whoever looks on sees that the gateway is no longer served, and it may tell its foreign side.
+    /// What it has open is closed when the actor has stopped, so that another can have it.
     async fn on_stop(
         &mut self,
         _: WeakActorRef<Self>,
         _: ActorStopReason,
     ) -> Result<(), Self::Error> {
-        self.running = None;
         let stopped = LinkState::Down("it is stopped".to_owned());
-        self.args.hosted.status.set_link(stopped);
+        let status = Arc::clone(&self.args.hosted.status);
+        status.set_link(stopped.clone());
+        let last_words = self.args.notify_of_change();
+        let time = self.args.gateway.farewell_max();
+        if let Some(running) = self.running.take()
+            && !time.is_zero()
+        {
+            self.stop.order(last_words);
+            if timeout(time, running).await.is_err() {
+                let gateway = &*self.args.hosted.name;
+                tracing::warn!(gateway, "the foreign side did not say goodbye in time");
+            }
+        }
+        status.set_link(stopped);
         self.args.notify_of_change();
         Ok(())
     }
 }
 
 impl GatewayArgs {
-    fn notify_of_change(&self) {
-        if self.hosted.status.take_change(Clock::wall_millis) {
-            self.notify();
-        }
+    /// Says what has changed, if something has; returns what was said.
+    fn notify_of_change(&self) -> Option<Message> {
+        let has_changed = self.hosted.status.take_change(Clock::wall_millis);
+        has_changed.then(|| self.notify()).flatten()
     }
 }
 
@@ -129,7 +147,9 @@ impl GatewayActor {
             exchange,
         } = &self.args;
         self.started = Instant::now();
-        let session = GatewaySession::open(exchange, &hosted.name, &**gateway);
+        self.stop = Arc::default();
+        let stop = Arc::clone(&self.stop);
+        let session = GatewaySession::open(exchange, &hosted.name, &**gateway, stop);
         gateway.run(Client::new(Arc::new(session)), Arc::clone(&hosted.status))
     }
 

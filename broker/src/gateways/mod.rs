@@ -7,9 +7,11 @@ mod notification;
 mod outbox;
 mod roster;
 mod session;
+mod stop;
 
 pub(crate) use actor::{GatewayActor, GatewayArgs};
 pub(crate) use mirrored::Mirrored;
+pub(crate) use notification::withdraw;
 pub(crate) use roster::{Hosted, Roster};
 pub(crate) use session::GatewaySession;
 

@@ -1,39 +1,56 @@
 //! What is published, retained, when the state of a bridge changes.
 
 use gateway::{LinkState, Notification, StatusReport};
-use mqtt::{ReasonCode, TopicName};
+use mqtt::{Message, ReasonCode, TopicName};
 use serde_json::{Value, json};
 
 use super::{GatewayArgs, Hosted};
+use crate::exchange::Exchange;
 
 impl GatewayArgs {
     /// Publishes the state of a bridge that wants that: on the topic of its own, and where
-    /// Mosquitto and NanoMQ have it.
-    pub(super) fn notify(&self) {
+    /// Mosquitto and NanoMQ have it. Returns what is on the topic of its own.
+    pub(super) fn notify(&self) -> Option<Message> {
         let exchange = &*self.exchange;
-        let Some(notification) = self.gateway.notification() else {
-            return;
-        };
+        let notification = self.gateway.notification()?;
         let Hosted { name, status, .. } = &self.hosted;
         let report = status.report(None);
         let bridge = name.strip_prefix("bridge/").unwrap_or(name);
-        exchange.announce(
-            notification.topic.clone(),
-            describe(bridge, &report).to_string(),
-        );
+        let topic = notification.topic.clone();
+        let payload = describe(bridge, &report).to_string();
+        exchange.announce(topic.clone(), payload.clone());
         let is_up = report.link == LinkState::Up;
-        let topic = format!("$SYS/broker/connection/{bridge}/state");
-        // Neither name needs to be one that a topic may hold.
-        if let Ok(topic) = TopicName::new(&topic) {
-            exchange.announce(topic, u8::from(is_up).to_string());
+        let [connection, client] = topics(bridge, notification);
+        if let Some(connection) = connection {
+            exchange.announce(connection, u8::from(is_up).to_string());
         }
-        let topic = format!("$SYS/brokers/client_status/{}", notification.client_id);
         if exchange.extensions.client_events
-            && let Ok(topic) = TopicName::new(&topic)
+            && let Some(client) = client
         {
-            exchange.announce(topic, presence(notification, &report).to_string());
+            exchange.announce(client, presence(notification, &report).to_string());
         }
+        let mut said = Message::new(topic, payload);
+        said.retain = true;
+        Some(said)
     }
+}
+
+/// Takes back what was said of a bridge that says no more there.
+pub(crate) fn withdraw(exchange: &Exchange, name: &str, notification: &Notification) {
+    let bridge = name.strip_prefix("bridge/").unwrap_or(name);
+    exchange.announce(notification.topic.clone(), String::new());
+    let topics = topics(bridge, notification);
+    let topics = topics.into_iter().flatten();
+    topics.for_each(|it| exchange.announce(it, String::new()));
+}
+
+/// Mosquitto's topic and NanoMQ's; none of a name that a topic may not hold.
+fn topics(bridge: &str, notification: &Notification) -> [Option<TopicName>; 2] {
+    [
+        format!("$SYS/broker/connection/{bridge}/state"),
+        format!("$SYS/brokers/client_status/{}", notification.client_id),
+    ]
+    .map(|topic| TopicName::new(&topic).ok())
 }
 
 fn describe(bridge: &str, report: &StatusReport) -> Value {

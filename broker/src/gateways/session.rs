@@ -16,6 +16,7 @@ use mqtt::session::{self, Acknowledged};
 use mqtt::{Message, ReasonCode, Timestamp, TopicFilter, TopicName};
 use persistence::{Durability, Operation, Position, SessionId};
 
+use super::stop::Stop;
 use super::{GATEWAY_PREFIX, client_id};
 use crate::demand::Feed;
 use crate::exchange::{Exchange, Published, Refusal};
@@ -34,14 +35,21 @@ pub(crate) struct GatewaySession {
     owner: Owner,
     /// Nothing is delivered before this is durable, see [`Attached::resumed`].
     resumed: Position,
+    stop: Arc<Stop>,
     /// What clients subscribe to, once the gateway has asked.
     feed: OnceLock<Arc<Feed>>,
 }
 
 impl GatewaySession {
     /// Takes over the gateway's session, with exactly the subscriptions that it asks for.
-    pub(crate) fn open(exchange: &Arc<Exchange>, name: &str, gateway: &dyn Gateway) -> Self {
-        let (session, session_present) = Self::attach(exchange, name, gateway.is_durable());
+    pub(super) fn open(
+        exchange: &Arc<Exchange>,
+        name: &str,
+        gateway: &dyn Gateway,
+        stop: Arc<Stop>,
+    ) -> Self {
+        let (mut session, session_present) = Self::attach(exchange, name, gateway.is_durable());
+        session.stop = stop;
         let is_bridge = gateway.is_bridge();
         session.link.is_bridge.store(is_bridge, Ordering::Relaxed);
         session.link.set_least_qos(gateway.least_qos());
@@ -105,6 +113,7 @@ impl GatewaySession {
             link,
             owner,
             resumed,
+            stop: Arc::default(),
             feed: OnceLock::new(),
         };
         (session, session_present)
@@ -366,6 +375,10 @@ impl Broker for GatewaySession {
         }
     }
 
+    fn poll_stop(&self, context: &mut Context<'_>) -> Poll<Option<Arc<Message>>> {
+        self.stop.poll(context)
+    }
+
     fn poll_wanted(&self, context: &mut Context<'_>) -> Poll<Wanted> {
         let feed = self.feed.get_or_init(|| self.exchange.demand.watch());
         feed.poll(&self.exchange, context)
@@ -432,7 +445,7 @@ mod tests {
             retain_handling: RetainHandling::Send,
         };
         subscribe(&exchange, &client.link, "#", options);
-        let session = GatewaySession::open(&exchange, "zmq/plant", &Named);
+        let session = GatewaySession::open(&exchange, "zmq/plant", &Named, Arc::default());
         let topic = TopicName::new("t").unwrap();
         let message = |length: usize| Message {
             retain: true,
