@@ -90,3 +90,46 @@ impl Mirrored {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use persistence::{Options, Store};
+
+    use super::*;
+
+    /// What another start finds in the store, with the sessions that are not of this kind.
+    fn recovered(folder: &std::path::Path) -> (Store, Mirrored, usize) {
+        let (store, recovered) = Store::open(folder, Options::default()).unwrap();
+        let mirrored = Mirrored::default();
+        let sessions = recovered.sessions.into_iter();
+        let others = sessions.filter_map(|it| mirrored.recover(it)).count();
+        (store, mirrored, others)
+    }
+
+    #[test]
+    fn what_is_mirrored_survives_a_restart_until_it_is_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let filter = |text: &str| TopicFilter::new(text).unwrap();
+        let (store, mirrored, _) = recovered(folder.path());
+        for text in ["a", "b/#", "b/#"] {
+            mirrored.note(&store, "bridge/hub", &filter(text), true);
+        }
+        mirrored.note(&store, "bridge/hub", &filter("a"), false);
+        mirrored.note(&store, "bridge/other", &filter("a"), false);
+        store.close().unwrap();
+
+        let (store, mirrored, others) = recovered(folder.path());
+        assert_eq!(others, 0);
+        assert_eq!(mirrored.of("bridge/hub"), [filter("b/#")]);
+        assert_eq!(mirrored.of("bridge/other"), []);
+        // It goes on where it was.
+        mirrored.note(&store, "bridge/hub", &filter("b/#"), false);
+        mirrored.note(&store, "bridge/hub", &filter("c"), true);
+        store.close().unwrap();
+        let (store, mirrored, _) = recovered(folder.path());
+        assert_eq!(mirrored.of("bridge/hub"), [filter("c")]);
+        mirrored.forget(&store, "bridge/hub");
+        store.close().unwrap();
+        assert_eq!(recovered(folder.path()).1.of("bridge/hub"), []);
+    }
+}
