@@ -5,7 +5,7 @@
 //!
 //! | option | |
 //! |---|---|
-//! | `--messages N` | that wait in the outbox; 200000 |
+//! | `--messages N` | that wait in the outbox; 200000. 3600000 are an hour at 1,000 a second: 1 GB |
 //! | `--rounds N` | that the medians are of; 5 |
 //! | `--write` | the section "Bridges" of BENCHMARKS.md |
 
@@ -131,7 +131,7 @@ fn start(contender: &Contender, hub: &Contender) -> io::Result<(Broker, Broker, 
     let port = proxy.port();
     let (edge, _) = contender.start(Setup {
         tidegate: &format!(
-            "store.max_messages = 100000000\n\
+            "store {{ max_messages = 100000000, max_bytes = 64GiB, max_total_size = 0 }}\n\
              bridges.mqtt.hub {{ server = \"127.0.0.1:{port}\", backoff_max = 1s, \
              forwards = [{{ local_topic = \"bench/#\" }}] }}"
         ),
@@ -158,15 +158,17 @@ fn measure_outage(
         topics: TOPICS,
     };
     let before = edge.cpu()?;
+    edge.reset_peak()?;
     let collecting = publish(edge.port(), load)?;
     let collected = edge.usage()?;
+    edge.reset_peak()?;
     let (hub_port, edge_port) = (hub.port(), edge.port());
     let drained = thread::scope(|scope| {
         let drained = scope.spawn(|| drain(hub_port, edge_port, SESSION, FILTER));
         proxy.pass();
         drained.join().expect("a thread that ends")
     })?;
-    let cpu = edge.cpu()?;
+    let after = edge.usage()?;
     let rate = |time: std::time::Duration| messages as f64 / time.as_secs_f64();
     let micros = |from: std::time::Duration, to: std::time::Duration| {
         (to - from).as_secs_f64() * 1e6 / messages as f64
@@ -176,12 +178,24 @@ fn measure_outage(
         "collecting: CPU, µs for each",
         micros(before, collected.cpu),
     );
+    let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     record(
-        "collecting: resident memory, MiB",
-        collected.memory as f64 / f64::from(1 << 20),
+        "collecting: peak of resident memory, MiB",
+        mebibytes(collected.memory_peak),
+    );
+    record(
+        "before draining: resident memory, MiB",
+        mebibytes(collected.memory),
     );
     record("draining: messages a second", rate(drained.time));
-    record("draining: CPU, µs for each", micros(collected.cpu, cpu));
+    record(
+        "draining: CPU, µs for each",
+        micros(collected.cpu, after.cpu),
+    );
+    record(
+        "draining: peak of resident memory, MiB",
+        mebibytes(after.memory_peak),
+    );
     record(
         "draining: messages lost",
         messages.saturating_sub(drained.messages) as f64,
