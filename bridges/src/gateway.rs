@@ -145,6 +145,10 @@ impl Gateway for Bridge {
         least.max(retried).unwrap_or(QoS::AtMostOnce)
     }
 
+    fn live_share(&self) -> u8 {
+        self.shared.config.live_share
+    }
+
     fn notification(&self) -> Option<&Notification> {
         self.shared.notification.as_ref()
     }

@@ -325,6 +325,7 @@ impl Exchange {
             lanes: lanes.collect(),
             latest: recovered.latest,
             next: recovered.next_sequence,
+            side: recovered.side,
             sent: recovered.sent_sequence,
             released: recovered.released,
         };

@@ -32,6 +32,12 @@ pub trait Gateway: Send + Sync + 'static {
         QoS::AtMostOnce
     }
 
+    /// Of each 100 deliveries of a lane, so many are live ones while a backlog waits too; with 0 the
+    /// oldest goes first. A backlog is what waits at [`Client::redeliver`].
+    fn live_share(&self) -> u8 {
+        0
+    }
+
     /// Where its state is published, retained, when it changes; none if that is not wanted.
     fn notification(&self) -> Option<&Notification> {
         None

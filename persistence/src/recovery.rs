@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mqtt::session::{Amount, StoredLane, StoredLast, lane_of, number_of};
+use mqtt::session::{Amount, StoredLane, StoredLast, number_of, range_of, side_of};
 use mqtt::{Message, Timestamp, TopicName};
 use rusqlite::{Connection, Error};
 
@@ -69,12 +69,14 @@ pub struct RecoveredSession {
     pub expires_at: Option<Timestamp>,
     /// Its subscriptions.
     pub subscriptions: Vec<StoredSubscription>,
-    /// The lanes of its queue that are not empty.
+    /// The lanes of its queue that are not empty, each side by itself.
     pub lanes: Vec<StoredLane>,
     /// The entries of which only the last of its topic is kept. Damaged ones are left out.
     pub latest: Vec<StoredLast>,
     /// The number that the next new entry gets.
     pub next_sequence: u64,
+    /// The side of its lanes that the entry with the greatest number has joined.
+    pub side: u8,
     /// Entries up to this number may have been sent before, so they are sent again with DUP
     /// [MQTT-3.3.1-1]; it is below `next_sequence`.
     ///
@@ -101,11 +103,10 @@ impl RecoveredSession {
 
     /// Counts an entry; they come in the order of their sequences.
     fn add(&mut self, sequence: u64, bytes: u64) {
-        let number = number_of(sequence);
-        self.next_sequence = self.next_sequence.max(number + 1);
-        let unsettled = u64::from(number <= self.sent_sequence);
+        self.note_number(sequence);
+        let unsettled = u64::from(number_of(sequence) <= self.sent_sequence);
         let last = self.lanes.last_mut();
-        if let Some(lane) = last.filter(|it| lane_of(it.first) == lane_of(sequence)) {
+        if let Some(lane) = last.filter(|it| range_of(it.first) == range_of(sequence)) {
             lane.waiting.messages += 1;
             lane.waiting.bytes += bytes;
             lane.unsettled += unsettled;
@@ -117,6 +118,15 @@ impl RecoveredSession {
             waiting,
             unsettled,
         });
+    }
+
+    /// The next entry follows the one with the greatest number.
+    fn note_number(&mut self, sequence: u64) {
+        let number = number_of(sequence);
+        if number >= self.next_sequence {
+            self.next_sequence = number + 1;
+            self.side = side_of(sequence);
+        }
     }
 }
 
@@ -206,11 +216,13 @@ fn delete_orphans(connection: &Connection) -> Result<(), Error> {
 
 /// Writes down for each session how far its connections may have sent: whatever is still there
 /// if one was sending, and never further than the queue goes, since numbers begin again behind
-/// what is left of it. The number is what remains of a sequence without its lane.
+/// what is left of it. The number is what remains of a sequence without its lane and side, which
+/// together are one of eight ranges.
 fn settle_sent(connection: &Connection) -> Result<(), Error> {
     connection.execute(
-        "WITH lane(first, behind) AS (
-             VALUES(0, 1 << 56), (1 << 56, 2 << 56), (2 << 56, 3 << 56), (3 << 56, 4 << 56))
+        "WITH RECURSIVE lane(first, behind) AS (
+             VALUES(0, 1 << 56)
+             UNION ALL SELECT behind, behind + (1 << 56) FROM lane WHERE behind < 8 << 56)
          UPDATE session SET sent_sequence = queued.last FROM (
              SELECT id, max(coalesce(
                  (SELECT max(sequence) - first FROM queue
@@ -240,6 +252,7 @@ fn sessions(connection: &Connection) -> Result<Sessions, Error> {
             lanes: Vec::new(),
             latest: Vec::new(),
             next_sequence: 1,
+            side: 0,
             sent_sequence: row.get::<_, Option<u64>>(4)?.unwrap_or(u64::MAX),
             received: Vec::new(),
             released: Vec::new(),
@@ -315,7 +328,7 @@ fn outbound(connection: &Connection, sessions: &mut Sessions) -> Result<(), Erro
         if let Some(session) = sessions.get_mut(&SessionId(row.get(0)?)) {
             let sequence = row.get(1)?;
             session.released.push(sequence);
-            session.next_sequence = session.next_sequence.max(number_of(sequence) + 1);
+            session.note_number(sequence);
         }
     }
     for session in sessions.values_mut() {

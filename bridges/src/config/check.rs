@@ -93,6 +93,9 @@ impl Config {
         if !(1..=4_096).contains(&self.max_inflight) {
             return Err(ConfigError::new("max_inflight", "must be from 1 to 4096"));
         }
+        if self.live_share > 100 {
+            return Err(ConfigError::new("live_share", "must be from 0 to 100"));
+        }
         let [min, max] = PACKET_SIZES;
         if self.max_packet_size < min || self.max_packet_size > max {
             let problem = "must be from 1 KiB to 256 MiB";
@@ -218,6 +221,7 @@ mod tests {
                 "max_inflight = 4097",
                 "max_inflight: must be from 1 to 4096",
             ),
+            ("live_share = 101", "live_share: must be from 0 to 100"),
             (
                 "batch.compression_level = 20",
                 "batch.compression_level: must be from 1 to 19",

@@ -99,6 +99,11 @@ pub struct Config {
     /// Many messages in one compressed packet, if the hub is a Tidegate (MQTT 5). Default none. Others
     /// get messages one by one.
     pub batch: Option<Batch>,
+    /// While a backlog of an outage is sent, so many of 100 messages are live ones, evenly spread: what
+    /// was published since the hub is back, 0 to 100. Each of both keeps its order, but a live message
+    /// overtakes older ones of its topic in the backlog. Default 0, with which the oldest goes first.
+    /// Lanes stay above it: the share is within one lane.
+    pub live_share: u8,
     /// Whether the bridge's state is published here, retained, when it changes: as JSON on
     /// `notification_topic`, as 1 or 0 on `$SYS/broker/connection/${gateway}/state`, and with that
     /// of clients below `$SYS/brokers/client_status`. Default true.
@@ -210,6 +215,7 @@ impl Default for Config {
             max_bytes_per_second: ByteSize(0),
             daily_bytes: ByteSize(0),
             batch: None,
+            live_share: 0,
             notification: true,
             notification_topic: None,
             transparent: false,

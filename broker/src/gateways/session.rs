@@ -53,6 +53,8 @@ impl GatewaySession {
         let is_bridge = gateway.is_bridge();
         session.link.is_bridge.store(is_bridge, Ordering::Relaxed);
         session.link.set_least_qos(gateway.least_qos());
+        let share = gateway.live_share();
+        session.link.lock().session.share_live(share);
         session.subscribe(&gateway.subscriptions());
         if session_present {
             let backlog = session.link.lock().session.backlog();

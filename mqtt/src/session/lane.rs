@@ -1,4 +1,4 @@
-//! One lane of a session's queue.
+//! One lane of a session's queue, or one side of it.
 //!
 //! Its beginning is in memory. Where a store keeps the queue too, the lane goes on there when
 //! memory is full, and comes back page by page.
@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use super::queue::{Amount, Enqueue, PageRequest, StoredLane, TrimRequest, Trimmed};
-use super::{Delivery, lane_of, sequence};
+use super::{Delivery, LANE_MAX, number_of, range_of, sequence};
 use crate::Message;
 
 /// Of the memory, one of so many parts is used while the client is away.
@@ -31,7 +31,8 @@ impl Share {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lane {
-    pub(super) number: u8,
+    /// The lane with its side.
+    pub(super) range: u8,
     entries: VecDeque<Delivery>,
     /// Bytes of the contents of those in memory.
     bytes: u64,
@@ -77,9 +78,9 @@ struct Superseded {
 }
 
 impl Lane {
-    pub(super) fn new(number: u8) -> Self {
+    pub(super) fn new(range: u8) -> Self {
         Self {
-            number,
+            range,
             ..Self::default()
         }
     }
@@ -91,8 +92,19 @@ impl Lane {
                 first: stored.first,
             },
             unsettled: usize::try_from(stored.unsettled).unwrap_or(usize::MAX),
-            ..Self::new(lane_of(stored.first))
+            ..Self::new(range_of(stored.first))
         }
+    }
+
+    /// The lane, whatever its side.
+    pub(super) const fn lane(&self) -> u8 {
+        self.range & LANE_MAX
+    }
+
+    /// The number of the first delivery that waits, or one before it.
+    pub(super) fn first_number(&self) -> u64 {
+        let front = self.front().map(|it| it.sequence);
+        number_of(front.unwrap_or(self.spilled.first))
     }
 
     pub(super) fn in_memory(&self) -> Amount {
@@ -265,7 +277,7 @@ impl Lane {
             ..excess
         };
         let wanted = wanted.min(self.droppable());
-        let to = sequence(self.number, next_number);
+        let to = sequence(self.range, next_number);
         let pending = self.pending.get_or_insert_default();
         pending.to = to;
         pending.since = Amount::ZERO;
@@ -313,7 +325,7 @@ impl Lane {
         if self.spilled.amount.messages == 0 || self.pending.is_some() || !low {
             return None;
         }
-        let to = sequence(self.number, next_number);
+        let to = sequence(self.range, next_number);
         self.pending = Some(Box::new(Pending {
             to,
             is_loading: true,

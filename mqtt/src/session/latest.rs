@@ -21,11 +21,28 @@ pub(super) struct Latest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Last {
     pub(super) sequence: u64,
-    bytes: u64,
+    pub(super) bytes: u64,
+    pub(super) tie: Tie,
+}
+
+/// What keeps a delivery in its place, or on its side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tie {
+    /// Nothing.
+    Free,
+    /// One that may have been sent waited before it on its side, and would come later than those
+    /// that overtake it.
+    Behind,
+    /// It may have been sent before a restart, and keeps its place.
+    Sent,
 }
 
 impl Last {
-    pub(super) const fn amount(self) -> Amount {
+    /// What is free when a later one takes its place.
+    pub(super) fn amount(self) -> Amount {
+        if self.tie == Tie::Sent {
+            return Amount::ZERO;
+        }
         Amount {
             messages: 1,
             bytes: self.bytes,
@@ -39,7 +56,8 @@ impl Latest {
     }
 
     /// Notes a delivery that waits, unless a later one of its topic is known.
-    pub(super) fn put(&mut self, topic: &TopicName, sequence: u64, bytes: u64) {
+    pub(super) fn put(&mut self, topic: &TopicName, last: Last) {
+        let sequence = last.sequence;
         if let Some(known) = self.get(topic) {
             if number_of(known.sequence) > number_of(sequence) {
                 return;
@@ -48,7 +66,7 @@ impl Latest {
         } else if self.topics.len() >= TOPICS_MAX {
             return;
         }
-        self.topics.insert(topic.clone(), Last { sequence, bytes });
+        self.topics.insert(topic.clone(), last);
         self.sequences.insert(sequence, topic.clone());
     }
 

@@ -22,7 +22,7 @@ pub use queue::{
     Amount, Enqueue, Evicted, PageRequest, QueueClass, QueueLimits, StoredLane, StoredLast,
     StoredQueue, TrimRequest, Trimmed, WhenFull,
 };
-pub use sequence::{DEFAULT_LANE, LANE_MAX, lane_of, number_of, sequence};
+pub use sequence::{DEFAULT_LANE, LANE_MAX, SIDE, lane_of, number_of, range_of, sequence, side_of};
 
 use std::sync::Arc;
 
@@ -110,6 +110,16 @@ impl Session {
         self.queue.memory_max = bytes;
     }
 
+    /// From now on, what waits when a connection begins is a backlog, which shares the connection
+    /// with what comes later and is live: of each 100 deliveries of a lane that are sent while both
+    /// wait, so many are live ones, evenly spread. Each side keeps its order; that of a topic is
+    /// given up between them. As long as a backlog waits no other begins.
+    ///
+    /// With 0, as at first, what is oldest in a lane is sent first, also if there are both.
+    pub fn share_live(&mut self, percent: u8) {
+        self.queue.share_live(percent);
+    }
+
     /// True if memory is bounded further than by the limits of QoS 0.
     #[must_use]
     pub fn is_squeezed(&self) -> bool {
@@ -146,19 +156,20 @@ impl Session {
         }
         // What is held encoded waits for the window, and goes first.
         while self.direct.holds_nothing()
-            && let Some(delivery) = self.queue.front()
+            && let Some((place, delivery)) = self.queue.front(self.held_from)
         {
             let sequence = delivery.sequence;
             if delivery.is_expired(now) && self.may_go(sequence, delivery.qos) {
                 expired.push(sequence);
-                self.queue.pop();
+                self.queue.pop(place);
             } else if number_of(sequence) < self.held_from
                 && self.inflight.has_room(sequence)
                 && self
                     .inflight
                     .has_room_for(&delivery.message, self.queue.bytes_max())
             {
-                let delivery = self.queue.pop()?;
+                self.queue.take_turn(place);
+                let delivery = self.queue.pop(place)?;
                 return Some(self.inflight.begin(delivery));
             } else {
                 break;
@@ -219,6 +230,7 @@ impl Session {
     /// with at most `receive_maximum` outstanding.
     pub fn resume(&mut self, receive_maximum: u16) {
         self.forget_direct();
+        self.queue.begin_backlog();
         self.inflight.resume(receive_maximum);
     }
 
@@ -289,7 +301,7 @@ impl Session {
     /// [MQTT-4.8.2-5].
     pub fn take_undelivered(&mut self) -> Vec<Delivery> {
         let mut taken = self.inflight.take();
-        while let Some(delivery) = self.queue.pop() {
+        while let Some(delivery) = self.queue.pop_any() {
             taken.push(delivery);
         }
         taken.retain(|delivery| delivery.qos == QoS::AtLeastOnce);

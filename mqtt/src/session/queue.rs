@@ -4,12 +4,17 @@
 //! order, and so does each topic, because it has one lane. A session has as many lanes as its
 //! deliveries ask for, which is one as a rule.
 
+mod sides;
+mod stored;
+
+pub use stored::{PageRequest, StoredLane, StoredLast, StoredQueue, TrimRequest, Trimmed};
+
 use std::sync::Arc;
 
 use super::lane::{Lane, Share};
-use super::latest::Latest;
-use super::{DEFAULT_LANE, Delivery, lane_of, number_of, sequence};
-use crate::TopicName;
+use super::latest::{Last, Latest, Tie};
+use super::{DEFAULT_LANE, Delivery, number_of, range_of, sequence, side_of};
+use sides::Sides;
 
 /// While the store removes something, a quota may be exceeded by one of so many parts: so it is not
 /// asked for each delivery.
@@ -76,8 +81,10 @@ pub struct Amount {
 /// The waiting line of one session.
 #[derive(Clone, Debug)]
 pub(super) struct Queue {
-    /// From the highest to the lowest; each is made for its first delivery.
+    /// From the highest to the lowest; each is made for its first delivery. Where a lane has both
+    /// sides, the live one comes first.
     pub(super) lanes: Vec<Lane>,
+    sides: Sides,
     limits: Arc<QueueLimits>,
     /// Bytes of memory for each of QoS 0, QoS 1 and 2, and what is in flight, if that is less than
     /// the limits.
@@ -124,84 +131,11 @@ pub enum Evicted {
     Trim(TrimRequest),
 }
 
-/// A page of the stored queue: sequences from `from` to below `to`, at most `count` of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PageRequest {
-    /// The first sequence that is wanted.
-    pub from: u64,
-    /// The sequence behind the last one that may be sent.
-    pub to: u64,
-    /// Entries at most.
-    pub count: usize,
-}
-
-/// Entries of the stored queue that are to be removed: the first ones of the sequences from `from`
-/// to below `to`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TrimRequest {
-    /// The first sequence.
-    pub from: u64,
-    /// The sequence behind the last one.
-    pub to: u64,
-    /// So many entries stay in front of those that are removed.
-    pub skip: u64,
-    /// Entries are removed until they are so many messages and so many bytes.
-    pub wanted: Amount,
-}
-
-/// The answer to a [`TrimRequest`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Trimmed {
-    /// What was removed; it may be less than was wanted.
-    pub removed: Amount,
-    /// The sequence behind the last one removed; 0 if there was none.
-    pub next: u64,
-    /// True if nothing was left to be removed.
-    pub complete: bool,
-}
-
-/// A lane of a session's queue as a store kept it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StoredLane {
-    /// The sequence of the first entry.
-    pub first: u64,
-    /// What waits.
-    pub waiting: Amount,
-    /// So many at its beginning may be sent and not acknowledged.
-    pub unsettled: u64,
-}
-
-/// A session's queue as a store kept it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredQueue {
-    /// The lanes that are not empty, in any order.
-    pub lanes: Vec<StoredLane>,
-    /// The deliveries whose places later ones of their topics take.
-    pub latest: Vec<StoredLast>,
-    /// The number of the next new entry.
-    pub next: u64,
-    /// Entries up to this number may have been sent before.
-    pub sent: u64,
-    /// The sequences of QoS 2 deliveries that reached the client and are not released to the
-    /// end, in their order.
-    pub released: Vec<u64>,
-}
-
-/// A delivery of which only the last of its topic is kept, as a store kept it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredLast {
-    /// Its topic.
-    pub topic: TopicName,
-    /// Its sequence.
-    pub sequence: u64,
-    /// Bytes of its content.
-    pub bytes: u64,
-}
-
 impl Queue {
     pub(super) const fn new(limits: Arc<QueueLimits>, stored: bool) -> Self {
         Self {
             lanes: Vec::new(),
+            sides: Sides::NONE,
             limits,
             memory_max: usize::MAX,
             held: Amount::ZERO,
@@ -211,19 +145,6 @@ impl Queue {
             next_number: 1,
             evicted: Vec::new(),
             latest: None,
-        }
-    }
-
-    pub(super) fn recover(&mut self, stored: &StoredQueue) {
-        self.next_number = stored.next;
-        self.lanes = stored.lanes.iter().map(Lane::recovered).collect();
-        self.lanes
-            .sort_by_key(|lane| std::cmp::Reverse(lane.number));
-        // What may be in flight keeps its place.
-        let unsent = |it: &&StoredLast| number_of(it.sequence) > stored.sent;
-        for last in stored.latest.iter().filter(unsent) {
-            let latest = self.latest.get_or_insert_default();
-            latest.put(&last.topic, last.sequence, last.bytes);
         }
     }
 
@@ -311,8 +232,8 @@ impl Queue {
     /// Takes out an entry that the store has, wherever in the line it waits; false if it does not.
     /// It is unsettled if it may have been sent before a restart.
     pub(super) fn give_up(&mut self, sequence: u64, bytes: u64, is_unsettled: bool) -> bool {
-        let number = lane_of(sequence);
-        let lane = self.lanes.iter_mut().find(|it| it.number == number);
+        let range = range_of(sequence);
+        let lane = self.lanes.iter_mut().find(|it| it.range == range);
         let is_given_up = lane.is_some_and(|it| it.give_up(sequence, bytes, is_unsettled));
         if let Some(latest) = self.latest.as_mut().filter(|_| is_given_up) {
             latest.forget_between(sequence, sequence + 1);
@@ -325,15 +246,20 @@ impl Queue {
         if !self.make_room_for(&delivery) {
             return Enqueue::Dropped;
         }
-        let lane = delivery.class.lane;
-        delivery.sequence = sequence(lane, self.next_number);
+        let last = self.last_of(&delivery);
+        let tied = last.filter(|it| it.tie != Tie::Free);
+        let side = tied.map_or(self.sides.live, |it| side_of(it.sequence));
+        let range = delivery.class.lane | side;
+        delivery.sequence = sequence(range, self.next_number);
         self.next_number += 1;
         if delivery.class.latest_only {
-            self.supersede(&delivery);
+            self.supersede(&delivery, last);
         }
-        let place = self.lanes.partition_point(|it| it.number > lane);
-        if self.lanes.get(place).is_none_or(|it| it.number != lane) {
-            self.lanes.insert(place, Lane::new(lane));
+        let (sides, rank) = (self.sides, self.sides.rank(range));
+        let is_before = |it: &Lane| sides.rank(it.range) > rank;
+        let place = self.lanes.partition_point(is_before);
+        if self.lanes.get(place).is_none_or(|it| it.range != range) {
+            self.lanes.insert(place, Lane::new(range));
         }
         let mut share = self.share();
         if self.is_left_to_store {
@@ -365,9 +291,7 @@ impl Queue {
 
     fn make_room_for(&mut self, delivery: &Delivery) -> bool {
         let more = Amount::of(delivery);
-        let latest = self.latest.as_ref();
-        let latest = latest.filter(|_| delivery.class.latest_only);
-        if let Some(last) = latest.and_then(|it| it.get(&delivery.message.topic))
+        if let Some(last) = self.last_of(delivery)
             && self.fits(self.waiting().minus(last.amount()), more)
         {
             return true;
@@ -380,18 +304,30 @@ impl Queue {
         self.make_room(losers, more)
     }
 
+    /// The last delivery of the same topic that waits, if only the last is kept.
+    fn last_of(&self, delivery: &Delivery) -> Option<Last> {
+        let latest = self.latest.as_ref()?;
+        let latest = delivery.class.latest_only.then_some(latest)?;
+        latest.get(&delivery.message.topic)
+    }
+
     /// Removes what waits of the topic of a new delivery, and notes that one.
-    fn supersede(&mut self, delivery: &Delivery) {
-        let topic = &delivery.message.topic;
-        let latest = self.latest.get_or_insert_default();
-        if let Some(last) = latest.get(topic) {
-            let number = lane_of(last.sequence);
-            let lane = self.lanes.iter_mut().find(|it| it.number == number);
+    fn supersede(&mut self, delivery: &Delivery, last: Option<Last>) {
+        if let Some(last) = last.filter(|it| it.tie != Tie::Sent) {
+            let range = range_of(last.sequence);
+            let lane = self.lanes.iter_mut().find(|it| it.range == range);
             if lane.is_some_and(|lane| lane.remove(last.sequence, last.amount())) {
                 self.evicted.push(Evicted::Superseded(last.sequence));
             }
         }
-        latest.put(topic, delivery.sequence, Amount::of(delivery).bytes);
+        let is_free = last.is_none_or(|it| it.tie == Tie::Free);
+        let last = Last {
+            sequence: delivery.sequence,
+            bytes: Amount::of(delivery).bytes,
+            tie: if is_free { Tie::Free } else { Tie::Behind },
+        };
+        let latest = self.latest.get_or_insert_default();
+        latest.put(&delivery.message.topic, last);
     }
 
     /// A delivery does not wait any more.
@@ -401,8 +337,8 @@ impl Queue {
         }
     }
 
-    /// Makes room by dropping what is oldest in the lanes below `losers`, the lowest first. False
-    /// if that is not enough; nothing is dropped in vain, unless sizes are not known.
+    /// Makes room by dropping what is oldest in the lanes below `losers`, the lowest first, and of
+    /// one lane the backlog before what is live. False if that is not enough; nothing is dropped in vain, unless sizes are not known.
     ///
     /// While a page is loaded that may have the oldest, the room is given first and the quota
     /// kept again when the page is there. So it is, up to a part of the quota, while the store
@@ -411,7 +347,7 @@ impl Queue {
         if self.fits(self.waiting(), more) {
             return true;
         }
-        let lanes = self.lanes.iter().filter(|it| it.number < losers);
+        let lanes = self.lanes.iter().filter(|it| it.lane() < losers);
         let droppable = lanes.fold(Amount::ZERO, |sum, lane| sum.plus(lane.droppable()));
         if !self.fits(self.waiting().minus(droppable), more) {
             return false;
@@ -420,7 +356,7 @@ impl Queue {
             let excess = self.excess(self.waiting().plus(more));
             let may_be_overdrawn = self.may_be_overdrawn(excess);
             let mut lanes = self.lanes.iter_mut().rev();
-            let loser = lanes.find(|it| it.number < losers && it.droppable() != Amount::ZERO);
+            let loser = lanes.find(|it| it.lane() < losers && it.droppable() != Amount::ZERO);
             let Some(lane) = loser else {
                 return false;
             };
@@ -453,8 +389,8 @@ impl Queue {
 
     /// Notes what was trimmed; returns how many deliveries were dropped by it.
     pub(super) fn trimmed(&mut self, request: &TrimRequest, done: Trimmed) -> u64 {
-        let number = lane_of(request.to);
-        let lane = self.lanes.iter_mut().find(|it| it.number == number);
+        let range = range_of(request.to);
+        let lane = self.lanes.iter_mut().find(|it| it.range == range);
         let dropped = lane.map_or(0, |lane| lane.trimmed(request, done));
         if let Some(latest) = &mut self.latest {
             latest.forget_between(request.from, done.next);
@@ -464,17 +400,27 @@ impl Queue {
         dropped
     }
 
-    /// The next delivery, unless it is in the store only.
-    pub(super) fn front(&self) -> Option<&Delivery> {
-        self.lanes.iter().find(|it| !it.is_empty())?.front()
+    /// The next delivery and the place of its lane, unless it is in the store only. Those from the
+    /// number `held_from` on may not go yet.
+    pub(super) fn front(&self, held_from: u64) -> Option<(usize, &Delivery)> {
+        let mut place = self.lanes.iter().position(|it| !it.is_empty())?;
+        if self.has_backlog(place) && !self.is_live_next(place, held_from) {
+            place += 1;
+        }
+        Some((place, self.lanes.get(place)?.front()?))
     }
 
-    /// Takes the first delivery in memory; it is the next one if there is a [`Queue::front`].
-    pub(super) fn pop(&mut self) -> Option<Delivery> {
-        let lane = self.lanes.iter_mut().find(|it| !it.is_drained())?;
-        let delivery = lane.pop()?;
+    /// Takes out the first delivery of a lane.
+    pub(super) fn pop(&mut self, place: usize) -> Option<Delivery> {
+        let delivery = self.lanes.get_mut(place)?.pop()?;
         self.forget(&delivery);
         Some(delivery)
+    }
+
+    /// Takes out what is in memory, from the highest lane to the lowest.
+    pub(super) fn pop_any(&mut self) -> Option<Delivery> {
+        let place = self.lanes.iter().position(|it| !it.is_drained())?;
+        self.pop(place)
     }
 
     pub(super) fn page_wanted(&mut self) -> Option<PageRequest> {
@@ -482,8 +428,15 @@ impl Queue {
             return None;
         }
         let (share, next) = (self.share(), self.next_number);
-        let mut lanes = self.lanes.iter_mut();
-        lanes.find_map(|lane| lane.page_wanted(share, next))
+        let is_shared = self.sides.is_shared();
+        // Neither side waits until the other has many in memory.
+        let lanes = self.lanes.iter_mut();
+        let mut drained = lanes.filter(|it| is_shared && it.is_drained());
+        let wanted = drained.find_map(|it| it.page_wanted(share, next));
+        wanted.or_else(|| {
+            let mut lanes = self.lanes.iter_mut();
+            lanes.find_map(|it| it.page_wanted(share, next))
+        })
     }
 
     pub(super) fn page_loaded(&mut self, page: Vec<Delivery>, complete: bool) {

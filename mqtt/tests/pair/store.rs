@@ -136,6 +136,7 @@ impl Store {
             next: last
                 .max(last_released)
                 .map_or(self.first_sequence, |it| it + 1),
+            side: 0,
             sent: last.unwrap_or(0).min(self.sent.unwrap_or(u64::MAX)),
             released: self.released(),
         };

@@ -156,6 +156,7 @@ impl Model {
             latest: Vec::new(),
             lanes: lanes.into_values().collect(),
             next: model.numbers + 1,
+            side: 0,
             sent: left.sent as u64,
             released: Vec::new(),
         };

@@ -103,6 +103,7 @@ fn an_identifier_that_the_receiver_may_know_is_not_given_away() {
         }],
         latest: Vec::new(),
         next: 4,
+        side: 0,
         sent: 2,
         released: Vec::new(),
     };

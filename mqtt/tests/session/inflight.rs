@@ -222,6 +222,7 @@ proptest! {
             lanes: Vec::new(),
             latest: Vec::new(),
             next: FIRST,
+            side: 0,
             sent: 0,
             released: Vec::new(),
         };
@@ -351,6 +352,7 @@ fn lanes_are_repeated_in_the_order_of_sending_and_after_a_restart_with_dup() {
         lanes: vec![lane(0, &[1, 2]), lane(3, &[4])],
         latest: Vec::new(),
         next: 5,
+        side: 0,
         sent: 4,
         released: vec![sequence(2, 3)],
     };

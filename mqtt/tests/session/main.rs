@@ -11,6 +11,7 @@ mod give_up;
 mod inflight;
 mod queue;
 mod quota;
+mod share;
 
 use std::sync::Arc;
 

@@ -1,19 +1,20 @@
 //! The quotas of a session, in memory and in a store together, and who makes way.
 
 mod line;
+mod unsettled;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mqtt::QoS;
 use mqtt::session::{
     Acknowledged, Amount, Delivery, Enqueue, Evicted, Outgoing, PageRequest, QueueClass,
-    QueueLimits, Session, StoredLane, StoredLast, StoredQueue, TrimRequest, Trimmed, WhenFull,
-    lane_of, number_of,
+    QueueLimits, SIDE, Session, StoredLane, StoredLast, StoredQueue, TrimRequest, Trimmed,
+    WhenFull, lane_of, number_of, range_of, side_of,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::{NOW, delivery, delivery_of};
+use crate::{NOW, delivery_of};
 
 const MESSAGES_MAX: u64 = 12;
 const BYTES_MAX: u64 = 1_000;
@@ -39,6 +40,10 @@ enum Step {
     WantPage,
     /// The store does so much of what it has been asked for.
     Work(usize),
+    /// A connection begins.
+    Connect,
+    /// So many percent are for what is live.
+    Share(u8),
     /// What the store has not done is lost, and the session begins again with what it has.
     Restart,
 }
@@ -59,6 +64,8 @@ fn steps(lane: impl Strategy<Value = u8>) -> impl Strategy<Value = Vec<Step>> {
         6 => Just(Step::Take),
         4 => Just(Step::WantPage),
         8 => (1..6_usize).prop_map(Step::Work),
+        1 => Just(Step::Connect),
+        1 => prop_oneof![Just(0), Just(100), 1..100_u8].prop_map(Step::Share),
         1 => Just(Step::Restart),
     ];
     vec(step, 1..300)
@@ -82,10 +89,14 @@ struct World {
     waiting: BTreeMap<u64, u64>,
     /// The topics of which only the last delivery is kept, by what waits of them.
     latest: BTreeMap<u64, String>,
+    /// The range of which a page is loaded.
     loading: Option<u8>,
+    percent: u8,
+    /// The side that is not the backlog, as far as it is known.
+    live: Option<u8>,
     /// What was to be removed is there again after a restart.
     is_exceeded: bool,
-    /// The last number that was taken in each lane.
+    /// The last number that was taken in each range.
     taken: BTreeMap<u8, u64>,
 }
 
@@ -101,6 +112,8 @@ impl World {
             waiting: BTreeMap::new(),
             latest: BTreeMap::new(),
             loading: None,
+            percent: 0,
+            live: None,
             is_exceeded: false,
             taken: BTreeMap::new(),
         }
@@ -115,7 +128,7 @@ impl World {
             Step::WantPage => {
                 if let Some(request) = self.session.page_wanted() {
                     assert_eq!(self.loading, None, "one page at a time");
-                    self.loading = Some(lane_of(request.from));
+                    self.loading = Some(range_of(request.from));
                     self.operations.push_back(Operation::Load(request));
                 }
             }
@@ -123,6 +136,14 @@ impl World {
                 for _ in 0..*count {
                     self.work();
                 }
+            }
+            Step::Connect => {
+                self.session.resume(100);
+                self.live = None;
+            }
+            Step::Share(percent) => {
+                self.percent = *percent;
+                self.session.share_live(*percent);
             }
             Step::Restart => self.restart(),
         }
@@ -152,6 +173,8 @@ impl World {
             }
             Enqueue::Kept { sequence } | Enqueue::Spilled { sequence } => {
                 assert_eq!(lane_of(sequence), lane);
+                let known = self.live.replace(side_of(sequence));
+                assert!(known.is_none_or(|it| it == side_of(sequence)), "sides");
                 delivery.sequence = sequence;
                 self.operations.push_back(Operation::Put(delivery));
                 self.evict(losers);
@@ -200,7 +223,7 @@ impl World {
                 Evicted::Trim(request) => {
                     assert_ne!(
                         self.loading,
-                        Some(lane_of(request.from)),
+                        Some(range_of(request.from)),
                         "the page may have it"
                     );
                     self.operations.push_back(Operation::Trim(request));
@@ -217,9 +240,17 @@ impl World {
 
     #[track_caller]
     fn assert_oldest(&self, sequence: u64) {
-        let mut lane = self.waiting.keys();
-        let first = lane.find(|it| lane_of(**it) == lane_of(sequence));
-        assert_eq!(first, Some(&sequence), "not the oldest");
+        let first = |range| self.waiting.keys().find(|it| range_of(**it) == range);
+        let range = range_of(sequence);
+        assert_eq!(first(range), Some(&sequence), "not the oldest");
+        // What is being trimmed still waits here.
+        let is_trimmed = |it: &Operation| match it {
+            Operation::Trim(request) => range_of(request.to) == range ^ SIDE,
+            Operation::Put(_) | Operation::Remove(_) | Operation::Load(_) => false,
+        };
+        if self.live == Some(side_of(sequence)) && !self.operations.iter().any(is_trimmed) {
+            assert_eq!(first(range ^ SIDE), None, "before the backlog");
+        }
     }
 
     fn take(&mut self) -> bool {
@@ -241,7 +272,13 @@ impl World {
             !self.waiting.keys().any(|it| higher(&it)),
             "a higher lane waits"
         );
-        let before = self.taken.insert(lane_of(sequence), number_of(sequence));
+        if self.percent == 0 {
+            let mut lane = self.waiting.keys();
+            let is_older = |it: &u64| number_of(*it) < number_of(sequence);
+            let older = lane.find(|it| lane_of(**it) == lane_of(sequence) && is_older(it));
+            assert_eq!(older, None, "before what is older");
+        }
+        let before = self.taken.insert(range_of(sequence), number_of(sequence));
         assert!(before.is_none_or(|it| it < number_of(sequence)), "order");
         let done = self.session.inflight_mut().puback(packet_id);
         assert_eq!(done, Acknowledged::Done(sequence));
@@ -308,7 +345,7 @@ impl World {
         self.waiting = sizes.collect();
         let mut lanes: BTreeMap<u8, StoredLane> = BTreeMap::new();
         for (&sequence, &bytes) in &self.waiting {
-            let lane = lanes.entry(lane_of(sequence));
+            let lane = lanes.entry(range_of(sequence));
             let lane = lane.or_insert_with(|| StoredLane {
                 first: sequence,
                 waiting: Amount::default(),
@@ -321,22 +358,32 @@ impl World {
         assert_eq!(numbers.len(), self.disk.len(), "a number twice");
         let rows = || self.disk.values().filter(|it| it.class.latest_only);
         let topic = |it: &Delivery| it.message.topic.as_str().to_owned();
-        self.latest = rows().map(|it| (it.sequence, topic(it))).collect();
+        // One whose removal is lost waits like any other.
+        let last = |it: &&Delivery| {
+            let mut same = rows().filter(|other| topic(other) == topic(it));
+            same.all(|other| number_of(other.sequence) <= number_of(it.sequence))
+        };
+        let latest = rows().filter(last);
+        self.latest = latest.map(|it| (it.sequence, topic(it))).collect();
         let latest = rows().map(|it| StoredLast {
             topic: it.message.topic.clone(),
             sequence: it.sequence,
             bytes: size(it),
         });
+        let last = self.disk.keys().max_by_key(|it| number_of(**it));
         let stored = StoredQueue {
             lanes: lanes.into_values().collect(),
             latest: latest.collect(),
             next: numbers.last().map_or(1, |it| it + 1),
+            side: side_of(last.copied().unwrap_or_default()),
             sent: 0,
             released: Vec::new(),
         };
         self.is_exceeded = true;
         self.session = Session::recovered(self.limits, &stored);
+        self.session.share_live(self.percent);
         self.session.resume(100);
+        self.live = None;
     }
 
     /// With nothing under way, what the session says is so, and no quota is exceeded.
@@ -412,69 +459,4 @@ fn no_more_makes_way_than_has_to_however_late_the_store_answers() {
         assert_eq!(world.waiting.len() as u64, MAX);
         world.drain();
     }
-}
-
-/// A session after a restart with so many entries, of which the first may be sent already.
-fn recovered(messages: u64, unsettled: u64) -> Session {
-    let lane = StoredLane {
-        first: 1,
-        waiting: Amount {
-            messages,
-            bytes: messages * 10,
-        },
-        unsettled,
-    };
-    let stored = StoredQueue {
-        lanes: vec![lane],
-        latest: Vec::new(),
-        next: messages + 1,
-        sent: unsettled,
-        released: Vec::new(),
-    };
-    Session::recovered(limits(WhenFull::DropOldest), &stored)
-}
-
-#[test]
-fn what_may_be_in_flight_is_not_dropped() {
-    let mut session = recovered(12, 3);
-    let more = || delivery(QoS::AtLeastOnce, 0, 0);
-    assert_ne!(session.enqueue(more()), Enqueue::Dropped);
-    let [Evicted::Trim(request)] = session.take_evicted()[..] else {
-        panic!("nothing makes way");
-    };
-    let wanted = Amount {
-        messages: 1,
-        bytes: 0,
-    };
-    let expected = TrimRequest {
-        from: 1,
-        to: 13,
-        skip: 3,
-        wanted,
-    };
-    assert_eq!(request, expected);
-    let removed = Amount {
-        messages: 1,
-        bytes: 10,
-    };
-    let done = Trimmed {
-        removed,
-        next: 5,
-        complete: false,
-    };
-    session.trimmed(&request, done);
-    // They are in memory, and the next one to go is behind them.
-    let page = session.page_wanted().unwrap();
-    assert_eq!(page.from, 1);
-    let mut entries: Vec<_> = [1, 2, 3, 5].map(|_| more()).into();
-    for (entry, sequence) in entries.iter_mut().zip([1, 2, 3, 5]) {
-        entry.sequence = sequence;
-    }
-    session.page_loaded(entries, false);
-    assert_ne!(session.enqueue(more()), Enqueue::Dropped);
-    assert_eq!(session.take_evicted(), [Evicted::Dropped(5)]);
-    // Where all may be in flight, nothing makes way.
-    let mut session = recovered(12, 12);
-    assert_eq!(session.enqueue(more()), Enqueue::Dropped);
-    assert_eq!(session.take_evicted(), []);
 }

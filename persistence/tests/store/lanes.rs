@@ -1,6 +1,6 @@
 //! Queues of several lanes.
 
-use mqtt::session::{StoredLast, lane_of, number_of, sequence};
+use mqtt::session::{SIDE, StoredLast, lane_of, number_of, range_of, sequence};
 
 use super::*;
 
@@ -109,6 +109,62 @@ fn how_far_was_sent_is_a_number_whatever_the_lane() {
         panic!("{recovered:?}")
     };
     assert_eq!((found.sent_sequence, found.next_sequence), (3, 5));
+    store.close().unwrap();
+}
+
+#[test]
+fn both_sides_of_a_lane_come_back_and_the_last_number_tells_which_is_live() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(directory.path(), Options::default()).unwrap();
+    let session = store.next_session_id();
+    put_session_until(&store, session, "c", None);
+    let entries = [
+        (1 | SIDE, 1),
+        (3 | SIDE, 2),
+        (1 | SIDE, 3),
+        (1, 4),
+        (3, 5),
+        (1, 6),
+    ];
+    wait_durable(&store, fill(&store, session, &entries));
+    let left = crash(directory.path());
+    store.close().unwrap();
+    let (store, recovered) = Store::open(left.path(), Options::default()).unwrap();
+    let [found] = &recovered.sessions[..] else {
+        panic!("{recovered:?}")
+    };
+    let mut lanes = found.lanes.clone();
+    lanes.sort_by_key(|it| range_of(it.first));
+    let expected = [
+        lane(1, 4, 2, 2),
+        lane(3, 5, 1, 1),
+        lane(1 | SIDE, 1, 2, 2),
+        lane(3 | SIDE, 2, 1, 1),
+    ];
+    assert_eq!(lanes, expected);
+    assert_eq!(
+        (found.side, found.sent_sequence, found.next_sequence),
+        (0, 6, 7)
+    );
+    let (from, to) = (sequence(3 | SIDE, 1), sequence(3 | SIDE, 7));
+    let (page, complete) = page_between(&store, session, from, to, 10);
+    assert_eq!((numbers(&page), complete), (vec![2], true));
+    assert_eq!(page[0].class.lane, 3, "its class has no side");
+    // The first side is done, and one of the second waits for PUBCOMP.
+    for (range, number) in [(1, 4), (3, 5), (1, 6)] {
+        store.submit(Operation::Dequeue(session, sequence(range, number)));
+    }
+    fill(&store, session, &[(3 | SIDE, 7)]);
+    let released = store.submit(Operation::Pubrec(session, sequence(3 | SIDE, 7)));
+    wait_durable(&store, released);
+    let left = crash(left.path());
+    store.close().unwrap();
+    let (store, recovered) = Store::open(left.path(), Options::default()).unwrap();
+    let [found] = &recovered.sessions[..] else {
+        panic!("{recovered:?}")
+    };
+    assert_eq!((found.side, found.sent_sequence), (SIDE, 3));
+    assert_eq!(found.next_sequence, 8);
     store.close().unwrap();
 }
 

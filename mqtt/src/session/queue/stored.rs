@@ -1,0 +1,105 @@
+//! The queue as a store sees it: what is asked of it, and what it gives back after a restart.
+
+use std::cmp::Reverse;
+
+use super::{Amount, Queue};
+use crate::TopicName;
+use crate::session::lane::Lane;
+use crate::session::latest::{Last, Tie};
+use crate::session::number_of;
+
+/// A page of the stored queue: sequences from `from` to below `to`, at most `count` of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageRequest {
+    /// The first sequence that is wanted.
+    pub from: u64,
+    /// The sequence behind the last one that may be sent.
+    pub to: u64,
+    /// Entries at most.
+    pub count: usize,
+}
+
+/// Entries of the stored queue that are to be removed: the first ones of the sequences from `from`
+/// to below `to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrimRequest {
+    /// The first sequence.
+    pub from: u64,
+    /// The sequence behind the last one.
+    pub to: u64,
+    /// So many entries stay in front of those that are removed.
+    pub skip: u64,
+    /// Entries are removed until they are so many messages and so many bytes.
+    pub wanted: Amount,
+}
+
+/// The answer to a [`TrimRequest`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trimmed {
+    /// What was removed; it may be less than was wanted.
+    pub removed: Amount,
+    /// The sequence behind the last one removed; 0 if there was none.
+    pub next: u64,
+    /// True if nothing was left to be removed.
+    pub complete: bool,
+}
+
+/// A lane of a session's queue as a store kept it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredLane {
+    /// The sequence of the first entry.
+    pub first: u64,
+    /// What waits.
+    pub waiting: Amount,
+    /// So many at its beginning may be sent and not acknowledged.
+    pub unsettled: u64,
+}
+
+/// A session's queue as a store kept it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredQueue {
+    /// The lanes that are not empty, in any order.
+    pub lanes: Vec<StoredLane>,
+    /// The deliveries whose places later ones of their topics take.
+    pub latest: Vec<StoredLast>,
+    /// The number of the next new entry.
+    pub next: u64,
+    /// The side of the last entry, which the next one joins too.
+    pub side: u8,
+    /// Entries up to this number may have been sent before.
+    pub sent: u64,
+    /// The sequences of QoS 2 deliveries that reached the client and are not released to the
+    /// end, in their order.
+    pub released: Vec<u64>,
+}
+
+/// A delivery of which only the last of its topic is kept, as a store kept it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredLast {
+    /// Its topic.
+    pub topic: TopicName,
+    /// Its sequence.
+    pub sequence: u64,
+    /// Bytes of its content.
+    pub bytes: u64,
+}
+
+impl Queue {
+    pub(in crate::session) fn recover(&mut self, stored: &StoredQueue) {
+        self.next_number = stored.next;
+        self.lanes = stored.lanes.iter().map(Lane::recovered).collect();
+        self.sides.live = stored.side;
+        let sides = self.sides;
+        self.lanes.sort_by_key(|it| Reverse(sides.rank(it.range)));
+        for it in &stored.latest {
+            let is_sent = number_of(it.sequence) <= stored.sent;
+            let last = Last {
+                sequence: it.sequence,
+                bytes: it.bytes,
+                tie: if is_sent { Tie::Sent } else { Tie::Free },
+            };
+            let latest = self.latest.get_or_insert_default();
+            latest.put(&it.topic, last);
+        }
+    }
+}
