@@ -16,6 +16,7 @@ mod bridge_names;
 mod bridge_outages;
 mod bridge_refusals;
 mod bridge_ring;
+mod bridge_share;
 mod bridge_start;
 mod bridge_status;
 mod bridge_stream;
