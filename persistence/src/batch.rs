@@ -20,6 +20,9 @@ use crate::trim::Trim;
 use crate::will::Wills;
 use crate::{Operation, SessionId, StoredMessage, Sweep, checksum, row};
 
+/// Entries that are removed in one transaction where the file system has little left.
+pub(crate) const PART_ENTRIES: usize = 128;
+
 #[derive(Default)]
 pub(crate) struct Batch {
     /// Changes of sessions and subscriptions, in their order.
@@ -141,6 +144,36 @@ impl Batch {
         self.enqueues - self.enqueued.len() as u64
     }
 
+    /// What can be removed before the rest is written: small batches, and sessions whose queues are
+    /// to go. None if it is little, or if something is written in its place, such as a message that
+    /// goes to another session: then it stays together.
+    pub(crate) fn removal(&self) -> Option<(Vec<Self>, Vec<SessionId>)> {
+        let is_moved =
+            !self.enqueued.is_empty() || !self.retained.is_empty() || !self.delayed.is_empty();
+        let mut sessions = Vec::new();
+        for operation in &self.sessions {
+            if let Operation::DeleteSession(session) = operation {
+                sessions.push(*session);
+            }
+        }
+        let is_little = self.dequeued.len() <= PART_ENTRIES && sessions.is_empty();
+        if is_moved || is_little {
+            return None;
+        }
+        let entries: Vec<_> = self.dequeued.iter().copied().collect();
+        let parts = entries.chunks(PART_ENTRIES).map(|part| Self {
+            dequeued: part.iter().copied().collect(),
+            // With the identifier that it leaves behind.
+            released: part
+                .iter()
+                .copied()
+                .filter(|it| self.released.contains(it))
+                .collect(),
+            ..Self::default()
+        });
+        Some((parts.collect(), sessions))
+    }
+
     fn dequeue(&mut self, entry: (SessionId, u64)) {
         if self.enqueued.remove(&entry).is_none() {
             self.dequeued.insert(entry);
@@ -178,7 +211,7 @@ impl Batch {
     pub(crate) fn commit(
         &self,
         connection: &mut Connection,
-        synced: Option<(u64, Mark)>,
+        synced: Option<&(u64, Mark)>,
     ) -> Result<QueueRows, Error> {
         let mut rows = QueueRows::default();
         let transaction = connection.transaction()?;
@@ -188,7 +221,7 @@ impl Batch {
             )?;
             update.execute(params![
                 epoch,
-                row::timestamp(time),
+                row::timestamp(*time),
                 row::integer(reading.wall_millis),
                 reading.boot.map(|it| it.to_string()),
                 row::integer(reading.boot_millis),
@@ -304,6 +337,27 @@ impl Batch {
         }
         Ok(())
     }
+}
+
+/// Removes the front of a session's queue in one transaction; tells how many entries that is, 0 if
+/// there was none.
+pub(crate) fn remove_front(
+    connection: &mut Connection,
+    SessionId(session): SessionId,
+) -> Result<u64, Error> {
+    let transaction = connection.transaction()?;
+    let mut select = transaction.prepare_cached(
+        "SELECT sequence FROM queue WHERE session_id = ?1 ORDER BY sequence LIMIT ?2",
+    )?;
+    let sequences = select.query_map([session, PART_ENTRIES as u64], |row| row.get(0))?;
+    let entries = sequences.map(|it| Ok((SessionId(session), it?)));
+    let entries = entries.collect::<Result<BTreeSet<_>, Error>>()?;
+    let mut references = References::default();
+    let removed = references.remove(&transaction, &entries)?;
+    references.apply(&transaction)?;
+    drop(select);
+    transaction.commit()?;
+    Ok(removed)
 }
 
 /// Tells how many queue entries are deleted.

@@ -13,6 +13,7 @@
 //! What happens when writing fails is in `reopen.rs`, and what when a page is damaged that a commit
 //! needs in `salvage.rs`.
 
+mod frugal;
 mod reopen;
 mod replace;
 mod salvage;
@@ -42,6 +43,10 @@ use crate::{Clock, Damage, OpenStoreError, Recovered, schema};
 const CHECKPOINT_PAGES: u64 = 4096;
 /// The same where the file system has little left: 1 MiB.
 const CHECKPOINT_PAGES_SCARCE: u64 = 256;
+/// The length that the file of the log keeps when it begins again.
+const JOURNAL_BYTES: u32 = 64 << 20;
+/// The same where the file system has little left.
+const JOURNAL_BYTES_SCARCE: u32 = 1 << 20;
 const COUNT_QUEUED: &str = "SELECT count(*) FROM queue";
 
 /// The open database and the lock that keeps other processes away while it lives.
@@ -95,6 +100,13 @@ impl Database {
         let was_open = files.has_log();
         let expected = if damage.is_none() { epoch } else { 0 };
         let mut loaded = load(&files, expected);
+        if let Err(OpenStoreError::Database { source, .. }) = &loaded
+            && is_one_of(source, &[ErrorCode::DiskFull])
+        {
+            // What has to be written at a start finds room in the log once that begins again.
+            reopen::recover(&files).ok();
+            loaded = load(&files, expected);
+        }
         if let Err(OpenStoreError::Database { source, .. }) = &loaded
             && is_damage(source)
         {
@@ -196,7 +208,7 @@ impl Database {
         let level = if sync { "FULL" } else { "NORMAL" };
         connection.pragma_update(None, "synchronous", level)?;
         let synced = sync.then(|| (self.epoch + 1, self.clock.mark()));
-        let rows = self.logged(|connection| batch.commit(connection, synced))?;
+        let rows = self.transact(batch, synced)?;
         self.written.commits += 1;
         self.written.synced_commits += u64::from(sync);
         self.written.entries += rows.inserted;
@@ -206,15 +218,6 @@ impl Database {
             self.checkpoint()?;
         }
         Ok(frames)
-    }
-
-    /// Keeps the log short while the file system has little left.
-    pub(crate) const fn spare_log(&mut self, is_scarce: bool) {
-        self.checkpoint_pages = if is_scarce {
-            CHECKPOINT_PAGES_SCARCE
-        } else {
-            CHECKPOINT_PAGES
-        };
     }
 
     /// Writes the pages in the log to the database, so that the log can begin again.
@@ -420,7 +423,7 @@ fn configure(connection: &Connection) -> Result<(), Error> {
     connection.pragma_update(None, "cache_size", -8192)?;
     // `Database::checkpoint` makes them.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    connection.pragma_update(None, "journal_size_limit", 64 << 20)
+    connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES)
 }
 
 /// Without a checkpoint closing changes no file, and does not delete the log at the path, which

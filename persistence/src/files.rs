@@ -72,11 +72,17 @@ impl Files {
 
     /// True if there was a database, with an epoch or a log, and there is nothing of it.
     pub(crate) fn is_emptied(&self, epoch: u64) -> bool {
-        let bytes = |suffix| {
-            let metadata = fs::metadata(with_suffix(&self.database(), suffix));
-            metadata.map_or(0, |it| it.len())
-        };
-        bytes("") == 0 && (epoch > 0 || bytes("-wal") > 0)
+        self.length("") == 0 && (epoch > 0 || self.length("-wal") > 0)
+    }
+
+    /// The bytes of the database and its log as far as they are there.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.length("") + self.length("-wal")
+    }
+
+    fn length(&self, suffix: &str) -> u64 {
+        let metadata = fs::metadata(with_suffix(&self.database(), suffix));
+        metadata.map_or(0, |it| it.len())
     }
 
     /// What is kept of damaged files, each with its length in bytes, in the order of the names.

@@ -23,6 +23,8 @@ pub(crate) struct Submitted {
     pub(crate) queued: u64,
     /// Bytes of the database as of the last commit, with those that the writer has taken since.
     pub(crate) used_bytes: u64,
+    /// Bytes of the database that the file system has room for.
+    pub(crate) room_bytes: u64,
     pub(crate) position: u64,
     /// Something among the operations has to be synced with its commit.
     pub(crate) sync: bool,

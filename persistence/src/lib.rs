@@ -59,6 +59,7 @@ mod statistics;
 mod store;
 mod throttle;
 mod trim;
+mod volume;
 mod will;
 mod writer;
 
@@ -85,4 +86,5 @@ pub use row::StoredSubscription;
 pub use salvage::{Salvage, SalvageError, SalvagedTable, repair, salvage};
 pub use statistics::Statistics;
 pub use store::{Position, Store};
+pub use volume::{RESERVE_BYTES, Volume};
 pub use will::RecoveredWill;

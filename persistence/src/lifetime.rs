@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Condvar, Mutex};
 
 use crate::database::Database;
@@ -11,7 +11,7 @@ use crate::hold::Gate;
 use crate::recovery::Numbers;
 use crate::statistics::Meter;
 use crate::store::{Shared, lock};
-use crate::{CloseStoreError, OpenStoreError, Options, Recovered, Store, writer};
+use crate::{CloseStoreError, OpenStoreError, Options, Recovered, Store, Volume, writer};
 
 impl Store {
     /// Opens the store in `directory`, which is made if need be, and loads what it knew.
@@ -54,13 +54,21 @@ impl Store {
     pub(crate) fn start(database: Database, last: Numbers, options: Options) -> io::Result<Self> {
         let meter = Meter::of(&database);
         let used_bytes = meter.usage.used_bytes;
-        let full = options.quota.is_reached(used_bytes, meter.queued);
+        let volume = Volume::of(database.files.directory(), &options.quota).ok();
+        volume
+            .iter()
+            .for_each(|it| it.note_small(database.files.directory()));
+        let room_bytes = volume.map_or(u64::MAX, |it| it.room_bytes);
+        let bounds = options.quota.within(room_bytes);
+        let full = bounds.is_reached(used_bytes, meter.queued);
         let shared = Arc::new(Shared {
             full: AtomicBool::new(full && !options.quota.drops_oldest),
             room: AtomicU64::new(options.quota.room(meter.queued)),
+            pending_bytes_max: AtomicUsize::new(options.pending_bytes_max),
             options,
             submitted: Mutex::new(Submitted {
                 used_bytes,
+                room_bytes,
                 queued: meter.queued,
                 ..Submitted::default()
             }),

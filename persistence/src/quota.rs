@@ -10,16 +10,14 @@ use crate::oldest::Excess;
 use crate::statistics::{Meter, Usage};
 use crate::store::{Shared, lock};
 use crate::throttle::Throttle;
-use crate::{MakeWay, Store};
+use crate::volume::RESERVE_BYTES;
+use crate::{MakeWay, Store, Volume};
 
 /// The time between two looks at what the file system has left.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// A store that is full is so until this part of the bound is free: one of so many. Otherwise it
 /// would change with each message that is drained.
 const ROOM_PART: u64 = 20;
-/// What the file system has to have left unless the options say so: the smaller of these.
-const LEFT_BYTES: u64 = 64 << 20;
-const LEFT_PART: u64 = 20;
 
 /// Bounds of the store as a whole.
 ///
@@ -32,8 +30,9 @@ pub struct Quota {
     pub used_bytes_max: u64,
     /// Entries in all queues.
     pub queued_max: u64,
-    /// Bytes that the file system has left at least, so that SQLite has room to remove something
-    /// and to copy its log; none for 64 MiB or a twentieth of the file system, whichever is less.
+    /// Bytes that the file system has left to others at least, beside the
+    /// [`crate::RESERVE_BYTES`] that the store itself needs; none for 64 MiB or a twentieth of the
+    /// file system, whichever is less.
     pub left_bytes_min: Option<u64>,
     /// Makes room by dropping what is oldest in all queues, for which [`Store::drop_oldest`] has
     /// to say how. It costs an index of the queues. Otherwise nothing is dropped.
@@ -52,6 +51,12 @@ impl Default for Quota {
 }
 
 impl Quota {
+    /// The same where the file system has room for so many bytes of the database.
+    pub(crate) fn within(mut self, room_bytes: u64) -> Self {
+        self.used_bytes_max = self.used_bytes_max.min(room_bytes);
+        self
+    }
+
     /// Whether nothing more is taken until there is room again.
     pub(crate) fn is_reached(&self, used_bytes: u64, queued: u64) -> bool {
         used_bytes >= self.used_bytes_max || queued >= self.queued_max
@@ -99,7 +104,7 @@ impl Store {
 impl Shared {
     /// Something was submitted: it may be what the store has no room for.
     pub(crate) fn look_at(&self, submitted: &Submitted) {
-        let quota = &self.options.quota;
+        let quota = &self.options.quota.within(submitted.room_bytes);
         let used_bytes = submitted.used_bytes + submitted.bytes as u64;
         if quota.drops_oldest {
             return;
@@ -117,15 +122,17 @@ impl Shared {
         self.room.store(room, Ordering::Relaxed);
     }
 
-    /// The writer tells whether the store is full, given what there is of bytes and entries.
+    /// The writer tells whether the store is full, given what there is of bytes and entries and
+    /// how many bytes the file system has room for.
     fn set_full(
         &self,
-        used_bytes: u64,
+        (used_bytes, room_bytes): (u64, u64),
         queued: u64,
         is_full: impl FnOnce(u64, u64, bool) -> bool,
     ) -> bool {
         let mut submitted = lock(&self.submitted);
         submitted.used_bytes = used_bytes;
+        submitted.room_bytes = room_bytes;
         submitted.queued = queued;
         let used_bytes = used_bytes + submitted.bytes as u64;
         // Under the lock: what is submitted next finds it full or makes it so.
@@ -153,8 +160,12 @@ pub(crate) struct Guard {
     quota: Quota,
     directory: PathBuf,
     looked: Option<Instant>,
-    /// The bytes that were in use when the file system had too little left, while it has.
-    scarce_at: Option<u64>,
+    /// None if the file system does not tell.
+    volume: Option<Volume>,
+    /// Bytes that the database keeps if what is oldest is dropped for others.
+    kept_bytes: u64,
+    /// The file system has no room for more messages.
+    is_scarce: bool,
     was_full: bool,
     drops: Throttle,
     dropped: u64,
@@ -166,7 +177,9 @@ impl Guard {
             quota,
             directory,
             looked: None,
-            scarce_at: None,
+            volume: None,
+            kept_bytes: u64::MAX,
+            is_scarce: false,
             was_full: false,
             drops: Throttle::default(),
             dropped: 0,
@@ -176,50 +189,44 @@ impl Guard {
     /// When what the file system has left is looked at although nothing is committed; none if
     /// there is enough.
     pub(crate) fn next_look(&self) -> Option<Duration> {
-        let looked = self.looked.filter(|_| self.scarce_at.is_some())?;
+        let looked = self.looked.filter(|_| self.is_scarce)?;
         Some(LOOK_INTERVAL.saturating_sub(looked.elapsed()))
     }
 
-    /// Whether the file system has too little left.
-    pub(crate) const fn is_scarce(&self) -> bool {
-        self.scarce_at.is_some()
+    /// Whether the end of what the file system has room for is near.
+    pub(crate) fn is_near(&self, usage: Usage) -> bool {
+        let volume = self.volume.as_ref();
+        volume.is_some_and(|it| it.is_near(usage.used_bytes))
     }
 
-    /// Looks at what the file system has left, unless that was a moment ago.
-    pub(crate) fn look(&mut self, usage: Usage) {
-        if self.quota.left_bytes_min == Some(0)
-            || self.looked.is_some_and(|it| it.elapsed() < LOOK_INTERVAL)
-        {
+    /// Whether the file system has no room for more messages.
+    pub(crate) const fn is_scarce(&self) -> bool {
+        self.is_scarce
+    }
+
+    /// Looks at what the file system has left, unless that was a moment ago. What the file of the
+    /// database has already, with so many bytes, it keeps if others take the rest.
+    pub(crate) fn look(&mut self, file_bytes: u64) {
+        if self.looked.is_some_and(|it| it.elapsed() < LOOK_INTERVAL) {
             return;
         }
         self.looked = Some(Instant::now());
         // What cannot be asked cannot be kept free.
-        let Ok(system) = rustix::fs::statvfs(&self.directory) else {
-            return;
-        };
-        let left = system.f_bavail.saturating_mul(system.f_frsize);
-        let part = system.f_blocks.saturating_mul(system.f_frsize) / LEFT_PART;
-        let min = self.quota.left_bytes_min;
-        let min = min.unwrap_or_else(|| part.min(LEFT_BYTES));
-        let directory = self.directory.display();
-        if self.scarce_at.is_none() && left < min {
-            tracing::warn!(%directory, left, min, "the file system of the store has little space left");
-            self.scarce_at = Some(usage.used_bytes);
-        } else if self.scarce_at.is_some() && left >= min.saturating_add(min / ROOM_PART) {
-            tracing::info!(%directory, left, "the file system of the store has space again");
-            self.scarce_at = None;
-        }
+        self.volume = Volume::of(&self.directory, &self.quota).ok();
+        self.kept_bytes = self.room_bytes().max(self.kept_bytes.min(file_bytes));
+    }
+
+    /// Bytes of the database that the file system has room for.
+    fn room_bytes(&self) -> u64 {
+        self.volume.map_or(u64::MAX, |it| it.room_bytes)
     }
 
     /// By how much the bounds are exceeded, if that can be helped by dropping what is oldest.
     ///
-    /// Where the file system has little left, the database uses its free pages again and does not
-    /// grow: it is not the database's fault, perhaps, and nothing that it drops would help.
+    /// Where others take what the file system had left, the database uses its free pages again
+    /// and does not grow: it is not its fault, and nothing that it drops would help.
     pub(crate) fn excess(&self, meter: &Meter) -> Option<Excess> {
-        let used_max = self
-            .scarce_at
-            .unwrap_or(u64::MAX)
-            .min(self.quota.used_bytes_max);
+        let used_max = self.kept_bytes.min(self.quota.used_bytes_max);
         let excess = Excess {
             bytes: meter.usage.used_bytes.saturating_sub(used_max),
             entries: meter.queued.saturating_sub(self.quota.queued_max),
@@ -240,14 +247,21 @@ impl Guard {
     /// Tells the others whether the store is full, after what could be dropped was.
     pub(crate) fn judge(&mut self, meter: &Meter, shared: &Shared) {
         let (used_bytes, queued) = (meter.usage.used_bytes, meter.queued);
-        let full = shared.set_full(used_bytes, queued, |used_bytes, queued, was_full| {
-            if self.quota.drops_oldest {
-                return self.excess(meter).is_some();
-            }
-            self.scarce_at.is_some()
-                || self.quota.is_reached(used_bytes, queued)
-                || was_full && !self.quota.has_room(used_bytes, queued)
-        });
+        let room_bytes = self.room_bytes();
+        let quota = self.quota.within(room_bytes);
+        let mut used_with_pending = used_bytes;
+        let full = shared.set_full(
+            (used_bytes, room_bytes),
+            queued,
+            |used, queued, was_full| {
+                used_with_pending = used;
+                if quota.drops_oldest {
+                    return self.excess(meter).is_some();
+                }
+                quota.is_reached(used, queued) || was_full && !quota.has_room(used, queued)
+            },
+        );
+        self.note_scarce(used_with_pending);
         if full && !self.was_full {
             tracing::warn!(
                 used_bytes,
@@ -258,5 +272,23 @@ impl Guard {
             tracing::info!(used_bytes, queued, "the store has room again");
         }
         self.was_full = full;
+    }
+
+    /// Notes and says whether the file system has no room for more messages.
+    fn note_scarce(&mut self, used_bytes: u64) {
+        let Some(volume) = self.volume else {
+            self.is_scarce = false;
+            return;
+        };
+        let (room, left) = (volume.room_bytes, volume.left_bytes);
+        let directory = self.directory.display();
+        if !self.is_scarce && used_bytes >= room {
+            let (min, reserve) = (volume.left_bytes_min, RESERVE_BYTES);
+            tracing::warn!(%directory, left, min, reserve, "the file system of the store has little space left");
+            self.is_scarce = true;
+        } else if self.is_scarce && used_bytes < room - room / ROOM_PART {
+            tracing::info!(%directory, left, "the file system of the store has space again");
+            self.is_scarce = false;
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The handle that the rest of the daemon holds: submit and wait.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) gate: Gate,
     /// Wakes the writer.
     pub(crate) arrived: Condvar,
+    /// [`Options::pending_bytes_max`], or less while the file system has little room.
+    pub(crate) pending_bytes_max: AtomicUsize,
     /// As many bytes wait as may; written under the lock of `submitted`, so that whoever only
     /// asks needs no lock.
     pub(crate) crowded: AtomicBool,
@@ -130,7 +132,7 @@ impl Store {
         let mut submitted = lock(&shared.submitted);
         let first = submitted.operations.is_empty();
         let full = submitted.push(operation, shared.options.commit_operations);
-        if submitted.bytes >= shared.options.pending_bytes_max {
+        if submitted.bytes >= shared.pending_bytes_max.load(Ordering::Relaxed) {
             shared.crowded.store(true, Ordering::Relaxed);
         }
         submitted.position += 1;
@@ -187,7 +189,7 @@ impl Store {
         let Some(shared) = &self.shared else {
             return true;
         };
-        lock(&shared.submitted).bytes < shared.options.pending_bytes_max
+        lock(&shared.submitted).bytes < shared.pending_bytes_max.load(Ordering::Relaxed)
     }
 
     /// Ready while there is room. While the database cannot be written, when nobody knows how
@@ -203,7 +205,7 @@ impl Store {
         // The lock is held over the registration, so that a commit cannot slip in between.
         let submitted = lock(&shared.submitted);
         let spare = if self.is_failing() { 2 } else { 1 };
-        if submitted.bytes / spare < shared.options.pending_bytes_max {
+        if submitted.bytes / spare < shared.pending_bytes_max.load(Ordering::Relaxed) {
             return Poll::Ready(());
         }
         lock(&shared.waiters).room.push(context.waker().clone());

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use crate::quota::Guard;
 use crate::store::{Shared, lock};
 use crate::throttle::Throttle;
 use crate::trim::{Trim, oldest};
+use crate::volume::PENDING_BYTES_NEAR;
 use crate::{MakeWay, Operation, QueueEntry, SessionId, Sweep};
 
 /// With `normal` durability, the longest time that a commit is not synced.
@@ -166,8 +168,8 @@ impl Writer {
     /// Drops what is oldest if that is wanted, and tells whether the store is full.
     fn keep_quota(&mut self) -> Result<(), WriteError> {
         let meter = *lock(&self.shared.meter);
-        self.guard.look(meter.usage);
-        self.database.spare_log(self.guard.is_scarce());
+        self.guard.look(self.database.file_bytes());
+        self.keep_small(self.guard.is_near(meter.usage));
         if self.guard.excess(&meter).is_some() {
             // Nobody else takes it, so it is not missed.
             let mut asked = std::mem::take(&mut *lock(&self.shared.asked));
@@ -177,7 +179,25 @@ impl Writer {
         }
         let meter = *lock(&self.shared.meter);
         self.guard.judge(&meter, &self.shared);
+        if self.guard.is_scarce() {
+            self.database.fill_out();
+        }
         Ok(())
+    }
+
+    /// Near the end of what the file system has room for, the log is kept short and transactions
+    /// small.
+    fn keep_small(&mut self, is_near: bool) {
+        self.database.spare_log(is_near);
+        let pending = self.shared.options.pending_bytes_max;
+        let pending = if is_near {
+            pending.min(PENDING_BYTES_NEAR)
+        } else {
+            pending
+        };
+        self.shared
+            .pending_bytes_max
+            .store(pending, Ordering::Relaxed);
     }
 
     /// Drops what is oldest until the quota is kept, or nothing more makes way.

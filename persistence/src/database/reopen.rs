@@ -59,7 +59,7 @@ pub(super) fn leaves_doubt(error: &Error) -> bool {
 }
 
 /// What a log has that was read from its beginning.
-struct Found {
+pub(super) struct Found {
     epoch: u64,
     /// The frames in the log.
     frames: u64,
@@ -122,7 +122,7 @@ impl Database {
 }
 
 /// Reads the log of a database that nobody has open, and makes sure that it is on the disk.
-fn recover(files: &Files) -> Result<Found, WriteError> {
+pub(super) fn recover(files: &Files) -> Result<Found, WriteError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(files.database(), flags)?;
     set_checkpoint_on_close(&connection, false)?;
