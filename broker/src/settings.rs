@@ -8,13 +8,14 @@ use bridges::{BrokerId, Guarding, LoopGuard};
 use mqtt::QoS;
 use mqtt::connection::Limits;
 use mqtt::session::QueueLimits;
-use persistence::CrashPoint;
+use persistence::{CrashPoint, Volume};
 
 use crate::config::{
     self, Change, Config, ConfigError, ConfiguredExtensions, Loaded, LogColor, LogLevel,
     NamedGateway, Notice,
 };
 use crate::connection::Access;
+use crate::daemon::state_directory;
 use crate::exchange::{self, ExchangeLimits};
 use crate::memory;
 use crate::retained::RetainedLimits;
@@ -263,6 +264,13 @@ impl Settings {
             crash_point: self.crash_point,
             quota: store.quota(),
         })
+    }
+
+    /// The file system that the store is on; none without a store, or if it cannot be looked at.
+    pub(crate) fn volume(&self) -> Option<Volume> {
+        let options = self.store_options()?;
+        let directory = self.store_directory().or_else(state_directory)?;
+        Volume::of(&directory, &options.quota).ok()
     }
 
     /// Where the store is, if the configuration says so.

@@ -13,6 +13,10 @@ pub(super) fn run(conf: Option<&Path>) -> ExitCode {
             for notice in settings.notices() {
                 Terminal.error(notice);
             }
+            let volume = settings.volume();
+            if let Some(warning) = volume.and_then(|it| it.warning()) {
+                Terminal.error(warning);
+            }
             Terminal.line(settings.summary());
             ExitCode::SUCCESS
         }

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use persistence::{Findings, FlushLatency, KeptFile, OpenStoreError, kept_files};
+use persistence::{
+    Findings, FlushLatency, KeptFile, OpenStoreError, Quota, RESERVE_BYTES, Volume, kept_files,
+};
 use serde_json::{Value, json};
 
 use super::{Look, print_json, size};
@@ -19,6 +21,8 @@ struct Report {
     kept: Vec<KeptFile>,
     /// Or why it could not be measured.
     flush: Result<FlushLatency, String>,
+    /// None if it cannot be looked at.
+    volume: Option<Volume>,
 }
 
 pub(super) fn run(look: &Look) -> ExitCode {
@@ -26,7 +30,7 @@ pub(super) fn run(look: &Look) -> ExitCode {
         Ok(directory) => directory,
         Err(code) => return code,
     };
-    let report = match Report::of(&directory) {
+    let report = match Report::of(&directory, &look.place.quota()) {
         Ok(report) => report,
         Err(error) => {
             Terminal.error(error);
@@ -45,11 +49,12 @@ pub(super) fn run(look: &Look) -> ExitCode {
 }
 
 impl Report {
-    fn of(directory: &Path) -> Result<Self, OpenStoreError> {
+    fn of(directory: &Path, quota: &Quota) -> Result<Self, OpenStoreError> {
         Ok(Self {
             findings: Findings::of(directory)?,
             kept: kept_files(directory)?,
             flush: FlushLatency::measure(directory).map_err(|error| error.to_string()),
+            volume: Volume::of(directory, quota).ok(),
         })
     }
 
@@ -74,6 +79,13 @@ impl Report {
             "problems": problems.collect::<Vec<_>>(),
             "remarks": findings.remarks,
             "kept": kept.collect::<Vec<_>>(),
+            "volume": self.volume.map(|it| json!({
+                "left_bytes": it.left_bytes,
+                "min_free_space_bytes": it.left_bytes_min,
+                "reserve_bytes": RESERVE_BYTES,
+                "room_bytes": it.room_bytes,
+                "warning": it.warning(),
+            })),
             "flush": self.flush.as_ref().map_or_else(
                 |error| json!({ "error": error }),
                 |it| json!({
@@ -109,6 +121,15 @@ impl Report {
             Err(error) => {
                 Terminal.line(format_args!("  disk: cannot be measured: {error}"));
             }
+        }
+        if let Some(volume) = &self.volume {
+            let room = size(volume.room_bytes);
+            Terminal.line(format_args!(
+                "  file system: room for {room} of messages in all"
+            ));
+        }
+        if let Some(warning) = self.volume.and_then(|it| it.warning()) {
+            Terminal.line(format_args!("  warning: {warning}"));
         }
         for remark in &findings.remarks {
             Terminal.line(format_args!("  note: {remark}"));

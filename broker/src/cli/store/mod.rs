@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use persistence::Quota;
 use serde_json::Value;
 
 use super::{EXIT_CONFIG, environment};
@@ -88,6 +89,16 @@ impl Place {
             Terminal.error(error);
             ExitCode::from(EXIT_CONFIG)
         })
+    }
+
+    /// The bounds of the store as far as they are configured.
+    pub(super) fn quota(&self) -> Quota {
+        let configured = match &self.path {
+            Some(_) => None,
+            None => Settings::load(self.conf.as_deref(), environment()).ok(),
+        };
+        let options = configured.and_then(|it| it.store_options());
+        options.map_or_else(Quota::default, |it| it.quota)
     }
 
     fn configured(&self) -> Result<PathBuf, String> {
