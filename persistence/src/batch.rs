@@ -430,7 +430,7 @@ fn apply_session(connection: &Connection, operation: &Operation) -> Result<u64, 
 }
 
 /// Removes a session with all that belongs to it; tells how many queue entries that is.
-pub(crate) fn delete_session(connection: &Connection, session: SessionId) -> Result<u64, Error> {
+fn delete_session(connection: &Connection, session: SessionId) -> Result<u64, Error> {
     let mut delete = connection.prepare_cached("DELETE FROM queue WHERE session_id = ?1")?;
     for sql in [
         "DELETE FROM message WHERE refs <= 1 AND id IN

@@ -136,6 +136,7 @@ impl Database {
         if was_open {
             database.distrust();
         }
+        database.remove_orphans();
         Ok((database, recovered, last))
     }
 

@@ -261,7 +261,7 @@ impl Guard {
                 quota.is_reached(used, queued) || was_full && !quota.has_room(used, queued)
             },
         );
-        self.note_scarce(used_with_pending);
+        self.note_scarce(used_with_pending, full);
         if full && !self.was_full {
             tracing::warn!(
                 used_bytes,
@@ -275,18 +275,21 @@ impl Guard {
     }
 
     /// Notes and says whether the file system has no room for more messages.
-    fn note_scarce(&mut self, used_bytes: u64) {
+    fn note_scarce(&mut self, used_bytes: u64, is_full: bool) {
         let Some(volume) = self.volume else {
             self.is_scarce = false;
             return;
         };
         let (room, left) = (volume.room_bytes, volume.left_bytes);
         let directory = self.directory.display();
-        if !self.is_scarce && used_bytes >= room {
+        let below = room - room / ROOM_PART;
+        // It may have been full for a moment only, and stays so until it is below.
+        let is_reached = used_bytes >= room || is_full && used_bytes >= below;
+        if !self.is_scarce && is_reached {
             let (min, reserve) = (volume.left_bytes_min, RESERVE_BYTES);
             tracing::warn!(%directory, left, min, reserve, "the file system of the store has little space left");
             self.is_scarce = true;
-        } else if self.is_scarce && used_bytes < room - room / ROOM_PART {
+        } else if self.is_scarce && used_bytes < below {
             tracing::info!(%directory, left, "the file system of the store has space again");
             self.is_scarce = false;
         }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, Error};
 use crate::clock::{Clock, Mark};
 use crate::damage::is_damage;
 use crate::{
-    Damage, RecoveredNames, RecoveredWill, SessionId, StoredSubscription, batch, names, row, will,
+    Damage, RecoveredNames, RecoveredWill, SessionId, StoredSubscription, names, row, will,
 };
 
 /// Everything that is loaded at start. The queues themselves stay on disk.
@@ -151,7 +151,9 @@ pub(crate) fn recover(connection: &mut Connection) -> Result<(Recovered, Numbers
     }
     let last = |sql| connection.query_row(sql, [], |row| row.get::<_, u64>(0));
     // The will of a session that has ended must not fall to another one.
-    let ended = last("SELECT coalesce(max(session_id), 0) FROM will")?;
+    let ended = last("SELECT coalesce(max(session_id), 0) FROM will")?
+        // Nor a queue that could not be removed.
+        .max(last("SELECT coalesce(max(session_id), 0) FROM queue")?);
     let numbers = Numbers {
         session: sessions
             .keys()
@@ -197,16 +199,18 @@ fn tidy_up(connection: &mut Connection) -> Result<(), Error> {
     transaction.commit()
 }
 
-/// Removes what belongs to no session: queues that sessions that do not survive a restart had
-/// spilled, and what was written for a session whose name another one had taken.
-fn delete_orphans(connection: &Connection) -> Result<(), Error> {
+/// The sessions that are none, with queues: those that do not survive a restart had spilled them.
+pub(crate) fn orphans(connection: &Connection) -> Result<Vec<SessionId>, Error> {
     let mut statement = connection.prepare(
         "SELECT DISTINCT session_id FROM queue WHERE session_id NOT IN (SELECT id FROM session)",
     )?;
     let orphans = statement.query_map([], |row| row.get(0).map(SessionId))?;
-    for orphan in orphans.collect::<Result<Vec<_>, _>>()? {
-        batch::delete_session(connection, orphan)?;
-    }
+    orphans.collect()
+}
+
+/// Removes what belongs to no session, but for [`orphans`], which may be much: what was written for
+/// a session whose name another one had taken.
+fn delete_orphans(connection: &Connection) -> Result<(), Error> {
     connection.execute_batch(
         "DELETE FROM subscription WHERE session_id NOT IN (SELECT id FROM session);
          DELETE FROM inbound WHERE session_id NOT IN (SELECT id FROM session);

@@ -18,12 +18,12 @@ use super::{
     CHECKPOINT_PAGES, CHECKPOINT_PAGES_SCARCE, Database, JOURNAL_BYTES, JOURNAL_BYTES_SCARCE,
     is_one_of,
 };
-use crate::SessionId;
 use crate::batch::{Batch, remove_front};
 use crate::clock::Mark;
 use crate::error::WriteError;
 use crate::log::LogState;
 use crate::statistics::QueueRows;
+use crate::{SessionId, recovery};
 
 impl Database {
     /// Keeps the log short while the file system has little left.
@@ -95,6 +95,22 @@ impl Database {
         Ok(())
     }
 
+    /// Removes the queues that belong to no session. A full disk is no reason not to start.
+    pub(super) fn remove_orphans(&mut self) {
+        let removed = self.attempt(|it| {
+            let orphans = recovery::orphans(it.connection()?)?;
+            if !orphans.is_empty() {
+                it.prepare()?;
+            }
+            orphans
+                .into_iter()
+                .try_for_each(|orphan| it.remove_queue(orphan))
+        });
+        if let Err(error) = removed {
+            tracing::warn!(%error, "the store cannot be tidied up");
+        }
+    }
+
     /// Removes the queue of a session, its front first.
     fn remove_queue(&mut self, session: SessionId) -> Result<(), WriteError> {
         while self.remove_part(|connection| remove_front(connection, session))? > 0 {}
@@ -113,7 +129,7 @@ impl Database {
             Ok(removed) => removed,
         };
         self.queued = self.queued.saturating_sub(removed);
-        if LogState::of(self.connection()?)?.frames() >= CHECKPOINT_PAGES_SCARCE {
+        if LogState::of(self.connection()?)?.frames() >= self.checkpoint_pages {
             self.checkpoint()?;
         }
         Ok(removed)
