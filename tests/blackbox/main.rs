@@ -53,6 +53,7 @@ mod retained;
 pub mod shim;
 mod silence;
 mod slow_consumers;
+mod small_volume;
 mod space;
 mod store;
 mod store_command;

@@ -429,8 +429,11 @@ fn messages_fill_the_file_system_up_to_what_is_to_be_left() {
         assert!(start.elapsed() < tests::wait::DEADLINE, "never full");
         refused = fill(&mut publisher, 1_000);
     }
+    // It is refused before the writer says why.
+    until("it is said", || {
+        daemon.process.log().contains("little space left")
+    });
     let log = daemon.process.log();
-    assert!(log.contains("little space left"), "{log}");
     assert!(!log.contains("ERROR"), "{log}");
 }
 

@@ -50,8 +50,9 @@ pub(crate) struct Store {
     pub(crate) max_total_size: ByteSize,
     /// Messages in the queues of all sessions; default 0, for no limit.
     pub(crate) max_total_messages: u64,
-    /// Bytes that the file system of the database has left at least. Default is 64 MiB or 5 % of
-    /// the file system, whichever is less; 0 for no limit.
+    /// Bytes that the file system of the database has left to others at least, beside the 8 MiB that
+    /// the store itself needs to be drained. Default is 64 MiB or 5 % of the file system, whichever
+    /// is less.
     pub(crate) min_free_space: Option<ByteSize>,
     /// What gives way when the queue of a session or the whole store is full; default
     /// `reject_new`.
