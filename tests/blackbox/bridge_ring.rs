@@ -227,7 +227,7 @@ fn waited(port: u16, end: &str) -> Vec<String> {
 fn three_brokers_in_a_ring_deliver_each_message_once_although_one_is_killed() {
     const COUNT: usize = 400;
     const KILLS: usize = 3;
-    let mut brokers = Brokers::start(&[Some(1), Some(2), Some(0)]);
+    let mut brokers = Brokers::start(&[Some(1), Some(2), Some(0)], "");
     let ports: Vec<_> = brokers.daemons.iter().map(Daemon::port).collect();
     ports.iter().for_each(|it| leave_session(*it));
     let publishers = [0, 2].map(|at| {
