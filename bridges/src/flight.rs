@@ -127,6 +127,21 @@ impl Flight {
         identifier
     }
 
+    /// The same for one that goes with others in a packet: it is not in the window, unless the packet
+    /// has its identifier, see [`Flight::launch`].
+    pub(crate) fn pack(&mut self, delivery: &Delivery, copy: u16) -> u16 {
+        let identifier = self.begin(delivery, copy, QoS::AtLeastOnce);
+        self.put(identifier, delivery.id, None);
+        identifier
+    }
+
+    /// A packet of QoS 1 is sent under the identifier of this message.
+    pub(crate) fn launch(&mut self, identifier: u16) {
+        if let Some(&Sent { of, .. }) = self.messages.get(&identifier) {
+            self.put(identifier, of, Some(QoS::AtLeastOnce));
+        }
+    }
+
     /// A Packet Identifier that nothing has, for [`Flight::reserve`].
     pub(crate) fn free_identifier(&self) -> Option<u16> {
         (1..=u16::MAX).rev().find(|it| !self.knows(*it))
@@ -261,11 +276,6 @@ impl Flight {
         deliveries.map(|it| &it.message.topic)
     }
 
-    /// How many deliveries are on their way.
-    pub(crate) fn len(&self) -> usize {
-        self.copies.len()
-    }
-
     /// True if nothing is awaited.
     pub(crate) fn is_empty(&self) -> bool {
         self.copies.is_empty()
@@ -319,6 +329,22 @@ mod tests {
         assert!(!flight.has_room(DeliveryId(6), 1));
         flight.answered(Flight::identifier(DeliveryId(4), 0), Answer::Acknowledged);
         assert!(!flight.has_room(DeliveryId(6), 2));
+        assert!(flight.has_room(DeliveryId(6), 1));
+    }
+
+    #[test]
+    fn messages_in_one_packet_take_one_place_in_the_window() {
+        let mut flight = Flight::new(2);
+        let packed = [1, 2, 3].map(|it| flight.pack(&delivery(DeliveryId(it)), 0));
+        assert!(flight.has_room(DeliveryId(4), 1));
+        flight.launch(packed[0]);
+        assert!(!flight.has_room(DeliveryId(4), 2));
+        for (of, identifier) in (1..).zip(packed) {
+            let progress = flight.answered(identifier, Answer::Acknowledged);
+            assert_eq!(progress, Progress::Done(DeliveryId(of)));
+        }
+        assert!(flight.is_empty());
+        flight.begin(&delivery(DeliveryId(5)), 0, QoS::AtLeastOnce);
         assert!(flight.has_room(DeliveryId(6), 1));
     }
 

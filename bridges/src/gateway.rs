@@ -277,16 +277,16 @@ impl Shared {
         }
         let unanswered = self.subscribe(&mut hub);
         memory.mirror.connected(place, hub.session_present);
-        let (window, config) = (self.window(&hub), self.config.batch.as_ref());
-        let batching = Batching::new(&self.label, config, &hub.connection, window);
         let terms = Terms {
-            window: batching.as_ref().map_or(window, Batching::session_window),
+            window: self.window(&hub),
             qos_max: self.qos_max(),
         };
-        client.redeliver(terms.window);
+        let config = self.config.batch.as_ref();
+        let batching = Batching::new(&self.label, config, &hub.connection);
         let parts = (&*self.label, &self.translation, &self.dead_letter);
         let mut service = Service::new(parts, client, status, (hub, unanswered), terms, memory);
         service.batching = batching;
+        client.redeliver(service.session_window());
         // Nothing is forwarded any more once the bridge is to stop.
         let left = tokio::select! {
             biased;

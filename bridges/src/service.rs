@@ -392,7 +392,7 @@ impl<'b> Service<'b> {
         self.is_postponed = false;
         self.outgoing.clear();
         self.withheld = Withheld::default();
-        self.client.redeliver(self.terms.window);
+        self.client.redeliver(self.session_window());
         false
     }
 
@@ -430,7 +430,7 @@ impl<'b> Service<'b> {
         let is_acknowledged = |it: &&Forwarded| it.qos.is_acknowledged();
         let copies = forwarded.iter().filter(is_acknowledged).count();
         let copies = u16::try_from(copies).unwrap_or(u16::MAX).min(COPIES_MAX);
-        if !self.flight.has_room(delivery.id, copies) || !self.makes_way(&forwarded) {
+        if !self.makes_way(&forwarded) || !self.flight.has_room(delivery.id, copies) {
             self.forwarded = forwarded;
             return Some(delivery);
         }
@@ -468,7 +468,7 @@ impl<'b> Service<'b> {
         } else if self.encode(&publish) {
             self.rate.count(1, 0);
             if is_acknowledged {
-                self.flight.begin(delivery, *copy, message.qos);
+                self.begin(delivery, *copy, message.qos);
                 *copy += 1;
             } else {
                 self.status.counters.count_sent(1);

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::task::Context;
 use std::time::Duration;
 
+use gateway::Delivery;
 use mqtt::connection::{ClientConnection, OutgoingPublish};
 use mqtt::packet::{Ack, AckKind, ForwardedProperties};
 use mqtt::{QoS, ReasonCode, TopicName};
@@ -33,8 +34,6 @@ pub(crate) struct Batching {
     /// Bytes of the packets in a batch.
     bytes_max: usize,
     linger: Duration,
-    /// Packets that may be unacknowledged at the hub.
-    window: u16,
     next: Next,
     /// What is being sent goes into the next batch.
     is_packing: bool,
@@ -48,8 +47,6 @@ pub(crate) struct Batching {
 struct Next {
     packets: Vec<u8>,
     messages: usize,
-    /// Deliveries that are noted as on their way.
-    deliveries: usize,
     /// Those of the messages of QoS 1.
     identifiers: Vec<u16>,
     /// The first message as it is sent if no other comes.
@@ -59,13 +56,11 @@ struct Next {
 }
 
 impl Batching {
-    /// As it was agreed on with a hub that takes so many packets; none if it was not, which the log
-    /// says.
+    /// As it was agreed on with a hub; none if it was not, which the log says.
     pub(crate) fn new(
         bridge: &str,
         config: Option<&config::Batch>,
         hub: &ClientConnection,
-        window: u16,
     ) -> Option<Self> {
         let config = config?;
         let (name, value) = OFFER;
@@ -88,24 +83,10 @@ impl Batching {
             // What cannot be made smaller becomes larger by a 256th.
             bytes_max: max_bytes.min(room - room / 256),
             linger: config.linger.0,
-            window,
             next: Next::default(),
             is_packing: false,
             unanswered: Vec::new(),
         })
-    }
-
-    /// How many messages may be unacknowledged.
-    pub(crate) fn session_window(&self) -> u16 {
-        let messages = u16::try_from(self.messages_max).unwrap_or(WINDOW_MAX);
-        self.window.saturating_add(messages).min(WINDOW_MAX)
-    }
-
-    /// True if the hub takes a packet beside what is on its way, which is so many deliveries with
-    /// those that are packed.
-    fn may_send(&self, deliveries: usize) -> bool {
-        let alone = deliveries.saturating_sub(self.next.deliveries);
-        self.unanswered.is_empty() && alone < usize::from(self.window)
     }
 
     /// Whether messages may be in a batch, and how many bytes they take there at most.
@@ -146,8 +127,16 @@ impl Batching {
 impl Service<'_> {
     /// True while something more may be sent or packed.
     pub(super) fn may_send(&self) -> bool {
-        let may_send = |it: &Batching| it.may_send(self.flight.len());
-        self.hub.has_room() && self.batching.as_ref().is_none_or(may_send)
+        let is_free = |it: &Batching| it.unanswered.is_empty();
+        self.hub.has_room() && self.batching.as_ref().is_none_or(is_free)
+    }
+
+    /// How many messages may be unacknowledged, in batches and by themselves.
+    pub(crate) fn session_window(&self) -> u16 {
+        let messages = self.batching.as_ref().map_or(0, |it| it.messages_max);
+        let messages = u16::try_from(messages).unwrap_or(WINDOW_MAX);
+        let window = self.terms.window.saturating_add(messages);
+        window.min(WINDOW_MAX.max(self.terms.window))
     }
 
     /// Makes way for what becomes of a delivery, in the next batch or alone behind it; false if
@@ -168,10 +157,16 @@ impl Service<'_> {
             return true;
         };
         batching.is_packing = size.is_some();
-        let makes_way = batching.may_send(self.flight.len()) && !self.is_postponed;
-        let is_kept = messages.iter().any(|it| it.qos.is_acknowledged());
-        batching.next.deliveries += usize::from(makes_way && size.is_some() && is_kept);
-        makes_way
+        batching.unanswered.is_empty() && !self.is_postponed
+    }
+
+    /// Notes that a message of QoS 1 or 2 is sent or packed.
+    pub(super) fn begin(&mut self, delivery: &Delivery, copy: u16, qos: QoS) {
+        if self.batching.as_ref().is_some_and(|it| it.is_packing) {
+            self.flight.pack(delivery, copy);
+        } else {
+            self.flight.begin(delivery, copy, qos);
+        }
     }
 
     /// Puts a message into the next batch or into the output; false if the hub does not accept a
@@ -190,12 +185,20 @@ impl Service<'_> {
             return false;
         };
         let deadline = batching.next.deadline.as_mut();
-        let waits = deadline.is_some_and(|it| it.as_mut().poll(context).is_pending());
+        // One by one, if it is being found out which message the hub does not stand.
+        let waits = !self.suspicion.is_careful()
+            && deadline.is_some_and(|it| it.as_mut().poll(context).is_pending());
         let is_due = batching.next.messages > 0 && !waits;
         if is_due {
             self.send_batch();
         }
         is_due
+    }
+
+    /// Sends what is packed, and packs nothing more.
+    pub(super) fn send_packed(&mut self) {
+        self.send_batch();
+        self.batching = None;
     }
 
     /// Sends what is packed. One message goes by itself.
@@ -204,11 +207,12 @@ impl Service<'_> {
             return;
         };
         let next = std::mem::take(&mut batching.next);
+        let packet_id = next.identifiers.first().copied();
+        packet_id.into_iter().for_each(|it| self.flight.launch(it));
         if next.messages <= 1 {
             self.hub.output.extend_from_slice(&next.first);
             return;
         }
-        let packet_id = next.identifiers.first().copied();
         let payload = batching.packer.pack(&next.packets).unwrap_or_default();
         let publish = OutgoingPublish {
             topic: &batching.topic,
@@ -270,11 +274,8 @@ impl Service<'_> {
     /// The hub does not say what it refuses: all of it is sent again, one by one unless it had no
     /// room.
     fn all_put_off(&mut self, ack: &Ack<'_>) -> Refusals {
-        if ack.reason != ReasonCode::QuotaExceeded
-            && let Some(batching) = self.batching.take()
-        {
+        if ack.reason != ReasonCode::QuotaExceeded && self.batching.take().is_some() {
             let (bridge, reason) = (self.label, ack.reason.describe());
-            self.terms.window = batching.window;
             tracing::warn!(
                 bridge,
                 reason,

@@ -14,6 +14,7 @@ impl Service<'_> {
     /// outbox stays there.
     pub(crate) async fn farewell(&mut self, last_words: Option<Arc<Message>>) {
         self.acknowledge(&mut Context::from_waker(Waker::noop()));
+        self.send_packed();
         if let Some(message) = last_words {
             self.send_last_words(message);
         }
