@@ -310,7 +310,7 @@ fn a_session_with_many_small_messages_ends_where_little_is_left() {
     let mut publisher = edge.connect("publisher");
     fill(&mut publisher, BYTES);
     edge.exhaust();
-    // It begins anew: what waited goes, which as one transaction would not fit.
+    // It begins anew: what waited goes.
     let mut reader = edge.connect("reader");
     edge.give_back();
     reader.subscribe("t/#", 1).unwrap();
