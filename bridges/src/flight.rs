@@ -276,6 +276,11 @@ impl Flight {
         deliveries.map(|it| &it.message.topic)
     }
 
+    /// True if the hub has answered everything; what is packed was not sent.
+    pub(crate) const fn is_answered(&self) -> bool {
+        self.published == 0
+    }
+
     /// True if nothing is awaited.
     pub(crate) fn is_empty(&self) -> bool {
         self.copies.is_empty()

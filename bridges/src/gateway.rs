@@ -275,6 +275,14 @@ impl Shared {
             // message comes twice than that a new one is taken for it.
             client.forget_received();
         }
+        if hub.connection.qos_of(QoS::AtLeastOnce) == QoS::AtMostOnce {
+            let bridge = &*self.label;
+            tracing::warn!(
+                bridge,
+                "the hub takes QoS 0 only: it acknowledges nothing, and what is on its way when the \
+                 connection is lost is lost too"
+            );
+        }
         let unanswered = self.subscribe(&mut hub);
         memory.mirror.connected(place, hub.session_present);
         let terms = Terms {

@@ -60,6 +60,8 @@ pub(crate) enum HubError {
     ConnectTimeout,
     #[error("the hub did not answer PINGREQ in time")]
     Silent,
+    #[error("the hub answers PINGREQ, and acknowledges nothing")]
+    Stalled,
     #[error("the hub broke the protocol: {0}")]
     Violation(#[from] ProtocolViolation),
     #[error("the hub ended the connection: {text}")]
@@ -92,7 +94,7 @@ impl HubError {
                 );
                 is_about_messages.then_some(End::Closed)
             }
-            Self::Io(_) | Self::Silent => Some(End::Lost),
+            Self::Io(_) | Self::Silent | Self::Stalled => Some(End::Lost),
             Self::Connect(_)
             | Self::Refused { .. }
             | Self::Unanswered
@@ -113,6 +115,7 @@ impl HubError {
             Self::Connect(_)
             | Self::ConnectTimeout
             | Self::Silent
+            | Self::Stalled
             | Self::Violation(_)
             | Self::Disconnected { .. }
             | Self::Closed
@@ -239,9 +242,14 @@ impl Hub {
         self.output.len() - self.written < OUTPUT_BYTES_MAX
     }
 
+    /// Bytes of packets that were made for the hub.
+    pub(crate) const fn made(&self) -> u64 {
+        self.sent + self.output.len() as u64
+    }
+
     /// Bytes of packets that were made for the hub since this was asked last.
     pub(crate) fn take_count(&mut self) -> u64 {
-        let made = self.sent + self.output.len() as u64;
+        let made = self.made();
         made - std::mem::replace(&mut self.counted, made)
     }
 
@@ -306,8 +314,9 @@ impl Drop for Hub {
 
 /// A Reason Code with what the hub has to say of it.
 pub(crate) fn describe(reason: ReasonCode, reason_string: Option<&str>) -> String {
+    let (text, code) = (reason.describe(), reason as u8);
     reason_string.map_or_else(
-        || reason.describe().to_owned(),
-        |text| format!("{} ({text})", reason.describe()),
+        || format!("{text} (0x{code:02X})"),
+        |said| format!("{text} (0x{code:02X}: {said})"),
     )
 }

@@ -30,6 +30,11 @@ impl Patience {
         Poll::Ready(())
     }
 
+    /// True if there was a pause since there was room.
+    pub(crate) const fn has_paused(&self) -> bool {
+        self.pauses > 0
+    }
+
     /// There was room: the next pause is a first one.
     pub(crate) fn reset(&mut self) {
         if self.pauses > 0 {

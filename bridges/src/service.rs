@@ -147,9 +147,9 @@ impl<'b> Service<'b> {
     }
 
     fn poll_rounds(&mut self, context: &mut Context<'_>) -> Result<(), HubError> {
-        let connection = &self.hub.connection;
+        let (connection, made) = (&self.hub.connection, self.hub.made());
         self.keep_alive
-            .poll(connection, &mut self.hub.output, context)?;
+            .poll(connection, &mut self.hub.output, made, context)?;
         for _ in 0..ROUNDS_MAX {
             let has_read = self.read(context)?;
             self.acknowledge(context);
@@ -183,7 +183,7 @@ impl<'b> Service<'b> {
             Poll::Pending => false,
         };
         if has_read {
-            self.keep_alive.note_received();
+            self.keep_alive.note_received(self.hub.made());
         }
         self.handle_input()?;
         Ok(has_read)
@@ -223,6 +223,11 @@ impl<'b> Service<'b> {
                 if let Some(time) = self.keep_alive.answered() {
                     self.status.set_round_trip(time);
                 }
+                if self.unanswered == 0 && self.flight.is_answered() {
+                    self.keep_alive.note_progress();
+                } else if self.keep_alive.is_stalled() {
+                    return Err(HubError::Stalled);
+                }
             }
             ClientAction::Disconnect(disconnect) => {
                 let text = disconnect.properties.reason_string();
@@ -254,6 +259,7 @@ impl<'b> Service<'b> {
                 return;
             }
         };
+        self.keep_alive.note_progress();
         match progress {
             Progress::Nothing => {}
             Progress::Received(delivery, identifiers) => {
@@ -399,7 +405,11 @@ impl<'b> Service<'b> {
     /// Sends what becomes of a delivery. Returns it if that cannot be sent yet.
     fn send(&mut self, delivery: Delivery, context: &mut Context<'_>) -> Option<Delivery> {
         match self.suspicion.verdict(&delivery.message.topic) {
-            Verdict::Send if self.suspicion.is_careful() && !self.flight.is_empty() => {
+            // Behind one that the hub had no room for nothing is sent until it is taken.
+            Verdict::Send
+                if !self.flight.is_empty()
+                    && (self.suspicion.is_careful() || self.hub_room.has_paused()) =>
+            {
                 return Some(delivery);
             }
             Verdict::Send => {}

@@ -120,29 +120,50 @@ impl ReasonCode {
 
     /// What a Reason String says for it where nothing more is known.
     #[must_use]
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the server sends few of them without a detail of their own"
-    )]
     pub const fn describe(self) -> &'static str {
         match self {
+            Self::Success | Self::GrantedQoS1 | Self::GrantedQoS2 => "success",
+            Self::DisconnectWithWill => "the connection ends with its will",
+            Self::NoMatchingSubscribers => "nobody subscribes to the topic",
+            Self::NoSubscriptionExisted => "there was no such subscription",
+            Self::ContinueAuthentication => "the authentication goes on",
+            Self::ReAuthenticate => "the client authenticates again",
+            Self::UnspecifiedError => "the server does not say why",
+            Self::MalformedPacket => "a packet could not be parsed",
+            Self::ProtocolError => "a packet was unexpected or broke a rule",
+            Self::ImplementationSpecificError => "this server does not accept it",
+            Self::UnsupportedProtocolVersion => "the server does not know this version of MQTT",
+            Self::ClientIdentifierNotValid => "the client identifier is not accepted",
+            Self::BadUserNameOrPassword => "the user name or password is wrong",
             Self::NotAuthorized => "this client may not do that",
+            Self::ServerUnavailable => "the server cannot store messages at present",
+            Self::ServerBusy => "the server is busy",
+            Self::Banned => "this client is banned",
+            Self::ServerShuttingDown => "the server is shutting down",
+            Self::BadAuthenticationMethod => "the authentication method is not supported",
+            Self::KeepAliveTimeout => "no packet came within the keep alive time",
+            Self::SessionTakenOver => "another connection uses the same client identifier",
             Self::TopicFilterInvalid => "the topic filter is not accepted by this server",
             Self::TopicNameInvalid => "the topic name is not accepted by this server",
-            Self::QuotaExceeded => "a limit of this server is reached",
+            Self::PacketIdentifierInUse => "the packet identifier is in use",
             Self::PacketIdentifierNotFound => "the packet identifier is not known",
+            Self::ReceiveMaximumExceeded => "too many messages are unacknowledged",
+            Self::TopicAliasInvalid => "the topic alias is not allowed",
+            Self::PacketTooLarge => "the packet is too large",
+            Self::MessageRateTooHigh => "messages come too fast",
+            Self::QuotaExceeded => "a limit of this server is reached",
+            Self::AdministrativeAction => "an administrator ended the connection",
+            Self::PayloadFormatInvalid => "the payload is not of the format that it claims",
+            Self::RetainNotSupported => "retained messages are not supported",
+            Self::QoSNotSupported => "the QoS is not supported",
+            Self::UseAnotherServer | Self::ServerMoved => "use the server that is referred to",
             Self::SharedSubscriptionsNotSupported => "shared subscriptions are switched off",
-            Self::WildcardSubscriptionsNotSupported => "wildcard subscriptions are switched off",
+            Self::ConnectionRateExceeded => "connections come too fast",
+            Self::MaximumConnectTime => "the connection has lasted as long as it may",
             Self::SubscriptionIdentifiersNotSupported => {
                 "subscription identifiers are switched off"
             }
-            Self::SessionTakenOver => "another connection uses the same client identifier",
-            Self::ServerShuttingDown => "the server is shutting down",
-            Self::UseAnotherServer => "use the server that is referred to",
-            Self::KeepAliveTimeout => "no packet came within the keep alive time",
-            Self::AdministrativeAction => "an administrator ended the connection",
-            Self::ServerUnavailable => "the server cannot store messages at present",
-            _ => "the server does not say more",
+            Self::WildcardSubscriptionsNotSupported => "wildcard subscriptions are switched off",
         }
     }
 

@@ -11,6 +11,7 @@ use tests::publisher::{Publisher, Stream};
 use tests::sequence::{NO_REPEATS, assert_complete};
 use tests::subscriber::Subscriber;
 use tests::wait::until;
+use tests::wire::{Kept, Version, WireClient};
 
 use crate::bridge_stream::{Crossing, numbers};
 
@@ -86,4 +87,46 @@ fn topics_that_the_hub_refuses_and_closes_the_connection_for_do_not_stop_the_oth
 fn topics_that_the_hub_closes_the_connection_for_without_an_answer_do_not_stop_the_others() {
     let hub = Daemon::start("mqtt.max_topic_levels = 6");
     check(hub.port(), "bad/a/b/c/d", CLOSES_MAX);
+}
+
+/// Publishes what this hub does not take, then something else, and checks where either arrives.
+#[track_caller]
+fn check_one(hub: &Hub, topic: &str, bytes: usize) {
+    let daemon = Daemon::start(&format!(
+        r#"
+bridges.mqtt.up {{
+  server = "mqtt-tcp://127.0.0.1:{}"
+  backoff_max = 200ms
+  forwards = [{{ local_topic = "line/#" }}]
+}}
+"#,
+        hub.port()
+    ));
+    let at_hub = Subscriber::start(hub.port(), "all", "line/#");
+    let letters = Subscriber::start(daemon.port(), "letters", "$dead_letter/up/#");
+    let (mut client, _) =
+        WireClient::connect(daemon.port(), Version::V5, "c", Kept::Nothing).unwrap();
+    client.publish_acknowledged(topic, &vec![1; bytes]).unwrap();
+    client.publish_acknowledged("line/good", b"1").unwrap();
+    until("the other one has come", || {
+        at_hub.has(|it| it.topic == "line/good")
+    });
+    let letter = format!("$dead_letter/up/{topic}");
+    until("it is kept aside", || letters.has(|it| it.topic == letter));
+    assert_eq!(at_hub.count(), 1);
+}
+
+#[test]
+fn a_message_that_is_too_large_for_mosquitto_is_kept_aside() {
+    // It answers with a code that a PUBACK may not have.
+    check_one(
+        &Hub::start_with("message_size_limit 2000"),
+        "line/big",
+        5_000,
+    );
+}
+
+#[test]
+fn a_topic_that_mosquitto_takes_for_malformed_is_kept_aside() {
+    check_one(&Hub::start(), "line/\u{1}x", 1);
 }

@@ -86,6 +86,7 @@ impl Service<'_> {
 
     /// A subscription that the hub refuses leaves the rest of the bridge at work.
     pub(super) fn on_suback(&mut self, suback: &Suback<'_>) {
+        self.keep_alive.note_progress();
         if self.mirror.answered(suback.packet_id, suback.codes) {
             self.flight.free(suback.packet_id);
             return;

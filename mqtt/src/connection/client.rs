@@ -21,8 +21,8 @@ use request::Requests;
 use super::alias::{IncomingAliases, OutgoingAliases};
 use super::{IncomingPublish, PendingAck};
 use crate::packet::{
-    Ack, Disconnect, Frame, Packet, Properties, Property, Publish, PublishProperties, Suback,
-    Unsuback,
+    Ack, AckKind, Disconnect, Frame, Packet, Properties, Property, Publish, PublishProperties,
+    Suback, Unsuback,
 };
 use crate::{ProtocolVersion, ProtocolViolation, QoS, ReasonCode};
 
@@ -91,12 +91,14 @@ impl ClientConnection {
     /// It is malformed, or must not be sent, or not now: the connection is closed, in MQTT 5 with
     /// a DISCONNECT.
     pub fn handle<'p>(&mut self, frame: Frame<'p>) -> Result<ClientAction<'p>, ProtocolViolation> {
+        if let Some(kind) = AckKind::of(frame.packet_type()) {
+            let ack = Ack::decode_tolerantly(kind, frame, self.version)?;
+            self.check_problem_information(ack.properties)?;
+            return Ok(ClientAction::Ack(ack));
+        }
         match Packet::decode(frame, self.version)? {
             Packet::Publish(publish) => self.on_publish(publish).map(ClientAction::Publish),
-            Packet::Ack(ack) => {
-                self.check_problem_information(ack.properties)?;
-                Ok(ClientAction::Ack(ack))
-            }
+            Packet::Ack(ack) => Ok(ClientAction::Ack(ack)),
             Packet::Suback(suback) => {
                 self.check_problem_information(suback.properties)?;
                 self.requests.on_suback(&suback)?;

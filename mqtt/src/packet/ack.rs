@@ -109,14 +109,45 @@ impl<'a> Ack<'a> {
         frame: Frame<'a>,
         version: ProtocolVersion,
     ) -> Result<Self, ProtocolViolation> {
+        let known = |code| ReasonCode::from_u8(code).filter(|&it| kind.allows(it));
+        Self::decode_with(kind, frame, version, known)
+    }
+
+    /// The same for what a server sends. Some answer with codes that their packet may not have: what
+    /// means failure is a refusal all the same, and anything else success.
+    ///
+    /// # Errors
+    /// The rule that the packet breaks.
+    pub fn decode_tolerantly(
+        kind: AckKind,
+        frame: Frame<'a>,
+        version: ProtocolVersion,
+    ) -> Result<Self, ProtocolViolation> {
+        let or_unknown = |code| {
+            let unknown = if code < 0x80 {
+                ReasonCode::Success
+            } else {
+                ReasonCode::UnspecifiedError
+            };
+            let known = ReasonCode::from_u8(code).filter(|it| it.is_error() || kind.allows(*it));
+            Some(known.unwrap_or(unknown))
+        };
+        Self::decode_with(kind, frame, version, or_unknown)
+    }
+
+    fn decode_with(
+        kind: AckKind,
+        frame: Frame<'a>,
+        version: ProtocolVersion,
+        reason_of: impl FnOnce(u8) -> Option<ReasonCode>,
+    ) -> Result<Self, ProtocolViolation> {
         frame.check_flags(version)?;
         frame.check_length(version)?;
         let mut reader = Reader::new(frame.body());
         let mut ack = Self::new(kind, reader.packet_id()?, ReasonCode::Success);
         if version.is_v5() && !reader.is_empty() {
-            let code = ReasonCode::from_u8(reader.u8()?).filter(|&code| kind.allows(code));
             let unknown = ProtocolViolation::malformed("an acknowledgement's reason is unknown");
-            ack.reason = code.ok_or(unknown)?;
+            ack.reason = reason_of(reader.u8()?).ok_or(unknown)?;
             if !reader.is_empty() {
                 ack.properties = Properties::read(&mut reader, PropertyOwner::Ack)?;
             }

@@ -129,7 +129,7 @@ fn what_a_server_must_not_send_is_a_violation() {
         assert_eq!(refused(&mut connection(V311), old), protocol, "{old:?}");
         assert_eq!(refused(&mut connection(V5), new), protocol, "{new:?}");
     }
-    let table: [(ProtocolVersion, &[u8], ReasonCode); 10] = [
+    let table: [(ProtocolVersion, &[u8], ReasonCode); 9] = [
         (V311, &[0xC0, 0], protocol),
         (V5, &[0xC0, 0], protocol),
         (V311, &[0xE0, 0], protocol),
@@ -139,7 +139,6 @@ fn what_a_server_must_not_send_is_a_violation() {
         (V5, &[0xE0, 7, 0, 5, 0x11, 0, 0, 0, 1], protocol),
         (V5, &[0xE0, 1, 0x85], malformed),
         (V5, &[0xD0, 1, 0], malformed),
-        (V5, &[0x40, 3, 0, 1, 0x92], malformed),
     ];
     for (version, bytes, reason) in table {
         assert_eq!(
@@ -147,6 +146,30 @@ fn what_a_server_must_not_send_is_a_violation() {
             reason,
             "{bytes:?}"
         );
+    }
+}
+
+#[test]
+fn an_acknowledgement_with_a_code_that_it_may_not_have_is_understood() {
+    let codes = [
+        (0x00, ReasonCode::Success),
+        (0x04, ReasonCode::Success),
+        (0x10, ReasonCode::NoMatchingSubscribers),
+        (0x7F, ReasonCode::Success),
+        (0x87, ReasonCode::NotAuthorized),
+        (0x92, ReasonCode::PacketIdentifierNotFound),
+        (0x95, ReasonCode::PacketTooLarge),
+        (0xFF, ReasonCode::UnspecifiedError),
+    ];
+    let mut connection = connection(V5);
+    for first in [0x40, 0x50] {
+        for (code, reason) in codes {
+            let bytes = [first, 3, 0, 1, code];
+            let Ok(ClientAction::Ack(ack)) = connection.handle(frame(&bytes)) else {
+                panic!("{bytes:?}");
+            };
+            assert_eq!(ack.reason, reason, "{bytes:?}");
+        }
     }
 }
 
