@@ -1,4 +1,5 @@
-//! What is subscribed to at the hub because clients subscribe to it here: pure.
+//! What is subscribed to at the hub because clients subscribe to it here, and what was because of
+//! rules that are gone: pure.
 //!
 //! ```text
 //! Client::poll_wanted -> Mirror::want -> Mirror::next -> SUBSCRIBE, UNSUBSCRIBE -> hub
@@ -98,7 +99,8 @@ impl Properties {
 }
 
 impl Mirror {
-    /// For so many hubs, all of which may have what was `mirrored` before.
+    /// For so many hubs, all of which may have what was `mirrored` before. The filters of rules are
+    /// noted like those of clients, so that one whose rule is taken out can be ended.
     pub(crate) fn new(
         filters_max: Option<usize>,
         properties: Properties,
@@ -106,15 +108,12 @@ impl Mirror {
         hubs: usize,
         mirrored: Vec<TopicFilter>,
     ) -> Self {
+        let is_new = |it: &&TopicFilter| !mirrored.contains(it);
+        let remarks = rules.iter().filter(is_new).cloned().map(Remark::Begun);
+        let remarks = remarks.collect();
         let mut place = Place::default();
-        let mut remarks = Vec::new();
-        for filter in mirrored {
-            if rules.contains(&filter) {
-                // It is a rule's now.
-                remarks.push(Remark::Gone(filter));
-            } else {
-                place.set(&filter, Some(Standing::Unknown));
-            }
+        for filter in mirrored.iter().filter(|it| !rules.contains(it)) {
+            place.set(filter, Some(Standing::Unknown));
         }
         Self {
             properties,

@@ -140,6 +140,35 @@ fn after_a_crash_the_hub_loses_the_filters_of_those_who_are_gone() {
 }
 
 #[test]
+fn the_hub_ends_what_no_rule_is_for_any_more() {
+    let hub = hub();
+    let config = |filters: &[&str]| {
+        let rules = filters.iter();
+        let rules = rules.map(|it| format!("{{ remote_topic = \"{it}\" }}"));
+        let rules: Vec<_> = rules.collect();
+        let rules = format!("subscription = [{}]", rules.join(", "));
+        transparent(&hub, &rules).replace("transparent = true", "")
+    };
+    let mut daemon = Daemon::start(&config(&["c/#", "kept"]));
+    until_sent(&hub, "1 kept", 1);
+    daemon.reload(&config(&["d/#", "kept"]));
+    until_sent(&hub, "c/#", 1);
+    // The same over a restart.
+    daemon.stop();
+    daemon.reconfigure(&config(&["e/#", "kept"]));
+    until_sent(&hub, "d/#", 1);
+    let here = Subscriber::start(daemon.port(), "here", "#");
+    for topic in ["c/a", "d/a", "kept", "e/a"] {
+        publish(hub.port(), topic, b"");
+    }
+    until("the last is here", || here.has(|it| it.topic == "e/a"));
+    let topics: Vec<_> = here.received().into_iter().map(|it| it.topic).collect();
+    assert_eq!(topics, ["kept", "e/a"]);
+    let ended = ["c/#", "d/#", "kept", "e/#"].map(|it| times(&hub, it));
+    assert_eq!(ended, [1, 1, 0, 0], "{}", hub.log());
+}
+
+#[test]
 fn what_goes_up_does_not_come_back_and_rules_go_before_filters() {
     for version in [4, 5] {
         let hub = hub();

@@ -24,16 +24,12 @@ fn change(texts: &[&str], qos: Option<QoS>) -> Wanted {
     }
 }
 
+/// With a rule that is noted.
 fn mirror(filters_max: usize, hubs: usize, mirrored: &[&str]) -> Mirror {
     let rules = filters(&["rule/#"]);
     let properties = Properties::default();
-    Mirror::new(
-        Some(filters_max),
-        properties,
-        rules,
-        hubs,
-        filters(mirrored),
-    )
+    let mirrored = [rules.clone(), filters(mirrored)].concat();
+    Mirror::new(Some(filters_max), properties, rules, hubs, mirrored)
 }
 
 fn next(mirror: &mut Mirror, packet_id: u16) -> Option<Request> {
@@ -118,9 +114,7 @@ fn what_changes_while_the_hub_has_not_answered_is_asked_for_when_it_has() {
 
 #[test]
 fn a_session_that_has_persisted_keeps_what_is_wanted_and_loses_what_is_not() {
-    let mut mirror = mirror(10, 1, &["a", "old", "rule/#"]);
-    // A rule has this one now, which is not to be ended.
-    assert_eq!(mirror.take_remarks(), [gone("rule/#")]);
+    let mut mirror = mirror(10, 1, &["a", "old"]);
     mirror.connected(0, true);
     mirror.want(all(&["a", "b"]));
     let requests = [make(&["a", "b"], QoS::AtLeastOnce), end(&["old"])];
@@ -151,6 +145,31 @@ fn a_bridge_that_is_not_transparent_any_more_ends_what_it_had() {
     mirror.connected(0, true);
     assert_eq!(settle(&mut mirror), end(&["a"]).as_slice());
     assert_eq!(mirror.take_remarks(), [gone("a")]);
+}
+
+#[test]
+fn the_filter_of_a_rule_that_was_taken_out_is_ended() {
+    for filters_max in [None, Some(10)] {
+        let before = filters(&["c/#", "e"]);
+        let rules = filters(&["d/#", "e"]);
+        let mut mirror = Mirror::new(filters_max, Properties::default(), rules, 1, before);
+        assert_eq!(mirror.take_remarks(), [begun("d/#")], "`e` is noted");
+        mirror.connected(0, true);
+        if filters_max.is_some() {
+            mirror.want(all(&["d/a"]));
+        }
+        assert!(!mirror.is_behind(), "nothing waits for it");
+        assert_eq!(settle(&mut mirror), end(&["c/#"]).as_slice());
+        assert_eq!(mirror.take_remarks(), [gone("c/#")]);
+    }
+    // A client wants it.
+    let mut mirror = mirror(10, 1, &["c/#"]);
+    mirror.connected(0, true);
+    mirror.want(all(&["c/#"]));
+    assert_eq!(
+        settle(&mut mirror),
+        make(&["c/#"], QoS::AtLeastOnce).as_slice()
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! What clients subscribe to here is subscribed to at the hub.
+//! What clients subscribe to here is subscribed to at the hub, and what nothing here is for any more
+//! is ended there.
 
 use std::task::{Context, Poll};
 
@@ -54,7 +55,7 @@ impl Service<'_> {
         };
         if let Err(error) = sent {
             let bridge = self.label;
-            tracing::warn!(bridge, %error, "filters of clients cannot be sent to the hub");
+            tracing::warn!(bridge, %error, "filters cannot be sent to the hub");
             self.flight.free(packet_id);
             self.mirror.answered(packet_id, &UNSENT);
         }
