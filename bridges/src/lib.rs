@@ -51,6 +51,6 @@ pub use config::{
 pub use gateway::Bridge;
 pub use loop_guard::{
     Admitted, Announcement, BrokerId, BrokerIdError, Guarding, HOPS_MAX, InvalidRun, LoopGuard,
-    ORIGINS_MAX, Repetition, Run, Stamp, Turn, WINDOW, may_return,
+    ORIGINS_MAX, Repetition, Run, Stamp, Turn, WINDOW, may_return, nameless,
 };
 pub use site::VIN_VARIABLES;

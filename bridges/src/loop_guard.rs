@@ -28,7 +28,7 @@ use mqtt::packet::{ForwardedProperties, Property};
 
 pub use self::announcement::Announcement;
 pub use self::broker_id::{BrokerId, BrokerIdError};
-pub use self::circuit::may_return;
+pub use self::circuit::{may_return, nameless};
 pub use self::hops::HOPS_MAX;
 pub use self::seen::{ORIGINS_MAX, WINDOW};
 pub(crate) use self::stamp::without_stamp;

@@ -81,6 +81,9 @@ impl Site {
         if !text.contains("${VIN}") {
             client_id.push_str(self.vin.as_deref().unwrap_or_default());
         }
+        if client_id.contains('\0') {
+            return Err(ConfigError::new(KEY, "must not contain a null character"));
+        }
         Ok(client_id)
     }
 }
@@ -122,6 +125,13 @@ mod tests {
             let client_id = site(vin).client_id(configured);
             assert_eq!(client_id.as_deref(), Ok(expected), "{configured:?}");
         }
+    }
+
+    #[test]
+    fn a_client_identifier_that_cannot_be_sent_is_refused() {
+        let error = site(None).client_id(Some("a\0")).unwrap_err();
+        let expected = "clientid: must not contain a null character";
+        assert_eq!(error.to_string(), expected);
     }
 
     #[test]

@@ -276,7 +276,13 @@ impl Config {
         let topic = self.dead_letter_topic.as_deref();
         let topic = topic.unwrap_or(DEAD_LETTER_TOPIC);
         if !topic.is_empty() {
-            self.dead_letter_topic = Some(site.topic("dead_letter_topic", topic)?);
+            const KEY: &str = "dead_letter_topic";
+            let topic = site.topic(KEY, topic)?;
+            if topic.split('/').next() == Some("$SYS") {
+                let problem = "is below `$SYS`, where only the broker itself publishes";
+                return Err(ConfigError::new(KEY, problem));
+            }
+            self.dead_letter_topic = Some(topic);
         }
         if let Some(will) = &mut self.will {
             will.topic = site.topic("will.topic", &will.topic)?;
@@ -315,6 +321,19 @@ impl Config {
         let first = Some(("server".to_owned(), self.server.as_str()));
         let first = first.filter(|(_, text)| !text.is_empty());
         first.into_iter().chain(further)
+    }
+
+    /// The places in `subscription` of rules whose filter one before them has, with the place of
+    /// that one.
+    #[must_use]
+    pub fn repeated_filters(&self) -> Vec<(usize, usize)> {
+        let rules = self.subscription.iter().enumerate();
+        let pairs = rules.filter_map(|(at, rule)| {
+            let mut before = self.subscription[..at].iter();
+            let first = before.position(|it| it.remote_topic == rule.remote_topic);
+            first.map(|first| (first, at))
+        });
+        pairs.collect()
     }
 
     /// Seconds for which the hub is asked to keep the bridge's session.

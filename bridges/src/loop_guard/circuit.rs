@@ -5,13 +5,28 @@ use crate::config::{Config, Subscription};
 /// Whether something that one of these bridges brings from its hub may be forwarded by one of them.
 /// Only then can their broker be part of a circle. In doubt it is said to be.
 pub fn may_return<'c>(bridges: impl Iterator<Item = &'c Config> + Clone) -> bool {
-    let mut forwards = bridges.clone().flat_map(|it| &it.forwards);
-    forwards.any(|forward| {
+    let mut all = bridges.clone();
+    all.any(|from| bridges.clone().any(|to| passes(from, to)))
+}
+
+/// The bridges that such a thing may come or leave by without its name: they speak MQTT 3, which
+/// has no properties, so the guard does not stop what goes round through them.
+pub fn nameless<'c, N>(
+    bridges: impl Iterator<Item = (N, &'c Config)> + Clone,
+) -> impl Iterator<Item = (N, &'c Config)> {
+    let of_3 = bridges.clone().filter(|(_, it)| it.proto_ver < 5);
+    of_3.filter(move |(_, own)| {
+        let mut others = bridges.clone().map(|(_, it)| it);
+        others.any(|other| passes(own, other) || passes(other, own))
+    })
+}
+
+/// Whether something that one bridge brings may be forwarded by the other.
+fn passes(from: &Config, to: &Config) -> bool {
+    to.forwards.iter().any(|forward| {
         let out = forward.local_topic.0.pattern();
-        bridges.clone().any(|bridge| {
-            let mut rules = bridge.subscription.iter();
-            bridge.transparent || rules.any(|it| local(it).is_none_or(|local| meet(out, &local)))
-        })
+        let mut rules = from.subscription.iter();
+        from.transparent || rules.any(|it| local(it).is_none_or(|local| meet(out, &local)))
     })
 }
 
@@ -89,6 +104,34 @@ mod tests {
         let out: Config = toml::from_str("forwards = [{ local_topic = 'a/#' }]").unwrap();
         let back: Config = toml::from_str("subscription = [{ remote_topic = 'a' }]").unwrap();
         assert!(may_return([&out, &back].into_iter()));
+    }
+
+    #[test]
+    fn a_bridge_of_mqtt_3_in_a_circle_is_nameless() {
+        let config = |proto_ver: u8, text: &str| -> Config {
+            toml::from_str(&format!("proto_ver = {proto_ver}\n{text}")).unwrap()
+        };
+        let both = "forwards = [{ local_topic = '#' }]\nsubscription = [{ remote_topic = '#' }]";
+        let out = "forwards = [{ local_topic = 'a/#' }]";
+        let back = "subscription = [{ remote_topic = 'a' }]";
+        let other = "subscription = [{ remote_topic = 'b' }]";
+        for (bridges, expected) in [
+            (vec![(4, both)], vec![0]),
+            (vec![(3, both)], vec![0]),
+            (vec![(5, both)], vec![]),
+            (vec![(4, out), (5, back)], vec![0]),
+            (vec![(5, out), (4, back)], vec![1]),
+            (vec![(4, out), (3, back)], vec![0, 1]),
+            (vec![(4, out), (4, other)], vec![]),
+            (vec![(5, out), (5, back), (4, other)], vec![]),
+        ] {
+            let bridges = bridges
+                .into_iter()
+                .map(|(version, text)| config(version, text));
+            let bridges: Vec<_> = bridges.collect();
+            let found = nameless(bridges.iter().enumerate()).map(|it| it.0);
+            assert_eq!(found.collect::<Vec<_>>(), expected, "{bridges:?}");
+        }
     }
 
     #[test]

@@ -77,6 +77,7 @@ pub(crate) type NamedGateway = (String, Arc<dyn Gateway>);
 /// Makes everything that is configured and enabled; touches no socket.
 pub(super) fn build(gateways: &Gateways, bridges: &Bridges) -> Result<Vec<NamedGateway>, Problem> {
     let enabled = bridges.enabled();
+    check_names(bridges.mqtt.keys())?;
     check_client_ids(enabled.clone())?;
     let bridge = if bridges.are_guarded() {
         Bridge::guarded
@@ -89,18 +90,68 @@ pub(super) fn build(gateways: &Gateways, bridges: &Bridges) -> Result<Vec<NamedG
         build_kind(["gateways", "dds"], "dds", &gateways.dds, DdsGateway::new)?,
         build_kind(["bridges", "mqtt"], "bridge", enabled, bridge)?,
     ];
+    let [_, _, _, made] = &kinds;
+    check_notification_topics(made)?;
     Ok(kinds.into_iter().flatten().collect())
 }
 
-/// What is said of keys that change nothing.
+/// Refuses a bridge's name that cannot be a level of the topics of its state.
+fn check_names<'c>(names: impl Iterator<Item = &'c String>) -> Result<(), Problem> {
+    for name in names {
+        let problem = if name.is_empty() {
+            "the name of a bridge must not be empty"
+        } else if name.contains(['/', '+', '#', '\0']) {
+            "the name of a bridge is a level of topics: it must not contain `/`, `+`, `#` and null \
+             characters"
+        } else {
+            continue;
+        };
+        return Err(Problem::at(&["bridges", "mqtt", name], problem));
+    }
+    Ok(())
+}
+
+/// Refuses a topic on which another bridge publishes its state: one would replace the other's.
+fn check_notification_topics(bridges: &[NamedGateway]) -> Result<(), Problem> {
+    let mut known = BTreeMap::new();
+    for (name, bridge) in bridges {
+        let name = name.trim_start_matches("bridge/");
+        let topic = bridge.notification().map(|it| it.topic.as_str());
+        let first = topic.and_then(|topic| known.insert(topic, name));
+        if let Some(first) = first {
+            let message = format!(
+                "`bridges.mqtt.{first}` publishes its state there; put `${{gateway}}` into it"
+            );
+            let path = ["bridges", "mqtt", name, "notification_topic"];
+            return Err(Problem::at(&path, &message));
+        }
+    }
+    Ok(())
+}
+
+/// What is said of bridges that can run.
 pub(super) fn notices(bridges: &Bridges) -> impl Iterator<Item = Notice> {
-    bridges.mqtt.iter().flat_map(|(name, config)| {
+    let without_effect = bridges.mqtt.iter().flat_map(|(name, config)| {
         let keys = config.without_effect().into_iter();
         keys.map(move |(key, reason)| Notice::NoEffect {
             key: format!("bridges.mqtt.{name}.{key}"),
             reason,
         })
-    })
+    });
+    let is_guarded = bridges.are_guarded();
+    let unguarded = bridges::nameless(bridges.enabled().filter(move |_| is_guarded));
+    let unguarded = unguarded.map(|(name, config)| Notice::Unguarded {
+        bridge: name.clone(),
+        proto_ver: config.proto_ver,
+    });
+    let repeated = bridges.enabled().flat_map(|(name, config)| {
+        let pairs = config.repeated_filters().into_iter();
+        pairs.map(move |(first, again)| Notice::RepeatedFilter {
+            key: format!("bridges.mqtt.{name}.subscription[{again}].remote_topic"),
+            first,
+        })
+    });
+    without_effect.chain(unguarded).chain(repeated)
 }
 
 /// Refuses a Client Identifier that another bridge to the same hub has: each connection would end
@@ -174,6 +225,14 @@ mod tests {
 
     use crate::config::load_text;
 
+    #[track_caller]
+    fn check_table(table: &[(&str, &str)]) {
+        for (text, expected) in table {
+            let error = load_text(Path::new("t.conf"), text, []).err().unwrap();
+            assert_eq!(error.to_string(), *expected);
+        }
+    }
+
     #[test]
     fn what_cannot_run_is_found_in_the_file() {
         let table = [
@@ -231,10 +290,40 @@ mod tests {
                  `bridges.mqtt.a` has this identifier at the same hub",
             ),
         ];
-        for (text, expected) in table {
-            let error = load_text(Path::new("t.conf"), text, []).err().unwrap();
-            assert_eq!(error.to_string(), expected);
-        }
+        check_table(&table);
+    }
+
+    #[test]
+    fn what_a_bridge_cannot_have_is_found_in_the_file() {
+        let table = [
+            (
+                "bridges.mqtt.up { server = hub, clientid = \"a\\u0000\", \
+                 forwards = [{ local_topic = a }] }",
+                "t.conf:1:44: `bridges.mqtt.up.clientid`: must not contain a null character",
+            ),
+            (
+                "bridges.mqtt.up { server = hub, dead_letter_topic = \"$SYS/foo\"\n\
+                 forwards = [{ local_topic = a }] }",
+                "t.conf:1:53: `bridges.mqtt.up.dead_letter_topic`: \
+                 is below `$SYS`, where only the broker itself publishes",
+            ),
+            (
+                "bridges.mqtt { a { server = hub, notification_topic = x, forwards = [{ local_topic = a }] }\n\
+                 b { server = hub, notification_topic = x, forwards = [{ local_topic = b }] } }",
+                "t.conf:2:40: `bridges.mqtt.b.notification_topic`: \
+                 `bridges.mqtt.a` publishes its state there; put `${gateway}` into it",
+            ),
+            (
+                "bridges.mqtt.\"\" { server = hub, forwards = [{ local_topic = a }] }",
+                "t.conf:1:17: `bridges.mqtt.`: the name of a bridge must not be empty",
+            ),
+            (
+                "bridges.mqtt.\"a/b\" { server = hub, forwards = [{ local_topic = a }] }",
+                "t.conf:1:20: `bridges.mqtt.a/b`: the name of a bridge is a level of topics: \
+                 it must not contain `/`, `+`, `#` and null characters",
+            ),
+        ];
+        check_table(&table);
     }
 
     #[test]
@@ -292,7 +381,46 @@ mod tests {
         let first = "`bridges.mqtt.emqx1.max_parallel_processes` has no effect: \
                      one connection keeps the order";
         assert_eq!(notices[0], first);
-        assert_eq!(notices.len(), 15, "{notices:?}");
+        assert_eq!(notices.len(), 16, "{notices:?}");
+    }
+
+    #[test]
+    fn bridges_of_mqtt_3_that_the_guard_would_be_for_are_named() {
+        let warned = |more: &str, apart: &str| {
+            let text = format!(
+                "bridges.mqtt {{ up {{ server = hub, forwards = [{{ local_topic = \"#\" }}] }}\n\
+                 down {{ server = hub, proto_ver = 4, subscription = [{{ remote_topic = \"#\" }}]\n\
+                 {more} }} }}\n{apart}"
+            );
+            let loaded = load_text(Path::new("t.conf"), &text, []);
+            let loaded = loaded.unwrap_or_else(|error| panic!("{error}"));
+            let notices = loaded.notices.iter().map(ToString::to_string);
+            notices.collect::<Vec<_>>()
+        };
+        let expected = "`bridges.mqtt.down.proto_ver` is 4: MQTT 3 has no properties";
+        let said = warned("", "");
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].starts_with(expected), "{said:?}");
+        // Who turns the guard off has thought of it.
+        for (more, apart) in [
+            ("proto_ver = 5", ""),
+            ("enable = false", ""),
+            ("", "bridges.loop_guard = false"),
+        ] {
+            assert_eq!(warned(more, apart), [""; 0], "{more}{apart}");
+        }
+    }
+
+    #[test]
+    fn a_filter_with_two_rules_is_named() {
+        let text = "bridges.mqtt.up { server = hub, subscription = [\n\
+                    { remote_topic = \"a/#\" }, { remote_topic = b }\n\
+                    { remote_topic = \"a/#\", prefix = \"x/\" }] }";
+        let loaded = load_text(Path::new("t.conf"), text, []).ok().unwrap();
+        let notices: Vec<String> = loaded.notices.iter().map(ToString::to_string).collect();
+        let expected = "`bridges.mqtt.up.subscription[2].remote_topic` is also that of \
+                        `subscription[0]`: of what comes, the first of both rules counts";
+        assert_eq!(notices, [expected]);
     }
 
     #[test]

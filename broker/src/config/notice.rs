@@ -30,6 +30,28 @@ pub(crate) enum Notice {
         /// Why not.
         reason: &'static str,
     },
+    /// A bridge through which messages may go round.
+    #[error(
+        "`bridges.mqtt.{bridge}.proto_ver` is {proto_ver}: MQTT 3 has no properties, so \
+         `bridges.loop_guard` cannot stop what goes round through this bridge. What bridges bring \
+         may leave through them again: see that the hub does not send it back, or use proto_ver 5"
+    )]
+    Unguarded {
+        /// Its name.
+        bridge: String,
+        /// 3 or 4.
+        proto_ver: u8,
+    },
+    /// A rule of a bridge that never counts.
+    #[error(
+        "`{key}` is also that of `subscription[{first}]`: of what comes, the first of both rules counts"
+    )]
+    RepeatedFilter {
+        /// The whole key.
+        key: String,
+        /// The place of the rule that counts.
+        first: usize,
+    },
 }
 
 impl Notice {
@@ -46,6 +68,18 @@ impl Notice {
             Self::NoEffect { key, reason } => {
                 tracing::info!(key, reason, "a key has no effect");
             }
+            Self::Unguarded { bridge, proto_ver } => tracing::warn!(
+                bridge,
+                proto_ver,
+                "messages may go round through this bridge, and MQTT 3 has no properties, by which \
+                 `bridges.loop_guard` would stop them: see that the hub does not send back what it \
+                 got, or use proto_ver 5"
+            ),
+            Self::RepeatedFilter { key, first } => tracing::warn!(
+                key,
+                first,
+                "two rules have this filter; of what comes, the first counts"
+            ),
         }
     }
 }
