@@ -171,12 +171,7 @@ fn a_hub_that_is_killed_amid_batches_gets_everything() {
     let mut hub = Daemon::start("");
     let daemon = Daemon::start(&bridge(hub.port(), "batch { linger = 20ms }"));
     let crossing = Crossing::start(daemon.port(), hub.port(), 6_000, PAUSE);
-    for _ in 0..2 {
-        crossing.wait_more(300);
-        hub.kill();
-        hub.restart();
-    }
-    crossing.finish(4);
+    crossing.finish_over_kills(&mut hub);
 }
 
 #[test]
@@ -184,13 +179,7 @@ fn a_daemon_that_is_killed_amid_batches_goes_on_where_it_was() {
     let hub = Daemon::start("");
     let mut daemon = Daemon::start(&bridge(hub.port(), "batch { linger = 20ms }"));
     let crossing = Crossing::start(daemon.port(), hub.port(), 6_000, PAUSE);
-    for _ in 0..2 {
-        crossing.wait_more(300);
-        daemon.kill();
-        daemon.restart();
-    }
-    // The publisher's connection is lost too.
-    crossing.finish(4);
+    crossing.finish_over_kills(&mut daemon);
 }
 
 #[test]

@@ -71,13 +71,7 @@ fn a_daemon_that_is_killed_goes_on_where_it_was() {
     let hub = Hub::start();
     let mut daemon = bridged(hub.port(), "");
     let crossing = Crossing::start(daemon.port(), hub.port(), 6_000, PAUSE);
-    for _ in 0..2 {
-        crossing.wait_more(300);
-        daemon.kill();
-        daemon.restart();
-    }
-    // The publisher's connection is lost too.
-    crossing.finish(4);
+    crossing.finish_over_kills(&mut daemon);
 }
 
 #[test]
@@ -99,12 +93,7 @@ fn a_tidegate_as_hub_that_is_killed_gets_everything() {
     let mut hub = Daemon::start("");
     let daemon = bridged(hub.port(), "");
     let crossing = Crossing::start(daemon.port(), hub.port(), 6_000, PAUSE);
-    for _ in 0..2 {
-        crossing.wait_more(300);
-        hub.kill();
-        hub.restart();
-    }
-    crossing.finish(4);
+    crossing.finish_over_kills(&mut hub);
 }
 
 /// A hub that falls silent in the middle of a stream is noticed and left.

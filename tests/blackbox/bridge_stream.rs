@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tests::daemon::Daemon;
 use tests::publisher::{Publisher, Stream};
 use tests::sequence::{NO_REPEATS, Repeats, assert_complete, assert_ordered};
 use tests::subscriber::Subscriber;
@@ -84,6 +85,19 @@ impl Crossing {
         for subscriber in &self.subscribers {
             until("it is subscribed", || subscriber.connections() >= times);
         }
+    }
+
+    /// Kills a daemon on the way twice, and then checks what has come.
+    #[track_caller]
+    pub(crate) fn finish_over_kills(&self, daemon: &mut Daemon) {
+        const KILLS: usize = 2;
+        for _ in 0..KILLS {
+            self.wait_more(300);
+            daemon.kill();
+            daemon.restart();
+        }
+        // The connection of the publisher or the subscriber is lost too.
+        self.finish(2 * KILLS);
     }
 
     /// Waits until everything has come, and checks it: at QoS 1 a topic may go back once for each
