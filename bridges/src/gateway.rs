@@ -30,6 +30,10 @@ use crate::translation::Translation;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// A connection that lasted so long was sound: the pauses begin with the first again.
 const SOUND: Duration = Duration::from_secs(10);
+/// Connections in a row that were not sound, after which a hub comes behind the others.
+const UNSOUND_MAX: u32 = 2;
+/// For so long it does.
+const SHUNNED_FOR: Duration = Duration::from_secs(60);
 /// Unacknowledged messages at a hub of MQTT 3, which cannot tell its limit. Mosquitto ends the
 /// connection above 20 of QoS 2.
 const MQTT_3_WINDOW: u16 = 20;
@@ -54,6 +58,27 @@ struct Shared {
     notification: Option<Notification>,
 }
 
+/// A hub of the list, as the bridge knows it.
+struct Known {
+    dialect: Dialect,
+    /// Connections in a row that were not sound.
+    unsound: u32,
+    /// Until then it comes behind the others: it accepts the bridge, and does not serve it.
+    shunned_until: Option<Instant>,
+}
+
+impl Known {
+    fn note_ended(&mut self, is_sound: bool) {
+        self.unsound = if is_sound { 0 } else { self.unsound + 1 };
+        let is_shunned = self.unsound >= UNSOUND_MAX;
+        self.shunned_until = is_shunned.then(|| Instant::now() + SHUNNED_FOR);
+    }
+
+    fn is_shunned(&self) -> bool {
+        self.shunned_until.is_some_and(|it| it > Instant::now())
+    }
+}
+
 /// A hub that has accepted the bridge, and its place in the list.
 struct Reached {
     hub: Hub,
@@ -74,6 +99,8 @@ struct Lost {
     error: HubError,
     /// A topic was found because of which it may be.
     has_found: bool,
+    /// It has answered what it was asked.
+    has_served: bool,
 }
 
 impl Bridge {
@@ -176,7 +203,7 @@ impl Shared {
         };
         let mut backoff = Backoff::new(FIRST_PAUSE, self.config.backoff_max.0, seed());
         let hubs = self.options.targets.iter();
-        let mut dialects: Vec<_> = hubs.map(|_| Dialect::new(&self.options.client)).collect();
+        let mut hubs: Vec<_> = hubs.map(|_| self.unknown()).collect();
         let mut better = None;
         loop {
             let reached = match better.take() {
@@ -184,7 +211,7 @@ impl Shared {
                 None => tokio::select! {
                     biased;
                     _ = client.stopped() => return,
-                    reached = self.reach(&mut dialects) => reached,
+                    reached = self.reach(&mut hubs) => reached,
                 },
             };
             let problem = match reached {
@@ -193,9 +220,9 @@ impl Shared {
                     let place = reached.place;
                     let name = &self.options.targets[place].name;
                     status.report_up(&self.label, name);
-                    let before = &mut dialects[..place];
+                    let before = &mut hubs[..place];
                     let served = self.serve(reached, before, client, status, &mut memory);
-                    let Lost { error, has_found } = match served.await {
+                    let lost = match served.await {
                         Left::For(reached) => {
                             better = Some(reached);
                             continue;
@@ -203,10 +230,12 @@ impl Shared {
                         Left::Stopped => return,
                         Left::Lost(lost) => lost,
                     };
-                    if has_found || since.elapsed() >= SOUND {
+                    let is_sound = lost.has_found || since.elapsed() >= SOUND;
+                    if is_sound {
                         backoff.reset();
                     }
-                    format!("not connected to {name}: {error}")
+                    hubs[place].note_ended(is_sound && (lost.has_found || lost.has_served));
+                    format!("not connected to {name}: {}", lost.error)
                 }
                 Err(problem) => problem,
             };
@@ -219,18 +248,36 @@ impl Shared {
         }
     }
 
-    /// Connects to the first hub that accepts, of those at the front of the list; the error has the
-    /// reason of each.
-    async fn reach(&self, dialects: &mut [Dialect]) -> Result<Reached, String> {
+    fn unknown(&self) -> Known {
+        Known {
+            dialect: Dialect::new(&self.options.client),
+            unsound: 0,
+            shunned_until: None,
+        }
+    }
+
+    /// Connects to the first hub that accepts, of those at the front of the list, and of those that
+    /// are shunned after the others; the error has the reason of each.
+    async fn reach(&self, hubs: &mut [Known]) -> Result<Reached, String> {
         let mut problems = Vec::new();
-        for (place, dialect) in dialects.iter_mut().enumerate() {
-            let target = &self.options.targets[place];
-            match self.connect(target, dialect).await {
-                Ok(hub) => return Ok(Reached { hub, place }),
-                Err(error) => problems.push(format!("not connected to {}: {error}", target.name)),
+        for shunned in [false, true] {
+            let hubs = hubs.iter_mut().enumerate();
+            for (place, hub) in hubs.filter(|(_, it)| it.is_shunned() == shunned) {
+                match self.reach_one(place, hub).await {
+                    Ok(reached) => return Ok(reached),
+                    Err(problem) => problems.push(problem),
+                }
             }
         }
         Err(problems.join("; "))
+    }
+
+    async fn reach_one(&self, place: usize, hub: &mut Known) -> Result<Reached, String> {
+        let target = &self.options.targets[place];
+        match self.connect(target, &mut hub.dialect).await {
+            Ok(hub) => Ok(Reached { hub, place }),
+            Err(error) => Err(format!("not connected to {}: {error}", target.name)),
+        }
     }
 
     /// Connects to a hub, with an older version if it does not know the one that was chosen.
@@ -264,7 +311,7 @@ impl Shared {
     async fn serve(
         &self,
         reached: Reached,
-        before: &mut [Dialect],
+        before: &mut [Known],
         client: &Client,
         status: &Status,
         memory: &mut Memory,
@@ -304,6 +351,7 @@ impl Shared {
             }
             error = poll_fn(|context| service.poll(context)) => Left::Lost(Lost {
                 has_found: service.note_ended(&error),
+                has_served: service.is_answered(),
                 error,
             }),
             reached = self.reach_again(before) => Left::For(reached),
@@ -387,14 +435,17 @@ impl Shared {
 
     /// Connects to one of these hubs, which are before the one that is served, as soon as one accepts:
     /// that it can be reached does not mean that it serves.
-    async fn reach_again(&self, dialects: &mut [Dialect]) -> Reached {
-        if dialects.is_empty() {
+    async fn reach_again(&self, hubs: &mut [Known]) -> Reached {
+        if hubs.is_empty() {
             return std::future::pending().await;
         }
         loop {
             sleep(self.config.fail_back_interval.0).await;
-            if let Ok(reached) = self.reach(dialects).await {
-                return reached;
+            let hubs = hubs.iter_mut().enumerate();
+            for (place, hub) in hubs.filter(|(_, it)| !it.is_shunned()) {
+                if let Ok(reached) = self.reach_one(place, hub).await {
+                    return reached;
+                }
             }
         }
     }

@@ -30,9 +30,9 @@ impl Patience {
         Poll::Ready(())
     }
 
-    /// True if there was a pause since there was room.
-    pub(crate) const fn has_paused(&self) -> bool {
-        self.pauses > 0
+    /// Pauses since there was room.
+    pub(crate) const fn pauses(&self) -> u32 {
+        self.pauses
     }
 
     /// There was room: the next pause is a first one.

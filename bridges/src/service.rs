@@ -286,6 +286,7 @@ impl<'b> Service<'b> {
             return Progress::Nothing;
         }
         let answer = if ack.reason == ReasonCode::QuotaExceeded {
+            self.note_no_room(ack.packet_id);
             Answer::Postponed
         } else if ack.reason.is_error() {
             self.on_refusal(ack);
@@ -408,7 +409,7 @@ impl<'b> Service<'b> {
             // Behind one that the hub had no room for nothing is sent until it is taken.
             Verdict::Send
                 if !self.flight.is_empty()
-                    && (self.suspicion.is_careful() || self.hub_room.has_paused()) =>
+                    && (self.suspicion.is_careful() || self.hub_room.pauses() > 0) =>
             {
                 return Some(delivery);
             }
@@ -477,6 +478,7 @@ impl<'b> Service<'b> {
                 .report_drop(self.label, DropReason::NoRoom, &error);
         } else if self.encode(&publish) {
             self.rate.count(1, 0);
+            self.suspicion.note_sent();
             if is_acknowledged {
                 self.begin(delivery, *copy, message.qos);
                 *copy += 1;

@@ -6,11 +6,15 @@
 //!
 //! 1. When connections end without an acknowledgement, messages are sent one by one, which shows
 //!    at which of them that happens.
-//! 2. A topic at which the hub has closed [`STRIKES`] connections in a row is withheld, and the
-//!    others go on.
-//! 3. Once the hub has taken a message of another topic, the withheld ones are dead letters, and so
-//!    is what comes of that topic for [`CONDEMNED_FOR`]. If it takes none for [`WITHHELD_FOR`],
-//!    the fault may be the hub's, and they are sent again.
+//! 2. A topic at which the hub has closed [`STRIKES`] connections in a row, soon after the message
+//!    was sent, is withheld, and the others go on.
+//! 3. If the connection lasts for [`WITHHELD_FOR`] without it, and the hub takes others, it is sent
+//!    once more. If the hub closes the connection again, what comes of that topic are dead letters
+//!    for [`CONDEMNED_FOR`]. If the connection ends without it too, the fault is the hub's or the
+//!    network's.
+//!
+//! A topic for which the hub has no room (0x97), and has for others, is withheld too, but never
+//! given up.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -24,8 +28,11 @@ const FRUITLESS_MAX: u32 = 2;
 const STRIKES: u32 = 3;
 /// Acknowledgements after which messages are not sent one by one any more.
 const CALM: u32 = 8;
-/// For so long messages wait for the hub to take one of another topic.
+/// For so long what is withheld waits, while the hub takes others or does not.
 pub(crate) const WITHHELD_FOR: Duration = Duration::from_secs(10);
+/// A hub that closes the connection because of a message does so before this. It is less than
+/// [`WITHHELD_FOR`]: a link that never lasts longer proves nothing.
+const SOON: Duration = Duration::from_secs(5);
 /// For so long a topic is not sent any more.
 const CONDEMNED_FOR: Duration = Duration::from_secs(3_600);
 /// Topics that are remembered; others are sent again and again.
@@ -36,7 +43,7 @@ const TOPICS_MAX: usize = 1_000;
 pub(crate) enum Verdict {
     /// It is sent.
     Send,
-    /// It is kept back until a message of another topic is taken.
+    /// It is kept back for a time.
     Withhold,
     /// It is not sent.
     Condemn,
@@ -58,9 +65,9 @@ pub(crate) struct Suspicion {
     fruitless: u32,
     /// Acknowledgements since a connection ended.
     taken: u32,
+    /// When the last message was sent.
+    sent_at: Option<Instant>,
     topics: HashMap<TopicName, Suspect>,
-    /// Some of them are withheld.
-    is_withholding: bool,
     /// The topic that was refused last, if no message was taken after that.
     refused: Option<TopicName>,
 }
@@ -70,13 +77,24 @@ pub(crate) struct Suspicion {
 enum Suspect {
     /// So many did, without a message of it being taken since.
     Struck(u32),
+    /// The connection lasted without it: it is tried for the last time.
+    OnTrial,
     /// Its messages are not sent until then.
     Condemned(Instant),
+    /// The hub had no room for it; until then it is withheld.
+    NoRoom(Instant),
 }
 
 impl Suspect {
     const fn is_withheld(&self) -> bool {
         matches!(self, Self::Struck(strikes) if *strikes >= STRIKES)
+    }
+
+    const fn is_decided(&self) -> bool {
+        match self {
+            Self::Struck(_) | Self::OnTrial => false,
+            Self::Condemned(_) | Self::NoRoom(_) => true,
+        }
     }
 }
 
@@ -95,23 +113,29 @@ impl Suspicion {
                 self.topics.remove(topic);
                 Verdict::Send
             }
+            Some(Suspect::NoRoom(end)) if *end > Instant::now() => Verdict::Withhold,
             Some(suspect) if suspect.is_withheld() => Verdict::Withhold,
-            Some(Suspect::Struck(_)) => Verdict::Send,
+            Some(Suspect::Struck(_) | Suspect::OnTrial | Suspect::NoRoom(_)) => Verdict::Send,
         }
     }
 
-    /// The hub has taken a message. True if what is withheld is condemned by that.
-    pub(crate) fn note_taken(&mut self, topic: &TopicName) -> bool {
+    /// A message is sent.
+    pub(crate) fn note_sent(&mut self) {
+        if self.is_careful() {
+            self.sent_at = Some(Instant::now());
+        }
+    }
+
+    /// The hub has taken a message.
+    pub(crate) fn note_taken(&mut self, topic: &TopicName) {
         self.refused = None;
         self.taken = self.taken.saturating_add(1);
-        if self.taken >= CALM {
+        if self.taken >= CALM && self.topics.values().all(Suspect::is_decided) {
             self.fruitless = 0;
         }
-        if self.topics.is_empty() {
-            return false;
+        if !self.topics.is_empty() {
+            self.topics.remove(topic);
         }
-        self.topics.remove(topic);
-        self.change_withheld(Suspect::Condemned(Instant::now() + CONDEMNED_FOR))
     }
 
     /// The hub has refused a message. It was answered, so nothing stalls; but a hub that closes
@@ -120,41 +144,58 @@ impl Suspicion {
         self.refused = Some(topic.clone());
     }
 
-    /// Nothing else was taken for [`WITHHELD_FOR`]: what is withheld is sent once more.
-    pub(crate) fn give_another_chance(&mut self) {
-        self.change_withheld(Suspect::Struck(STRIKES - 1));
+    /// The hub has no room for a message, which it was sent `alone` again and again. It is withheld
+    /// if that is known of its topic.
+    pub(crate) fn note_no_room(&mut self, topic: &TopicName, alone: bool) {
+        let is_known = matches!(self.topics.get(topic), Some(Suspect::NoRoom(_)));
+        let has_room = self.topics.len() < TOPICS_MAX;
+        if is_known || alone && has_room {
+            let end = Instant::now() + WITHHELD_FOR;
+            self.topics.insert(topic.clone(), Suspect::NoRoom(end));
+        }
     }
 
-    /// True if something was withheld.
-    fn change_withheld(&mut self, to: Suspect) -> bool {
-        let is_any = std::mem::take(&mut self.is_withholding);
-        if is_any {
-            let suspects = self.topics.values_mut();
-            suspects
-                .filter(|it| it.is_withheld())
-                .for_each(|it| *it = to);
-        }
-        is_any
+    /// Something was withheld for [`WITHHELD_FOR`], and is sent once more. If the hub has taken
+    /// others meanwhile, that decides.
+    pub(crate) fn conclude(&mut self) {
+        let next = if self.taken > 0 {
+            Suspect::OnTrial
+        } else {
+            Suspect::Struck(STRIKES - 1)
+        };
+        let suspects = self.topics.values_mut();
+        suspects
+            .filter(|it| it.is_withheld())
+            .for_each(|it| *it = next);
+    }
+
+    /// True if the last connections brought nothing.
+    pub(crate) const fn is_fruitless(&self) -> bool {
+        self.fruitless > 0
     }
 
     /// The connection has ended, with messages of these topics unacknowledged. True if a topic is
-    /// withheld from now on.
+    /// not sent from now on.
     pub(crate) fn note_ended<'t>(
         &mut self,
         end: End,
         mut unacknowledged: impl Iterator<Item = &'t TopicName>,
     ) -> bool {
+        let was_careful = self.is_careful();
+        let was_soon = self.sent_at.take().is_some_and(|it| it.elapsed() <= SOON);
         let first = unacknowledged.next();
         if std::mem::take(&mut self.taken) == 0 && first.is_some() {
             self.fruitless = self.fruitless.saturating_add(1);
         }
-        let guilty = self.refused.take().or_else(|| {
-            let first = first?;
-            unacknowledged.all(|it| it == first).then(|| first.clone())
-        });
-        match end {
-            End::Closed => guilty.is_some_and(|it| self.strike(it)),
-            End::Lost => false,
+        let alone = first.filter(|_| was_careful && was_soon && unacknowledged.next().is_none());
+        let guilty = self.refused.take().or_else(|| alone.cloned());
+        match guilty.filter(|_| end == End::Closed) {
+            Some(guilty) => self.strike(guilty),
+            None => {
+                // It ends without them too.
+                self.topics.retain(|_, it| it.is_decided());
+                false
+            }
         }
     }
 
@@ -163,15 +204,17 @@ impl Suspicion {
             return false;
         }
         let suspect = self.topics.entry(topic).or_insert(Suspect::Struck(0));
-        if let Suspect::Struck(strikes) = suspect {
-            *strikes += 1;
-        }
-        let is_withheld = suspect.is_withheld();
-        if is_withheld {
-            self.is_withholding = true;
+        *suspect = match *suspect {
+            Suspect::Struck(strikes) => Suspect::Struck(strikes + 1),
+            Suspect::NoRoom(_) => Suspect::Struck(1),
+            Suspect::OnTrial | Suspect::Condemned(_) => {
+                Suspect::Condemned(Instant::now() + CONDEMNED_FOR)
+            }
+        };
+        if suspect.is_withheld() {
             self.fruitless = self.fruitless.max(FRUITLESS_MAX);
         }
-        is_withheld
+        suspect.is_withheld() || matches!(suspect, Suspect::Condemned(_))
     }
 }
 
@@ -183,64 +226,120 @@ mod tests {
         TopicName::new(name).unwrap()
     }
 
-    /// Ends so many connections at these topics.
+    /// Ends so many connections with messages of these topics on their way.
     fn end(suspicion: &mut Suspicion, end: End, topics: &[&str], times: u32) {
         let topics: Vec<TopicName> = topics.iter().map(|it| topic(it)).collect();
         for _ in 0..times {
+            suspicion.note_sent();
             suspicion.note_ended(end, topics.iter());
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_topic_at_which_the_hub_closes_is_condemned_once_another_is_taken() {
+    /// One in which a topic is withheld.
+    fn withholding(bad: &str) -> Suspicion {
         let mut suspicion = Suspicion::default();
+        end(&mut suspicion, End::Closed, &["good", bad], FRUITLESS_MAX);
+        assert!(suspicion.is_careful());
+        end(&mut suspicion, End::Closed, &[bad], STRIKES - 1);
+        assert_eq!(suspicion.verdict(&topic(bad)), Verdict::Send);
+        end(&mut suspicion, End::Closed, &[bad], 1);
+        assert_eq!(suspicion.verdict(&topic(bad)), Verdict::Withhold);
+        assert!(suspicion.is_careful());
+        suspicion
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_topic_at_which_the_hub_closes_is_condemned_if_it_takes_others() {
+        let mut suspicion = withholding("bad");
         let (good, bad) = (topic("good"), topic("bad"));
-        end(&mut suspicion, End::Closed, &["good", "bad"], FRUITLESS_MAX);
-        assert!(suspicion.is_careful());
-        end(&mut suspicion, End::Closed, &["bad"], STRIKES - 1);
-        assert_eq!(suspicion.verdict(&bad), Verdict::Send);
-        assert!(suspicion.note_ended(End::Closed, [&bad].into_iter()));
-        assert_eq!(suspicion.verdict(&bad), Verdict::Withhold);
         assert_eq!(suspicion.verdict(&good), Verdict::Send);
+        suspicion.note_taken(&good);
+        assert_eq!(suspicion.verdict(&bad), Verdict::Withhold);
+        suspicion.conclude();
+        assert_eq!(suspicion.verdict(&bad), Verdict::Send);
         assert!(suspicion.is_careful());
-        assert!(suspicion.note_taken(&good));
+        end(&mut suspicion, End::Closed, &["bad"], 1);
         assert_eq!(suspicion.verdict(&bad), Verdict::Condemn);
-        for _ in 1..CALM {
-            assert!(!suspicion.note_taken(&good));
+        for _ in 0..CALM {
+            suspicion.note_taken(&good);
         }
         assert!(!suspicion.is_careful());
         tokio::time::advance(CONDEMNED_FOR).await;
         assert_eq!(suspicion.verdict(&bad), Verdict::Send);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_topic_that_is_taken_after_all_is_not_at_fault() {
+        let mut suspicion = withholding("bad");
+        let (good, bad) = (topic("good"), topic("bad"));
+        suspicion.note_taken(&good);
+        suspicion.conclude();
+        suspicion.note_taken(&bad);
         end(&mut suspicion, End::Closed, &["bad"], 1);
         assert_eq!(suspicion.verdict(&bad), Verdict::Send);
     }
 
-    #[test]
-    fn a_hub_that_takes_nothing_is_not_the_fault_of_a_topic() {
-        let mut suspicion = Suspicion::default();
+    #[tokio::test(start_paused = true)]
+    async fn several_topics_are_found_one_by_one() {
+        let mut suspicion = withholding("a");
+        end(&mut suspicion, End::Closed, &["b"], STRIKES);
+        for bad in ["a", "b"] {
+            assert_eq!(suspicion.verdict(&topic(bad)), Verdict::Withhold);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hub_that_takes_nothing_is_not_the_fault_of_a_topic() {
+        let mut suspicion = withholding("bad");
         let bad = topic("bad");
         for _ in 0..10 {
-            end(&mut suspicion, End::Closed, &["bad"], STRIKES);
-            assert_eq!(suspicion.verdict(&bad), Verdict::Withhold);
-            suspicion.give_another_chance();
+            suspicion.conclude();
             assert_eq!(suspicion.verdict(&bad), Verdict::Send);
+            end(&mut suspicion, End::Closed, &["bad"], 1);
+            assert_eq!(suspicion.verdict(&bad), Verdict::Withhold);
         }
-        assert!(!suspicion.note_taken(&bad));
-        end(&mut suspicion, End::Closed, &["bad"], 1);
+        suspicion.note_taken(&bad);
         assert_eq!(suspicion.verdict(&bad), Verdict::Send);
     }
 
-    #[test]
-    fn a_network_that_fails_is_not_the_fault_of_a_topic() {
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_ends_without_a_topic_too_is_not_its_fault() {
+        let bad = topic("bad");
+        for (how, topics) in [
+            (End::Closed, &[][..]),
+            (End::Closed, &["a", "b"]),
+            (End::Lost, &["a"]),
+        ] {
+            let mut suspicion = withholding("bad");
+            suspicion.note_taken(&topic("good"));
+            end(&mut suspicion, how, topics, 1);
+            assert_eq!(suspicion.verdict(&bad), Verdict::Send, "{topics:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_network_that_fails_is_not_the_fault_of_a_topic() {
         let mut suspicion = Suspicion::default();
         end(&mut suspicion, End::Lost, &["a"], 100);
         end(&mut suspicion, End::Closed, &["a", "b"], 100);
         end(&mut suspicion, End::Closed, &[], 100);
+        for _ in 0..100 {
+            // It takes long to be carried.
+            suspicion.note_sent();
+            tokio::time::advance(SOON * 2).await;
+            suspicion.note_ended(End::Closed, [&topic("a")].into_iter());
+        }
         assert_eq!(suspicion.verdict(&topic("a")), Verdict::Send);
         for _ in 0..CALM {
             suspicion.note_taken(&topic("b"));
         }
         assert!(!suspicion.is_careful());
+        // The hub takes something now and then.
+        for _ in 0..100 {
+            end(&mut suspicion, End::Closed, &["a"], 1);
+            suspicion.note_taken(&topic("b"));
+        }
+        assert_eq!(suspicion.verdict(&topic("a")), Verdict::Send);
     }
 
     #[test]
@@ -259,12 +358,35 @@ mod tests {
         assert_eq!(suspicion.verdict(&good), Verdict::Send);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_topic_without_room_is_withheld_for_a_time_and_never_condemned() {
+        let mut suspicion = Suspicion::default();
+        let (good, full) = (topic("good"), topic("full"));
+        suspicion.note_no_room(&full, false);
+        assert_eq!(suspicion.verdict(&full), Verdict::Send);
+        suspicion.note_no_room(&full, true);
+        for _ in 0..10 {
+            assert_eq!(suspicion.verdict(&full), Verdict::Withhold);
+            suspicion.note_taken(&good);
+            suspicion.conclude();
+            tokio::time::advance(WITHHELD_FOR).await;
+            assert_eq!(suspicion.verdict(&full), Verdict::Send);
+            // It is known.
+            suspicion.note_no_room(&full, false);
+        }
+        suspicion.note_taken(&full);
+        assert_eq!(suspicion.verdict(&full), Verdict::Send);
+    }
+
     #[test]
     fn no_more_topics_are_remembered_than_allowed() {
         let mut suspicion = Suspicion::default();
         for number in 0..TOPICS_MAX + 10 {
-            end(&mut suspicion, End::Closed, &[&number.to_string()], 1);
+            suspicion.note_no_room(&topic(&number.to_string()), true);
         }
+        assert_eq!(suspicion.topics.len(), TOPICS_MAX);
+        suspicion.note_refused(&topic("a"));
+        end(&mut suspicion, End::Closed, &[], 1);
         assert_eq!(suspicion.topics.len(), TOPICS_MAX);
     }
 }

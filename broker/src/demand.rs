@@ -139,16 +139,24 @@ impl Exchange {
 }
 
 /// What is mirrored of a filter: what messages are matched against. None if it begins with `$`:
-/// that means something at this broker only.
+/// that means something at this broker only; or if hubs may not stand it.
 fn plain(filter: &TopicFilter) -> Option<TopicFilter> {
     let pattern = filter.pattern();
-    if pattern.starts_with('$') {
+    // Some hubs close the connection because of characters that a filter should not have
+    // [MQTT-1.5.4-2], and would do so again and again.
+    if pattern.starts_with('$') || pattern.contains(is_discouraged) {
         return None;
     }
     match filter.sharing() {
         Sharing::Each => Some(filter.clone()),
         Sharing::Group(_) | Sharing::Exclusive => TopicFilter::new(pattern).ok(),
     }
+}
+
+/// Control characters and what Unicode says is none (§1.5.4).
+fn is_discouraged(character: char) -> bool {
+    let code = u32::from(character);
+    character.is_control() || (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE
 }
 
 /// Whether a session is not that of a gateway, or of a bridge on either side: two brokers that

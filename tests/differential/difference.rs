@@ -48,11 +48,6 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         example: "1013 0004 4d515454 05 04 0000 00 0000 00 0001 23 0000",
     },
     Difference {
-        versions: BOTH, types: &[3], ours: Some("the topic of a PUBLISH is no topic name"), theirs: None,
-        right: Right::Both, because: "at most 128 levels",
-        example: "308401 0080 2f*128 00 78",
-    },
-    Difference {
         versions: BOTH, types: &[10], ours: Some("UNSUBSCRIBE without a topic filter"), theirs: None,
         right: Right::Ours, because: "[MQTT-3.10.3-2]",
         example: "a203 0001 00",

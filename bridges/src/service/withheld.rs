@@ -11,6 +11,9 @@ use super::Service;
 use crate::hub::HubError;
 use crate::suspicion::WITHHELD_FOR;
 
+/// Pauses after which the hub has room for others, if at all, but not for the message in front.
+const NO_ROOM_PAUSES: u32 = 4;
+
 /// What is kept back on this connection, in its order, and until when.
 #[derive(Debug, Default)]
 pub(super) struct Withheld {
@@ -19,7 +22,7 @@ pub(super) struct Withheld {
 }
 
 impl Service<'_> {
-    /// Keeps a delivery back until another topic's is taken.
+    /// Keeps a delivery back for a time.
     pub(super) fn withhold(
         &mut self,
         delivery: Delivery,
@@ -36,11 +39,11 @@ impl Service<'_> {
         None
     }
 
-    /// If nothing else was taken in time, what is withheld is next.
+    /// After a time what is withheld is next, if only to be kept aside.
     pub(super) fn poll_withheld(&mut self, context: &mut Context<'_>) {
         let end = self.withheld.end.as_mut();
         if end.is_some_and(|it| it.as_mut().poll(context).is_ready()) {
-            self.suspicion.give_another_chance();
+            self.suspicion.conclude();
             let withheld = std::mem::take(&mut self.withheld).deliveries;
             for delivery in withheld.into_iter().rev() {
                 self.outgoing.push_front(Outgoing::Publish(delivery));
@@ -50,13 +53,16 @@ impl Service<'_> {
 
     /// The hub has taken a message.
     pub(super) fn note_taken(&mut self, packet_id: u16) {
-        if let Some(delivery) = self.flight.delivery(packet_id)
-            && self.suspicion.note_taken(&delivery.message.topic)
-        {
-            let withheld = std::mem::take(&mut self.withheld);
-            for delivery in &withheld.deliveries {
-                self.condemn(delivery);
-            }
+        if let Some(delivery) = self.flight.delivery(packet_id) {
+            self.suspicion.note_taken(&delivery.message.topic);
+        }
+    }
+
+    /// The hub has no room for a message.
+    pub(super) fn note_no_room(&mut self, packet_id: u16) {
+        let alone = self.hub_room.pauses() >= NO_ROOM_PAUSES;
+        if let Some(delivery) = self.flight.delivery(packet_id) {
+            self.suspicion.note_no_room(&delivery.message.topic, alone);
         }
     }
 
@@ -72,7 +78,12 @@ impl Service<'_> {
         None
     }
 
-    /// The connection has ended for this reason. True if a topic is withheld from now on.
+    /// True if the hub has answered the subscriptions, and taken something if it was sent something.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.unanswered == 0 && !self.suspicion.is_fruitless()
+    }
+
+    /// The connection has ended for this reason. True if a topic is not sent from now on.
     pub(crate) fn note_ended(&mut self, error: &HubError) -> bool {
         let end = error.end();
         end.is_some_and(|end| self.suspicion.note_ended(end, self.flight.unanswered()))
