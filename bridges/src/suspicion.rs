@@ -11,7 +11,7 @@
 //! 3. If the connection lasts for [`WITHHELD_FOR`] without it, and the hub takes others, it is sent
 //!    once more. If the hub closes the connection again, what comes of that topic are dead letters
 //!    for [`CONDEMNED_FOR`]. If the connection ends without it too, the fault is the hub's or the
-//!    network's.
+//!    network's. What the hub refuses before it closes needs no such proof.
 //!
 //! A topic for which the hub has no room (0x97), and has for others, is withheld too, but never
 //! given up.
@@ -188,9 +188,11 @@ impl Suspicion {
             self.fruitless = self.fruitless.saturating_add(1);
         }
         let alone = first.filter(|_| was_careful && was_soon && unacknowledged.next().is_none());
-        let guilty = self.refused.take().or_else(|| alone.cloned());
+        let refused = self.refused.take();
+        let is_refused = refused.is_some();
+        let guilty = refused.or_else(|| alone.cloned());
         match guilty.filter(|_| end == End::Closed) {
-            Some(guilty) => self.strike(guilty),
+            Some(guilty) => self.strike(guilty, is_refused),
             None => {
                 // It ends without them too.
                 self.topics.retain(|_, it| it.is_decided());
@@ -199,15 +201,18 @@ impl Suspicion {
         }
     }
 
-    fn strike(&mut self, topic: TopicName) -> bool {
+    fn strike(&mut self, topic: TopicName, is_refused: bool) -> bool {
         if self.topics.len() >= TOPICS_MAX && !self.topics.contains_key(&topic) {
             return false;
         }
         let suspect = self.topics.entry(topic).or_insert(Suspect::Struck(0));
         *suspect = match *suspect {
-            Suspect::Struck(strikes) => Suspect::Struck(strikes + 1),
+            // What the hub says needs no proof.
+            Suspect::Struck(strikes) if !is_refused || strikes + 1 < STRIKES => {
+                Suspect::Struck(strikes + 1)
+            }
             Suspect::NoRoom(_) => Suspect::Struck(1),
-            Suspect::OnTrial | Suspect::Condemned(_) => {
+            Suspect::Struck(_) | Suspect::OnTrial | Suspect::Condemned(_) => {
                 Suspect::Condemned(Instant::now() + CONDEMNED_FOR)
             }
         };
@@ -354,7 +359,7 @@ mod tests {
             suspicion.note_refused(&bad);
             end(&mut suspicion, End::Closed, &["good", "bad"], 1);
         }
-        assert_eq!(suspicion.verdict(&bad), Verdict::Withhold);
+        assert_eq!(suspicion.verdict(&bad), Verdict::Condemn);
         assert_eq!(suspicion.verdict(&good), Verdict::Send);
     }
 
