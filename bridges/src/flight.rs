@@ -4,9 +4,8 @@
 //! Identifier that follows from the delivery's own. So a message that is sent again after a
 //! restart has the identifier under which a hub may know it, and QoS 2 stays exactly once.
 
-use std::collections::HashMap;
-
 use gateway::{Delivery, DeliveryId};
+use hashbrown::HashMap;
 use mqtt::{QoS, TopicName};
 
 /// Messages of QoS 1 and 2 that one delivery may become; further ones are dropped and counted.
@@ -117,21 +116,15 @@ impl Flight {
             })
     }
 
-    /// Notes that the next message of a delivery is sent; returns its Packet Identifier.
-    pub(crate) fn begin(&mut self, delivery: &Delivery, copy: u16, qos: QoS) -> u16 {
+    /// Notes that the next message of a delivery is sent, or goes with others in a packet if it has
+    /// no QoS; returns its Packet Identifier. What is packed is not in the window, unless the packet
+    /// has its identifier, see [`Flight::launch`].
+    pub(crate) fn begin(&mut self, delivery: &Delivery, copy: u16, qos: Option<QoS>) -> u16 {
         let identifier = Self::identifier(delivery.id, copy);
-        self.put(identifier, delivery.id, Some(qos));
+        self.put(identifier, delivery.id, qos);
         let copies = self.copies.entry(delivery.id).or_default();
         copies.unanswered += 1;
         copies.delivery.get_or_insert_with(|| delivery.clone());
-        identifier
-    }
-
-    /// The same for one that goes with others in a packet: it is not in the window, unless the packet
-    /// has its identifier, see [`Flight::launch`].
-    pub(crate) fn pack(&mut self, delivery: &Delivery, copy: u16) -> u16 {
-        let identifier = self.begin(delivery, copy, QoS::AtLeastOnce);
-        self.put(identifier, delivery.id, None);
         identifier
     }
 
@@ -171,17 +164,21 @@ impl Flight {
     }
 
     fn put(&mut self, identifier: u16, of: DeliveryId, qos: Option<QoS>) {
-        self.forget(identifier);
-        self.messages.insert(identifier, Sent { of, qos });
         self.published += usize::from(qos.is_some());
         self.exactly_once += usize::from(qos == Some(QoS::ExactlyOnce));
+        let before = self.messages.insert(identifier, Sent { of, qos });
+        self.count_out(before);
     }
 
     fn forget(&mut self, identifier: u16) {
-        if let Some(Sent { qos, .. }) = self.messages.remove(&identifier) {
-            self.published -= usize::from(qos.is_some());
-            self.exactly_once -= usize::from(qos == Some(QoS::ExactlyOnce));
-        }
+        let before = self.messages.remove(&identifier);
+        self.count_out(before);
+    }
+
+    fn count_out(&mut self, sent: Option<Sent>) {
+        let qos = sent.and_then(|it| it.qos);
+        self.published -= usize::from(qos.is_some());
+        self.exactly_once -= usize::from(qos == Some(QoS::ExactlyOnce));
     }
 
     /// True if something is awaited under this Packet Identifier.
@@ -311,7 +308,7 @@ mod tests {
     }
 
     fn begin(flight: &mut Flight, of: DeliveryId, copy: u16) -> u16 {
-        flight.begin(&delivery(of), copy, QoS::ExactlyOnce)
+        flight.begin(&delivery(of), copy, Some(QoS::ExactlyOnce))
     }
 
     #[test]
@@ -329,8 +326,8 @@ mod tests {
         assert!(!flight.has_room(DeliveryId(4), 1));
         flight.completed(first);
         assert!(flight.has_room(DeliveryId(4), 1));
-        flight.begin(&delivery(DeliveryId(4)), 0, QoS::AtLeastOnce);
-        flight.begin(&delivery(DeliveryId(5)), 0, QoS::AtLeastOnce);
+        flight.begin(&delivery(DeliveryId(4)), 0, Some(QoS::AtLeastOnce));
+        flight.begin(&delivery(DeliveryId(5)), 0, Some(QoS::AtLeastOnce));
         assert!(!flight.has_room(DeliveryId(6), 1));
         flight.answered(Flight::identifier(DeliveryId(4), 0), Answer::Acknowledged);
         assert!(!flight.has_room(DeliveryId(6), 2));
@@ -340,7 +337,7 @@ mod tests {
     #[test]
     fn messages_in_one_packet_take_one_place_in_the_window() {
         let mut flight = Flight::new(2);
-        let packed = [1, 2, 3].map(|it| flight.pack(&delivery(DeliveryId(it)), 0));
+        let packed = [1, 2, 3].map(|it| flight.begin(&delivery(DeliveryId(it)), 0, None));
         assert!(flight.has_room(DeliveryId(4), 1));
         flight.launch(packed[0]);
         assert!(!flight.has_room(DeliveryId(4), 2));
@@ -349,7 +346,7 @@ mod tests {
             assert_eq!(progress, Progress::Done(DeliveryId(of)));
         }
         assert!(flight.is_empty());
-        flight.begin(&delivery(DeliveryId(5)), 0, QoS::AtLeastOnce);
+        flight.begin(&delivery(DeliveryId(5)), 0, Some(QoS::AtLeastOnce));
         assert!(flight.has_room(DeliveryId(6), 1));
     }
 

@@ -68,6 +68,14 @@ struct Known {
 }
 
 impl Known {
+    fn new(options: &Options) -> Self {
+        Self {
+            dialect: Dialect::new(&options.client),
+            unsound: 0,
+            shunned_until: None,
+        }
+    }
+
     fn note_ended(&mut self, is_sound: bool) {
         self.unsound = if is_sound { 0 } else { self.unsound + 1 };
         let is_shunned = self.unsound >= UNSOUND_MAX;
@@ -203,7 +211,7 @@ impl Shared {
         };
         let mut backoff = Backoff::new(FIRST_PAUSE, self.config.backoff_max.0, seed());
         let hubs = self.options.targets.iter();
-        let mut hubs: Vec<_> = hubs.map(|_| self.unknown()).collect();
+        let mut hubs: Vec<_> = hubs.map(|_| Known::new(&self.options)).collect();
         let mut better = None;
         loop {
             let reached = match better.take() {
@@ -245,14 +253,6 @@ impl Shared {
                 _ = client.stopped() => return,
                 () = sleep(backoff.next_pause()) => {}
             }
-        }
-    }
-
-    fn unknown(&self) -> Known {
-        Known {
-            dialect: Dialect::new(&self.options.client),
-            unsound: 0,
-            shunned_until: None,
         }
     }
 

@@ -406,16 +406,18 @@ impl<'b> Service<'b> {
     /// Sends what becomes of a delivery. Returns it if that cannot be sent yet.
     fn send(&mut self, delivery: Delivery, context: &mut Context<'_>) -> Option<Delivery> {
         match self.suspicion.verdict(&delivery.message.topic) {
-            // Behind one that the hub had no room for nothing is sent until it is taken.
-            Verdict::Send
-                if !self.flight.is_empty()
-                    && (self.suspicion.is_careful() || self.hub_room.pauses() > 0) =>
-            {
+            Verdict::Send if self.is_one_by_one() && !self.flight.is_empty() => {
                 return Some(delivery);
             }
             Verdict::Send => {}
-            Verdict::Withhold => return self.withhold(delivery, context),
-            Verdict::Condemn => return self.condemn(&delivery),
+            Verdict::Withhold => {
+                self.withhold(delivery, context);
+                return None;
+            }
+            Verdict::Condemn => {
+                self.condemn(&delivery);
+                return None;
+            }
         }
         if self.rate.poll(self.label, context).is_pending() {
             return Some(delivery);
@@ -487,9 +489,7 @@ impl<'b> Service<'b> {
             }
         } else {
             let reason = "the hub does not accept a packet of this size";
-            self.status
-                .report_drop(self.label, DropReason::NoRoom, &reason);
-            self.dead_letter.put(&delivery.message, reason, self.client);
+            self.set_aside(delivery, DropReason::NoRoom, reason);
         }
     }
 }

@@ -78,13 +78,17 @@ impl Volume {
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let (room, left_bytes_min) = (self.room_bytes, self.left_bytes_min);
-        (room < SMALL_BYTES).then(|| {
+        self.is_small().then(|| {
             format!(
                 "the file system of the store has room for {room} bytes of messages: {RESERVE_BYTES} \
                  are for the store to be drained, and {left_bytes_min} (`store.min_free_space`) \
                  for others"
             )
         })
+    }
+
+    const fn is_small(&self) -> bool {
+        self.room_bytes < SMALL_BYTES
     }
 
     /// Whether the end of the room is near.
@@ -94,7 +98,7 @@ impl Volume {
 
     /// Says if there is little room for messages.
     pub(crate) fn note_small(&self, directory: &Path) {
-        if self.room_bytes < SMALL_BYTES {
+        if self.is_small() {
             tracing::warn!(
                 directory = %directory.display(),
                 room = self.room_bytes,

@@ -162,11 +162,9 @@ impl Service<'_> {
 
     /// Notes that a message of QoS 1 or 2 is sent or packed.
     pub(super) fn begin(&mut self, delivery: &Delivery, copy: u16, qos: QoS) {
-        if self.batching.as_ref().is_some_and(|it| it.is_packing) {
-            self.flight.pack(delivery, copy);
-        } else {
-            self.flight.begin(delivery, copy, qos);
-        }
+        let is_packing = self.batching.as_ref().is_some_and(|it| it.is_packing);
+        self.flight
+            .begin(delivery, copy, (!is_packing).then_some(qos));
     }
 
     /// Puts a message into the next batch or into the output; false if the hub does not accept a

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::Context;
 
-use gateway::{Delivery, DeliveryId, DropReason, Outgoing};
+use gateway::{Delivery, DropReason, Outgoing};
 use tokio::time::{Sleep, sleep};
 
 use super::Service;
@@ -23,11 +23,7 @@ pub(super) struct Withheld {
 
 impl Service<'_> {
     /// Keeps a delivery back for a time.
-    pub(super) fn withhold(
-        &mut self,
-        delivery: Delivery,
-        context: &mut Context<'_>,
-    ) -> Option<Delivery> {
+    pub(super) fn withhold(&mut self, delivery: Delivery, context: &mut Context<'_>) {
         self.withheld.deliveries.push(delivery);
         let end = self.withheld.end.get_or_insert_with(|| {
             tracing::debug!(bridge = self.label, "a topic is withheld");
@@ -36,7 +32,6 @@ impl Service<'_> {
         if end.as_mut().poll(context).is_ready() {
             context.waker().wake_by_ref();
         }
-        None
     }
 
     /// After a time what is withheld is next, if only to be kept aside.
@@ -67,15 +62,22 @@ impl Service<'_> {
     }
 
     /// Keeps a delivery aside that the hub would close the connection for.
-    pub(super) fn condemn(&mut self, delivery: &Delivery) -> Option<Delivery> {
+    pub(super) fn condemn(&self, delivery: &Delivery) {
         let reason = "the hub closes the connection when it gets a message of this topic";
-        self.status
-            .report_drop(self.label, DropReason::Refused, &reason);
+        self.set_aside(delivery, DropReason::Refused, reason);
+        self.client.acknowledge(delivery.id);
+    }
+
+    /// Counts a message that does not reach the hub, and makes a dead letter of it.
+    pub(super) fn set_aside(&self, delivery: &Delivery, cause: DropReason, reason: &str) {
+        self.status.report_drop(self.label, cause, &reason);
         self.dead_letter.put(&delivery.message, reason, self.client);
-        if delivery.id != DeliveryId(0) {
-            self.client.acknowledge(delivery.id);
-        }
-        None
+    }
+
+    /// True while a message goes only once the one before it is answered: it is being found out at
+    /// which the hub closes the connection, or for which it has no room.
+    pub(super) fn is_one_by_one(&self) -> bool {
+        self.suspicion.is_careful() || self.hub_room.pauses() > 0
     }
 
     /// True if the hub has answered the subscriptions, and taken something if it was sent something.

@@ -10,7 +10,7 @@ use gateway::{
     Broker, Delivery, DeliveryId, Gateway, INFLIGHT_MESSAGES_MAX, NotStored, Outgoing,
     PublishError, Receipt, SubscriptionRequest, Wanted,
 };
-use mqtt::connection::Limits;
+use mqtt::connection::{Limits, TopicLimit};
 use mqtt::packet::{Property, RetainHandling, SubscriptionOptions};
 use mqtt::session::{self, Acknowledged};
 use mqtt::{Message, ReasonCode, Timestamp, TopicFilter, TopicName};
@@ -150,8 +150,7 @@ impl GatewaySession {
 
     /// Where what the gateway writes down is retained; none for a name that no topic may have.
     fn record_topic(&self) -> Option<TopicName> {
-        let name = self.link.client_id.strip_prefix(GATEWAY_PREFIX)?;
-        TopicName::new(&format!("$SYS/broker/gateway/{name}/record")).ok()
+        TopicName::new(&format!("$SYS/broker/gateway/{}/record", self.name())).ok()
     }
 
     fn remember(&self, operation: impl FnOnce(SessionId) -> Operation) -> Receipt {
@@ -198,25 +197,17 @@ const fn told(is_unretained: bool, receipt: Receipt) -> Result<Receipt, PublishE
 /// Checks what a client's message is checked for too. What a gateway brings is refused one by one:
 /// its foreign side does not know these limits.
 fn check_limits(message: &Message, limits: &Limits) -> Result<(), PublishError> {
-    let topic = message.topic.as_str();
-    let levels = 1 + topic.bytes().filter(|&byte| byte == b'/').count();
     let is_user = |it: &Property<'_>| matches!(it, Property::UserProperty(..));
-    if topic.len() > limits.topic_bytes_max {
-        return Err(PublishError::Limit(
-            "the topic is longer than `mqtt.max_topic_len`",
-        ));
-    }
-    if levels > limits.topic_levels_max {
-        return Err(PublishError::Limit(
-            "the topic has more levels than `mqtt.max_topic_levels`",
-        ));
-    }
-    if message.properties.iter().filter(is_user).count() > limits.user_properties_max {
-        return Err(PublishError::Limit(
-            "there are more user properties than `mqtt.max_user_properties`",
-        ));
-    }
-    Ok(())
+    let user_properties = message.properties.iter().filter(is_user).count();
+    let exceeded = match limits.exceeded_by(message.topic.as_str()) {
+        Some(TopicLimit::Length) => "the topic is longer than `mqtt.max_topic_len`",
+        Some(TopicLimit::Levels) => "the topic has more levels than `mqtt.max_topic_levels`",
+        None if user_properties > limits.user_properties_max => {
+            "there are more user properties than `mqtt.max_user_properties`"
+        }
+        None => return Ok(()),
+    };
+    Err(PublishError::Limit(exceeded))
 }
 
 /// What a session sends, as the gateway sees it.

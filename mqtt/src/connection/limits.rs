@@ -94,3 +94,27 @@ impl Default for Limits {
         }
     }
 }
+
+/// What a Topic Name exceeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopicLimit {
+    /// [`Limits::topic_bytes_max`].
+    Length,
+    /// [`Limits::topic_levels_max`].
+    Levels,
+}
+
+impl Limits {
+    /// Which limit a Topic Name exceeds, if any.
+    #[must_use]
+    pub fn exceeded_by(&self, topic: &str) -> Option<TopicLimit> {
+        if topic.len() > self.topic_bytes_max {
+            return Some(TopicLimit::Length);
+        }
+        // A shorter one cannot have so many.
+        let may_have = topic.len() >= self.topic_levels_max;
+        let has_too_many =
+            may_have && topic.bytes().filter(|&it| it == b'/').count() >= self.topic_levels_max;
+        has_too_many.then_some(TopicLimit::Levels)
+    }
+}

@@ -24,7 +24,7 @@ pub use client::{
     OutgoingPublish, RequestError, ServerTerms,
 };
 pub use handshake::{Handshake, encode_refusal};
-pub use limits::Limits;
+pub use limits::{Limits, TopicLimit};
 pub use server::ServerConnection;
 pub use subscription::CheckedSubscription;
 pub use will::WillMessage;

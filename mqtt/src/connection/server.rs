@@ -3,8 +3,9 @@
 
 use super::alias::{IncomingAliases, OutgoingAliases};
 use super::handshake::{Asked, check_user_properties, check_user_property_count, granted_expiry};
+use super::limits::{Limits, TopicLimit};
 use super::quota::ReceiveQuota;
-use super::{AckAction, Action, Authentication, IncomingPublish, Limits, PendingAck, ReceivedAck};
+use super::{AckAction, Action, Authentication, IncomingPublish, PendingAck, ReceivedAck};
 use crate::packet::{AckKind, Connect, Disconnect, Packet, Property, Publish, PublishProperties};
 use crate::session::{Acknowledged, DirectTerms, Session};
 use crate::{ProtocolVersion, ProtocolViolation, QoS, ReasonCode};
@@ -321,14 +322,10 @@ pub(super) fn check_publish(
 
 /// The limits of Topic Names.
 pub(super) fn check_topic(topic: &str, limits: &Limits) -> Result<(), ProtocolViolation> {
-    let detail = if topic.len() > limits.topic_bytes_max {
-        "the topic is too long"
-    } else if topic.len() >= limits.topic_levels_max // Else it cannot have so many.
-        && topic.bytes().filter(|&byte| byte == b'/').count() >= limits.topic_levels_max
-    {
-        "the topic has too many levels"
-    } else {
-        return Ok(());
+    let detail = match limits.exceeded_by(topic) {
+        None => return Ok(()),
+        Some(TopicLimit::Length) => "the topic is too long",
+        Some(TopicLimit::Levels) => "the topic has too many levels",
     };
     Err(ProtocolViolation::new(ReasonCode::TopicNameInvalid, detail))
 }
