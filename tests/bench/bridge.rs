@@ -5,7 +5,7 @@
 //!
 //! | option | |
 //! |---|---|
-//! | `--messages N` | that wait in the outbox; 200000. 3600000 are an hour at 1,000 a second: 1 GB |
+//! | `--messages N` | that wait in the outbox; 200000, then 3600000, an hour at 1,000 a second: 1 GB |
 //! | `--rounds N` | that the medians are of; 5 |
 //! | `--write` | the section "Bridges" of BENCHMARKS.md |
 
@@ -27,7 +27,8 @@ use tests::contender::{Broker, Contender, Program, Setup};
 use tests::fault_proxy::FaultProxy;
 use tests::report::{Comparison, Report, machine, write_section};
 
-const TITLE: &str = "A bridge after an outage";
+/// Messages that wait in the outbox, unless it is said: some minutes, and an hour at 1,000 a second.
+const OUTAGES: [u64; 2] = [200_000, 3_600_000];
 /// Messages that are acknowledged before a SIGKILL.
 const KILLED_MESSAGES: u64 = 20_000;
 const PUBLISHERS: u32 = 10;
@@ -36,7 +37,7 @@ const SESSION: &str = "session-0";
 const FILTER: &str = "bench/+";
 
 struct Arguments {
-    messages: u64,
+    outages: Vec<u64>,
     rounds: u32,
     write: bool,
 }
@@ -44,7 +45,7 @@ struct Arguments {
 impl Arguments {
     fn parse() -> Self {
         let mut arguments = Self {
-            messages: 200_000,
+            outages: OUTAGES.to_vec(),
             rounds: 5,
             write: false,
         };
@@ -54,7 +55,7 @@ impl Arguments {
             match word.as_str() {
                 // From cargo.
                 "--bench" => {}
-                "--messages" => arguments.messages = value().parse().expect("a number"),
+                "--messages" => arguments.outages = vec![value().parse().expect("a number")],
                 "--rounds" => arguments.rounds = value().parse().expect("a number"),
                 "--write" => arguments.write = true,
                 _ => panic!("unknown: {word}"),
@@ -88,18 +89,24 @@ fn main() -> io::Result<()> {
     for round in 1..=arguments.rounds {
         for (place, contender) in contenders.iter().enumerate() {
             println!("round {round}: {}", contender.name);
-            let mut record = |name: &str, value: f64| {
+            let mut record = |title: &str, name: &str, value: f64| {
                 println!("  {name}: {value:.2}");
-                report.record(TITLE, name, place, &[value]);
+                report.record(title, name, place, &[value]);
             };
-            measure_outage(contender, &hub, arguments.messages, &mut record)?;
-            measure_loss(contender, &hub, &mut record)?;
+            for &messages in &arguments.outages {
+                let title = format!("A bridge after an outage of {messages} messages");
+                let mut record = |name: &str, value: f64| record(&title, name, value);
+                measure_outage(contender, &hub, messages, &mut record)?;
+            }
+            let lost = measure_loss(contender, &hub)?;
+            let name = format!("acknowledged messages lost, of {KILLED_MESSAGES}");
+            record("A bridge after a SIGKILL", &name, lost);
         }
     }
     let text = format!(
         "Written by `cargo bench -p tests --bench bridge -- --write`.\n\n\
          Machine: {}.\n\n\
-         Method: {} messages of QoS 1 with 256 bytes of payload are published to a broker whose \
+         Method: messages of QoS 1 with 256 bytes of payload are published to a broker whose \
          bridge cannot reach its hub ({PUBLISHERS} publishers, {TOPICS} topics, at most {WINDOW} \
          unacknowledged each); then it can, and a subscriber at the hub waits for all of them. The \
          hub is Tidegate without a store, for both; a proxy between them opens and closes the way. \
@@ -107,7 +114,6 @@ fn main() -> io::Result<()> {
          `persistence true`, which writes to the disk when it stops, `max_inflight_messages 256` \
          and `cleansession false`. Medians of {} interleaved rounds.\n{}",
         machine()?,
-        arguments.messages,
         arguments.rounds,
         report.markdown(),
     );
@@ -204,11 +210,8 @@ fn measure_outage(
     Ok(())
 }
 
-fn measure_loss(
-    contender: &Contender,
-    hub: &Contender,
-    record: &mut dyn FnMut(&str, f64),
-) -> io::Result<()> {
+/// How many messages are lost that were acknowledged before the broker was killed.
+fn measure_loss(contender: &Contender, hub: &Contender) -> io::Result<f64> {
     let (mut edge, hub, proxy) = start(contender, hub)?;
     let load = Load {
         messages: KILLED_MESSAGES,
@@ -220,8 +223,5 @@ fn measure_loss(
     edge.restart()?;
     proxy.pass();
     let drained = drain(hub.port(), edge.port(), SESSION, FILTER)?;
-    let lost = KILLED_MESSAGES.saturating_sub(drained.messages);
-    let name = format!("acknowledged messages that a SIGKILL loses, of {KILLED_MESSAGES}");
-    record(&name, lost as f64);
-    Ok(())
+    Ok(KILLED_MESSAGES.saturating_sub(drained.messages) as f64)
 }
