@@ -22,7 +22,7 @@ use std::io;
 use std::path::PathBuf;
 use std::thread;
 
-use load::{Load, WINDOW, drain, leave_session, publish};
+use load::{Load, WINDOW, drain, leave_session, publish, publish_last};
 use tests::contender::{Broker, Contender, Program, Setup};
 use tests::fault_proxy::FaultProxy;
 use tests::report::{Comparison, Report, machine, write_section};
@@ -31,6 +31,8 @@ use tests::report::{Comparison, Report, machine, write_section};
 const OUTAGES: [u64; 2] = [200_000, 3_600_000];
 /// Messages that are acknowledged before a SIGKILL.
 const KILLED_MESSAGES: u64 = 20_000;
+/// Messages that are published while the hub is there.
+const LIVE_MESSAGES: u64 = 500_000;
 const PUBLISHERS: u32 = 10;
 const TOPICS: u64 = 100;
 const SESSION: &str = "session-0";
@@ -93,6 +95,9 @@ fn main() -> io::Result<()> {
                 println!("  {name}: {value:.2}");
                 report.record(title, name, place, &[value]);
             };
+            measure_live(contender, &hub, &mut |name, value| {
+                record("A bridge that is connected", name, value);
+            })?;
             for &messages in &arguments.outages {
                 let title = format!("A bridge after an outage of {messages} messages");
                 let mut record = |name: &str, value: f64| record(&title, name, value);
@@ -170,7 +175,7 @@ fn measure_outage(
     edge.reset_peak()?;
     let (hub_port, edge_port) = (hub.port(), edge.port());
     let drained = thread::scope(|scope| {
-        let drained = scope.spawn(|| drain(hub_port, edge_port, SESSION, FILTER));
+        let drained = scope.spawn(|| drain(hub_port, Some(edge_port), SESSION, FILTER));
         proxy.pass();
         drained.join().expect("a thread that ends")
     })?;
@@ -210,6 +215,43 @@ fn measure_outage(
     Ok(())
 }
 
+/// What is published while the hub is there, at full speed.
+fn measure_live(
+    contender: &Contender,
+    hub: &Contender,
+    record: &mut dyn FnMut(&str, f64),
+) -> io::Result<()> {
+    let (edge, hub, proxy) = start(contender, hub)?;
+    proxy.pass();
+    let (hub_port, edge_port) = (hub.port(), edge.port());
+    // The bridge is connected when a message has come through.
+    drain(hub_port, Some(edge_port), SESSION, FILTER)?;
+    let load = Load {
+        messages: LIVE_MESSAGES,
+        publishers: PUBLISHERS,
+        topics: TOPICS,
+    };
+    let before = edge.cpu()?;
+    edge.reset_peak()?;
+    let drained = thread::scope(|scope| {
+        let drained = scope.spawn(|| drain(hub_port, None, SESSION, FILTER));
+        publish(edge_port, load)?;
+        publish_last(edge_port)?;
+        drained.join().expect("a thread that ends")
+    })?;
+    let after = edge.usage()?;
+    let messages = LIVE_MESSAGES as f64;
+    record("messages a second", messages / drained.time.as_secs_f64());
+    let micros = (after.cpu - before).as_secs_f64() * 1e6;
+    record("CPU, µs for each", micros / messages);
+    let mebibytes = after.memory_peak as f64 / f64::from(1 << 20);
+    record("peak of resident memory, MiB", mebibytes);
+    let lost = LIVE_MESSAGES.saturating_sub(drained.messages);
+    record("messages lost", lost as f64);
+    record("messages out of order", drained.displaced as f64);
+    Ok(())
+}
+
 /// How many messages are lost that were acknowledged before the broker was killed.
 fn measure_loss(contender: &Contender, hub: &Contender) -> io::Result<f64> {
     let (mut edge, hub, proxy) = start(contender, hub)?;
@@ -222,6 +264,6 @@ fn measure_loss(contender: &Contender, hub: &Contender) -> io::Result<f64> {
     edge.kill();
     edge.restart()?;
     proxy.pass();
-    let drained = drain(hub.port(), edge.port(), SESSION, FILTER)?;
+    let drained = drain(hub.port(), Some(edge.port()), SESSION, FILTER)?;
     Ok(KILLED_MESSAGES.saturating_sub(drained.messages) as f64)
 }

@@ -272,7 +272,7 @@ fn measure_loss(contender: &Contender, record: &mut dyn FnMut(&str, &[f64])) -> 
     publish(broker.port(), load)?;
     broker.kill();
     broker.restart()?;
-    let drained = drain(broker.port(), broker.port(), "session-0", "bench/+")?;
+    let drained = drain(broker.port(), Some(broker.port()), "session-0", "bench/+")?;
     let lost = KILLED_MESSAGES.saturating_sub(drained.messages);
     let name = format!("acknowledged messages that a SIGKILL loses, of {KILLED_MESSAGES}");
     record(&name, &[lost as f64]);
@@ -313,7 +313,7 @@ fn measure_backlog(
         messages: drained,
         displaced,
         time,
-    } = drain(broker.port(), broker.port(), "session-0", "bench/+")?;
+    } = drain(broker.port(), Some(broker.port()), "session-0", "bench/+")?;
     record("draining: messages a second", &[per_second(time)]);
     phase.end(messages, |what, values| {
         record(&format!("draining: {}", what.name()), values);

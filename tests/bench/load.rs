@@ -55,13 +55,21 @@ pub(crate) fn leave_session(port: u16, client_id: &str, filter: &str) -> io::Res
 pub(crate) fn publish(port: u16, load: Load) -> io::Result<Duration> {
     let each = load.messages / u64::from(load.publishers);
     let publishers = (0..load.publishers).map(|number| Publisher::connect(port, number, each));
-    let mut publishers = publishers.collect::<io::Result<Vec<_>>>()?;
+    acknowledge_all(publishers.collect::<io::Result<Vec<_>>>()?, load.topics)
+}
+
+/// Publishes the message that ends a drain, and waits for its PUBACK.
+pub(crate) fn publish_last(port: u16) -> io::Result<Duration> {
+    acknowledge_all(vec![Publisher::connect(port, LAST, 1)?], 1)
+}
+
+fn acknowledge_all(mut publishers: Vec<Publisher>, topics: u64) -> io::Result<Duration> {
     let start = Instant::now();
     let mut progress = start;
     while publishers.iter().any(|it| it.acknowledged() < it.last) {
         let mut moved = false;
         for publisher in &mut publishers {
-            moved |= publisher.turn(load.topics)?;
+            moved |= publisher.turn(topics)?;
         }
         if moved {
             progress = Instant::now();
@@ -76,11 +84,11 @@ pub(crate) fn publish(port: u16, load: Load) -> io::Result<Duration> {
     Ok(start.elapsed())
 }
 
-/// Takes a session's whole queue, and acknowledges all that comes at once. The message that ends
-/// it is published at `end_port`: another one where messages come through another broker.
+/// Takes a session's queue up to the last message, and acknowledges all that comes at once. The
+/// last is published at `last_port`, if it is not somewhere else, see [`publish_last`].
 pub(crate) fn drain(
     port: u16,
-    end_port: u16,
+    last_port: Option<u16>,
     client_id: &str,
     filter: &str,
 ) -> io::Result<Drained> {
@@ -93,8 +101,9 @@ pub(crate) fn drain(
         stream.write_all(&packet(0x82, &body))?;
         stream.read_exact(&mut [0; 5])?;
     }
-    let mut end = Publisher::connect(end_port, LAST, 1)?;
-    end.turn(1)?;
+    if let Some(port) = last_port {
+        publish_last(port)?;
+    }
     let mut drain = Drain::default();
     let mut input = Vec::with_capacity(2 * CHUNK_BYTES);
     let mut chunk = vec![0; CHUNK_BYTES];

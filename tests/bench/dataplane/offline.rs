@@ -27,7 +27,7 @@ pub(crate) fn measure(contender: &Contender, count: u64) -> io::Result<Vec<Figur
     };
     let queueing = publish(broker.port(), load)?;
     let queued = broker.usage()?;
-    let drained = drain(broker.port(), broker.port(), session, filter)?;
+    let drained = drain(broker.port(), Some(broker.port()), session, filter)?;
     let cpu = broker.cpu()?;
     if drained.messages != count || drained.displaced > 0 {
         return Err(io::Error::other(format!(
