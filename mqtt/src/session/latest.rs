@@ -30,8 +30,8 @@ pub(super) struct Last {
 pub(super) enum Tie {
     /// Nothing.
     Free,
-    /// One that may have been sent waited before it on its side, and would come later than those
-    /// that overtake it.
+    /// An earlier one of its topic waited before it on its side when it came, or when it was
+    /// recovered, and would come later than those that overtake it.
     Behind,
     /// It may have been sent before a restart, and keeps its place.
     Sent,

@@ -9,6 +9,7 @@ mod direct;
 mod expiry;
 mod give_up;
 mod inflight;
+mod latest;
 mod queue;
 mod quota;
 mod share;

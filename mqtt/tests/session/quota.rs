@@ -89,6 +89,8 @@ struct World {
     waiting: BTreeMap<u64, u64>,
     /// The topics of which only the last delivery is kept, by what waits of them.
     latest: BTreeMap<u64, String>,
+    /// Those of which one waits behind another on its side, since the removal of that was lost.
+    tied: BTreeSet<String>,
     /// The range of which a page is loaded.
     loading: Option<u8>,
     percent: u8,
@@ -111,6 +113,7 @@ impl World {
             operations: VecDeque::new(),
             waiting: BTreeMap::new(),
             latest: BTreeMap::new(),
+            tied: BTreeSet::new(),
             loading: None,
             percent: 0,
             live: None,
@@ -173,11 +176,19 @@ impl World {
             }
             Enqueue::Kept { sequence } | Enqueue::Spilled { sequence } => {
                 assert_eq!(lane_of(sequence), lane);
-                let known = self.live.replace(side_of(sequence));
+                let evicted = self.session.take_evicted();
+                let is_tied = |it: &u64| {
+                    self.tied.contains(&topic) && evicted.contains(&Evicted::Superseded(*it))
+                };
+                let tied = last.filter(is_tied).map(side_of);
+                let known = tied.or_else(|| self.live.replace(side_of(sequence)));
                 assert!(known.is_none_or(|it| it == side_of(sequence)), "sides");
+                if tied.is_none() {
+                    self.tied.remove(&topic);
+                }
                 delivery.sequence = sequence;
                 self.operations.push_back(Operation::Put(delivery));
-                self.evict(losers);
+                self.evict(evicted, losers);
                 if let Some(last) = last.filter(|_| latest_only) {
                     assert!(!self.waiting.contains_key(&last), "not superseded");
                 }
@@ -205,8 +216,8 @@ impl World {
         self.operations.iter().any(is_trim) || self.session.backlog() > self.waiting.len() as u64
     }
 
-    fn evict(&mut self, losers: u8) {
-        for evicted in self.session.take_evicted() {
+    fn evict(&mut self, evicted: Vec<Evicted>, losers: u8) {
+        for evicted in evicted {
             let sequence = match evicted {
                 Evicted::Superseded(sequence) => {
                     self.operations.push_back(Operation::Remove(sequence));
@@ -232,14 +243,15 @@ impl World {
             };
             assert!(lane_of(sequence) < losers, "{evicted:?}");
             if let Evicted::Dropped(sequence) = evicted {
-                self.assert_oldest(sequence);
+                self.assert_oldest(sequence, u64::MAX);
                 self.waiting.remove(&sequence);
             }
         }
     }
 
+    /// It is what makes way first of all that has a lower number than this.
     #[track_caller]
-    fn assert_oldest(&self, sequence: u64) {
+    fn assert_oldest(&self, sequence: u64, next: u64) {
         let first = |range| self.waiting.keys().find(|it| range_of(**it) == range);
         let range = range_of(sequence);
         assert_eq!(first(range), Some(&sequence), "not the oldest");
@@ -249,7 +261,8 @@ impl World {
             Operation::Put(_) | Operation::Remove(_) | Operation::Load(_) => false,
         };
         if self.live == Some(side_of(sequence)) && !self.operations.iter().any(is_trimmed) {
-            assert_eq!(first(range ^ SIDE), None, "before the backlog");
+            let backlog = first(range ^ SIDE).filter(|it| number_of(**it) < next);
+            assert_eq!(backlog, None, "before the backlog");
         }
     }
 
@@ -301,12 +314,14 @@ impl World {
                 let complete = page.len() < request.count;
                 self.session.page_loaded(page, complete);
                 self.loading = None;
-                self.evict(u8::MAX);
+                let evicted = self.session.take_evicted();
+                self.evict(evicted, u8::MAX);
             }
             Some(Operation::Trim(request)) => {
                 let done = self.trim(&request);
                 self.session.trimmed(&request, done);
-                self.evict(u8::MAX);
+                let evicted = self.session.take_evicted();
+                self.evict(evicted, u8::MAX);
             }
         }
         true
@@ -326,7 +341,7 @@ impl World {
             let row = self.disk.remove(&sequence).unwrap();
             // It may be superseded, which the store has not been told yet.
             if self.waiting.contains_key(&sequence) {
-                self.assert_oldest(sequence);
+                self.assert_oldest(sequence, number_of(request.to));
                 self.waiting.remove(&sequence);
             }
             done.removed.messages += 1;
@@ -364,6 +379,15 @@ impl World {
             same.all(|other| number_of(other.sequence) <= number_of(it.sequence))
         };
         let latest = rows().filter(last);
+        let before = |it: &&Delivery| {
+            let same = rows().filter(|other| topic(other) == topic(it));
+            let older = same.filter(|other| number_of(other.sequence) < number_of(it.sequence));
+            older.max_by_key(|other| number_of(other.sequence))
+        };
+        let is_behind = |it: &&Delivery| {
+            before(it).is_some_and(|other| side_of(other.sequence) == side_of(it.sequence))
+        };
+        self.tied = latest.clone().filter(is_behind).map(topic).collect();
         self.latest = latest.map(|it| (it.sequence, topic(it))).collect();
         let latest = rows().map(|it| StoredLast {
             topic: it.message.topic.clone(),

@@ -5,6 +5,7 @@
 //! restart the live side is the one with the greatest number.
 
 use super::Queue;
+use crate::session::lane::Lane;
 use crate::session::{LANE_MAX, SIDE, number_of};
 
 /// All of what is shared.
@@ -19,6 +20,9 @@ pub(super) struct Sides {
     percent: u8,
     /// What the live side has earned of its next turn, below [`WHOLE_PERCENT`].
     earned: u8,
+    /// Up to this number deliveries are sent in the order of their numbers, whoever's turn it is:
+    /// a restart found several of one topic, and the last of them is to come last.
+    pub(super) ordered_to: u64,
 }
 
 impl Sides {
@@ -27,6 +31,7 @@ impl Sides {
         live: 0,
         percent: 0,
         earned: 0,
+        ordered_to: 0,
     };
 
     /// The order of ranges: by their lane, and the live side above the other.
@@ -77,8 +82,10 @@ impl Queue {
     /// store only, or may not go yet, does not hold up the other.
     pub(super) fn is_live_next(&self, place: usize, held_from: u64) -> bool {
         let (live, backlog) = (&self.lanes[place], &self.lanes[place + 1]);
-        if self.sides.percent == 0 {
-            return live.first_number() < backlog.first_number();
+        let [first_live, first_backlog] = [live, backlog].map(Lane::first_number);
+        let is_ordered = first_live.min(first_backlog) <= self.sides.ordered_to;
+        if self.sides.percent == 0 || is_ordered {
+            return first_live < first_backlog;
         }
         let [may_live, may_backlog] = [live, backlog].map(|it| {
             let front = it.front();

@@ -6,7 +6,7 @@ use super::{Amount, Queue};
 use crate::TopicName;
 use crate::session::lane::Lane;
 use crate::session::latest::{Last, Tie};
-use crate::session::number_of;
+use crate::session::{number_of, side_of};
 
 /// A page of the stored queue: sequences from `from` to below `to`, at most `count` of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,15 +91,34 @@ impl Queue {
         self.sides.live = stored.side;
         let sides = self.sides;
         self.lanes.sort_by_key(|it| Reverse(sides.rank(it.range)));
-        for it in &stored.latest {
-            let is_sent = number_of(it.sequence) <= stored.sent;
-            let last = Last {
-                sequence: it.sequence,
-                bytes: it.bytes,
-                tie: if is_sent { Tie::Sent } else { Tie::Free },
-            };
-            let latest = self.latest.get_or_insert_default();
-            latest.put(&it.topic, last);
+        let mut latest: Vec<_> = stored.latest.iter().collect();
+        latest.sort_unstable_by_key(|it| number_of(it.sequence));
+        for it in latest {
+            self.recover_last(it, number_of(it.sequence) <= stored.sent);
         }
+    }
+
+    /// Notes a delivery of which only the last of its topic is kept. Earlier ones of the topic, which
+    /// have been noted, were sent and not acknowledged, or a crash came before they were removed.
+    /// The last one still comes last: neither it nor what takes its place overtakes them.
+    fn recover_last(&mut self, stored: &StoredLast, is_sent: bool) {
+        let latest = self.latest.get_or_insert_default();
+        let side = side_of(stored.sequence);
+        let earlier = latest.get(&stored.topic);
+        let is_behind = earlier.is_some_and(|it| side_of(it.sequence) == side);
+        if let Some(earlier) = earlier.filter(|_| !is_behind) {
+            let number = number_of(earlier.sequence);
+            self.sides.ordered_to = self.sides.ordered_to.max(number);
+        }
+        let last = Last {
+            sequence: stored.sequence,
+            bytes: stored.bytes,
+            tie: match (is_sent, is_behind) {
+                (true, _) => Tie::Sent,
+                (false, true) => Tie::Behind,
+                (false, false) => Tie::Free,
+            },
+        };
+        latest.put(&stored.topic, last);
     }
 }
