@@ -6,6 +6,7 @@
     reason = "these are tests, also outside their functions"
 )]
 
+mod demo;
 mod support;
 
 use std::collections::BTreeMap;
@@ -15,74 +16,21 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
+use demo::{assert_same, gateway, reading, settings, structure};
 use gateway::testing::FakeBroker;
-use gateway::{DropReason, Gateway, LinkState, Status};
-use gateway_dds::idl::Idl;
-use gateway_dds::peer::{DomainSettings, Durability, EndpointSettings, Peer, PeerWriter};
-use gateway_dds::type_tree::Structure;
-use gateway_dds::{Config, DdsGateway};
+use gateway::{DropReason, Gateway, Status};
+use gateway_dds::peer::{EndpointSettings, Peer, PeerWriter, WRITE_BLOCKING_MAX};
 use serde_json::{Value, json};
 use support::{free_domain, run, until};
 
 const BURST: u64 = 10_000;
 const FLOOD: u64 = 40_000;
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The number in a sample that only tells whether the peer is there.
 const PROBE: u64 = 1_000_000;
 
-const TYPES: &str = "
-    module Demo {
-        struct Reading { @key string sensor; double value; unsigned long n; sequence<string> tags; };
-        struct Plain { unsigned long n; string text; };
-        enum Mode { OFF, ON };
-        @appendable struct Point { short x; double y; };
-        @appendable struct Rich {
-            @key long id; @key Mode mode; Point point; sequence<Point> points; Mode modes[2];
-            octet raw[3]; long grid[2][2]; sequence<sequence<string> > names; char c; boolean b;
-            long long big; uint8 small; float f; string<5> bounded; sequence<Mode> history;
-        };
-        struct Part { @key long a; long b; };
-        struct Whole { short a; string b; };
-        struct Keyed {
-            @key Part part; @key Whole whole; @key octet id[2]; @key boolean flag; @key Mode mode;
-            @key double d; long x;
-        };
-    };";
-
-fn structure(name: &str) -> Arc<Structure> {
-    Arc::clone(Idl::parse(TYPES).unwrap().find(name).unwrap())
-}
-
-fn settings(domain: u32) -> DomainSettings {
-    DomainSettings {
-        domain,
-        interface: Some("lo".to_owned()),
-        ..DomainSettings::default()
-    }
-}
-
-fn gateway(domain: u32, rules: &str) -> DdsGateway {
-    let text = format!("domain = {domain}\ninterface = \"lo\"\nidl = \"\"\"{TYPES}\"\"\"\n{rules}");
-    let config: Config = toml::from_str(&text).unwrap();
-    DdsGateway::new("robot", config).unwrap()
-}
-
-fn reading(n: u64) -> Value {
-    let sensor = format!("s{}", n % 7);
-    json!({"sensor": sensor, "value": n as f64 / 8.0, "n": n, "tags": ["a", "b"]})
-}
-
 fn plain(n: u64) -> Value {
     json!({"n": n, "text": "x".repeat(n as usize % 50)})
-}
-
-fn rich(id: i64) -> Value {
-    json!({
-        "id": id, "mode": "ON", "point": {"x": -3, "y": 0.25},
-        "points": [{"x": 1, "y": 1.5}, {"x": 2, "y": 2.5}], "modes": ["ON", "OFF"],
-        "raw": [0, 128, 255], "grid": [[1, 2], [3, 4]], "names": [["a"], [], ["b", "cc"]],
-        "c": "\u{e9}", "b": true, "big": 9_007_199_254_740_993_i64, "small": 200, "f": 0.1,
-        "bounded": "12345", "history": ["OFF", "ON"],
-    })
 }
 
 /// Another process that runs [`peer_process`].
@@ -121,23 +69,10 @@ impl Drop for PeerProcess {
     }
 }
 
-/// Says where values differ instead of printing all of them.
-fn assert_same(values: &[Value], expected: &[Value]) {
-    let differs = values
-        .iter()
-        .zip(expected)
-        .find(|(value, expected)| value != expected);
-    assert_eq!(differs, None);
-    assert_eq!(values.len(), expected.len());
-}
-
 fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(
-            start.elapsed() < Duration::from_secs(60),
-            "never happened: {what}"
-        );
+        assert!(start.elapsed() < PATIENCE, "never happened: {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -177,8 +112,8 @@ fn publish_burst(peer: &Peer) {
         write(&readings, &reading(n));
         write(&plains, &plain(n));
     }
-    assert!(readings.wait_for_acknowledgments(Duration::from_secs(60)));
-    assert!(plains.wait_for_acknowledgments(Duration::from_secs(60)));
+    assert!(readings.wait_for_acknowledgments(PATIENCE));
+    assert!(plains.wait_for_acknowledgments(PATIENCE));
 }
 
 /// More than what the gateway keeps.
@@ -193,24 +128,20 @@ fn publish_flood(peer: &Peer) {
     for n in 0..FLOOD {
         write(&writer, &plain(n));
     }
-    assert!(writer.wait_for_acknowledgments(Duration::from_secs(60)));
+    assert!(writer.wait_for_acknowledgments(PATIENCE));
 }
 
-/// Prints every sample until a burst is complete.
+/// Prints every sample until it is killed, or nobody has done that for long.
 fn subscribe(peer: &Peer) {
     let settings = EndpointSettings::default();
     let reader = peer
         .reader("Commands", &structure("Demo::Reading"), &settings)
         .unwrap();
     println!("PEER ready");
-    let mut count = 0;
-    wait_for("the whole burst", || {
-        for sample in reader.take().unwrap() {
-            println!("PEER {sample}");
-            let sample: Value = serde_json::from_str(&sample).unwrap();
-            count += u64::from(sample["n"] != json!(PROBE));
-        }
-        count == BURST
+    wait_for("the end", || {
+        let samples = reader.take().unwrap();
+        samples.iter().for_each(|it| println!("PEER {it}"));
+        false
     });
 }
 
@@ -279,34 +210,49 @@ fn messages_reach_the_peer() {
     let gateway = gateway(domain, COMMANDS);
     let broker = Arc::new(FakeBroker::default());
     let status = Arc::new(Status::default());
+    let no_room = || status.counters.dropped(DropReason::NoRoom);
     run(gateway.run(broker.client(), Arc::clone(&status)), async {
+        let all_acknowledged = || broker.acknowledged().len() as u64 == broker.delivered();
         let peer = subscribed_peer(domain, &broker).await;
+        until("all acknowledged", all_acknowledged).await;
+        let dropped_before = no_room();
         for wrong in ["no json", "{}", ""] {
             broker.deliver("cmd/x", wrong);
         }
         broker.deliver("elsewhere", "{}");
+        let start = Instant::now();
         for n in 0..BURST {
             broker.deliver("cmd/x", reading(n).to_string());
         }
-        until("all acknowledged", || {
-            broker.acknowledged().len() as u64 == broker.delivered()
-        })
-        .await;
-        let lines = std::iter::from_fn(|| peer.lines.recv_timeout(Duration::from_secs(60)).ok());
-        let values = lines.map(|line| serde_json::from_str::<Value>(&line).unwrap());
-        let mut values: Vec<Value> = values.filter(|value| value["n"] != json!(PROBE)).collect();
-        // The order is kept within an instance.
-        values.sort_by_key(|value| value["sensor"].to_string());
-        let mut expected: Vec<Value> = (0..BURST).map(reading).collect();
-        expected.sort_by_key(|value| value["sensor"].to_string());
-        assert_same(&values, &expected);
+        until("all acknowledged", all_acknowledged).await;
+        // A machine under load may stop the peer for so long that it does not keep up.
+        let dropped = u32::try_from(no_room() - dropped_before).unwrap();
+        assert!(start.elapsed() >= WRITE_BLOCKING_MAX * dropped, "{dropped}");
+        assert_burst(&peer, BURST - u64::from(dropped));
     });
     let delivered = broker.delivered();
-    assert_eq!(status.counters.sent(), delivered - 4);
+    assert_eq!(status.counters.sent(), delivered - 4 - no_room());
     assert_eq!(status.counters.dropped(DropReason::Untranslatable), 3);
     assert_eq!(status.counters.dropped(DropReason::Unmapped), 1);
     let ids: Vec<u64> = broker.acknowledged().iter().map(|id| id.0.into()).collect();
     assert_eq!(ids, (1..=delivered).collect::<Vec<u64>>());
+}
+
+/// So many samples of a burst come, each once, and those of an instance in their order.
+fn assert_burst(peer: &PeerProcess, count: u64) {
+    let mut last = BTreeMap::new();
+    let lines = std::iter::from_fn(|| peer.lines.recv_timeout(PATIENCE).ok());
+    let samples = lines.map(|line| serde_json::from_str::<Value>(&line).unwrap());
+    let samples = samples.filter(|sample| sample["n"] != json!(PROBE));
+    let mut came = 0;
+    for sample in samples.take(count as usize) {
+        let n = sample["n"].as_u64().unwrap();
+        assert_eq!(sample, reading(n));
+        let before = last.insert(sample["sensor"].to_string(), n);
+        assert!(before < Some(n), "{n} behind {before:?}");
+        came += 1;
+    }
+    assert_eq!(came, count);
 }
 
 #[test]
@@ -369,136 +315,4 @@ fn a_slow_broker_slows_down_the_peer() {
         .map(|message| serde_json::from_slice(&message.payload).unwrap());
     let values: Vec<Value> = values.collect();
     assert_same(&values, &(0..FLOOD).map(plain).collect::<Vec<Value>>());
-}
-
-#[test]
-fn every_kind_of_member_crosses_in_both_directions() {
-    let domain = free_domain();
-    let rules = r#"
-        to_mqtt = [{ dds_topic = "Rich", type = "Demo::Rich", topic = "${type}/${id}/${mode}/${f}",
-            reliability = "best_effort" }]
-        from_mqtt = [{ filter = "in", dds_topic = "RichToo", type = "Demo::Rich" }]
-    "#;
-    let gateway = gateway(domain, rules);
-    let broker = Arc::new(FakeBroker::default());
-    let status = Arc::new(Status::default());
-    run(gateway.run(broker.client(), Arc::clone(&status)), async {
-        until("up", || status.link() == LinkState::Up).await;
-        let peer = Peer::open(&settings(domain)).unwrap();
-        let defaults = EndpointSettings::default();
-        let writer = peer
-            .writer("Rich", &structure("Demo::Rich"), &defaults)
-            .unwrap();
-        let reader = peer
-            .reader("RichToo", &structure("Demo::Rich"), &defaults)
-            .unwrap();
-        until("a match", || writer.matched_readers() == 1).await;
-        writer.write(&rich(-5)).unwrap();
-        until("published", || broker.published() == 1).await;
-        let message = broker.take_published().remove(0);
-        assert_eq!(message.topic.as_str(), "Demo::Rich/-5/ON/0.1");
-        assert_eq!(message.qos as u8, 0);
-        assert_eq!(
-            serde_json::from_slice::<Value>(&message.payload).unwrap(),
-            rich(-5)
-        );
-        broker.deliver("in", rich(7).to_string());
-        let mut samples = Vec::new();
-        until("received", || {
-            samples.extend(reader.take().unwrap());
-            !samples.is_empty()
-        })
-        .await;
-        assert_eq!(serde_json::from_str::<Value>(&samples[0]).unwrap(), rich(7));
-    });
-}
-
-#[test]
-fn a_topic_that_cannot_be_published_to_costs_the_sample_only() {
-    let domain = free_domain();
-    let rules = r#"
-        to_mqtt = [{ dds_topic = "Readings", type = "Demo::Reading", topic = "dds/${sensor}",
-            durability = "transient_local" }]
-    "#;
-    let gateway = gateway(domain, rules);
-    let broker = Arc::new(FakeBroker::default());
-    let status = Arc::new(Status::default());
-    let peer = Peer::open(&settings(domain)).unwrap();
-    let lasting = EndpointSettings {
-        durability: Durability::TransientLocal,
-        ..EndpointSettings::default()
-    };
-    let writer = peer
-        .writer("Readings", &structure("Demo::Reading"), &lasting)
-        .unwrap();
-    for sensor in ["#", "good", "a+b"] {
-        let mut value = reading(1);
-        value["sensor"] = json!(sensor);
-        writer.write(&value).unwrap();
-    }
-    run(gateway.run(broker.client(), Arc::clone(&status)), async {
-        until("dropped", || {
-            status.counters.dropped(DropReason::Malformed) == 2
-        })
-        .await;
-        until("published", || broker.published() == 1).await;
-    });
-    assert_eq!(broker.take_published()[0].topic.as_str(), "dds/good");
-}
-
-#[test]
-fn instances_are_told_apart_by_keys_of_every_kind() {
-    let domain = free_domain();
-    let rules = r#"
-        to_mqtt = [{ dds_topic = "Keyed", type = "Demo::Keyed", durability = "transient_local" }]
-    "#;
-    let gateway = gateway(domain, rules);
-    let peer = Peer::open(&settings(domain)).unwrap();
-    let lasting = EndpointSettings {
-        durability: Durability::TransientLocal,
-        ..EndpointSettings::default()
-    };
-    let writer = peer
-        .writer("Keyed", &structure("Demo::Keyed"), &lasting)
-        .unwrap();
-    let first = json!({
-        "part": {"a": 1, "b": 1}, "whole": {"a": 1, "b": "x"}, "id": [1, 2], "flag": true,
-        "mode": "ON", "d": 0.5, "x": 1,
-    });
-    let mut expected = vec![first.clone()];
-    let keys = [
-        ("/part/a", json!(2)),
-        ("/whole/a", json!(2)),
-        ("/whole/b", json!("y")),
-        ("/id/1", json!(3)),
-        ("/flag", json!(false)),
-        ("/mode", json!("OFF")),
-        ("/d", json!(0.75)),
-    ];
-    for (place, other) in keys {
-        let mut value = first.clone();
-        *value.pointer_mut(place).unwrap() = other;
-        expected.push(value);
-    }
-    for value in &mut expected {
-        writer.write(value).unwrap();
-        // Neither is part of the key, so this replaces what was written before.
-        value["part"]["b"] = json!(9);
-        value["x"] = json!(10);
-        writer.write(value).unwrap();
-    }
-    let broker = Arc::new(FakeBroker::default());
-    let status = Arc::new(Status::default());
-    run(gateway.run(broker.client(), Arc::clone(&status)), async {
-        until("all instances", || broker.published() >= expected.len()).await;
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    });
-    let published = broker.take_published();
-    let values = published
-        .iter()
-        .map(|message| serde_json::from_slice(&message.payload).unwrap());
-    let mut values: Vec<Value> = values.collect();
-    values.sort_by_key(Value::to_string);
-    expected.sort_by_key(Value::to_string);
-    assert_same(&values, &expected);
 }

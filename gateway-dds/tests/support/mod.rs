@@ -1,16 +1,27 @@
 //! A domain that nobody else uses, and running a gateway beside a scenario.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// A domain from 1 to 230 that differs between tests and, most likely, between processes.
+/// The UDP port of the first domain, and from one to the next.
+const PORT_BASE: u32 = 7_400;
+const PORT_STEP: u32 = 250;
+
+/// A domain from 1 to 230 that no other test has, also in other processes, as long as this one
+/// lives: each has the TCP port with the number of its UDP port.
 pub(crate) fn free_domain() -> u32 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let micros = std::time::UNIX_EPOCH.elapsed().unwrap().subsec_micros();
-    let start = std::process::id().wrapping_mul(31).wrapping_add(micros);
-    NEXT.compare_exchange(0, start % 230 + 1, Ordering::Relaxed, Ordering::Relaxed)
-        .ok();
-    NEXT.fetch_add(1, Ordering::Relaxed) % 230 + 1
+    static TAKEN: Mutex<Vec<TcpListener>> = Mutex::new(Vec::new());
+    let start = std::process::id();
+    let mut domains = (0..230).map(|it| (start + it) % 230 + 1);
+    let taken = domains.find_map(|domain| {
+        let port = u16::try_from(PORT_BASE + PORT_STEP * domain).unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?;
+        Some((domain, listener))
+    });
+    let (domain, listener) = taken.unwrap();
+    TAKEN.lock().unwrap().push(listener);
+    domain
 }
 
 /// Waits until the condition holds.
