@@ -145,3 +145,6 @@ impl Database {
         Err(error)
     }
 }
+
+#[cfg(test)]
+mod tests;
