@@ -6,7 +6,9 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, BytesMut};
-use mqtt::connection::{ClientAnswer, ClientConnection, ClientHandshake, ClientOptions};
+use mqtt::connection::{
+    ClientAnswer, ClientConnection, ClientHandshake, ClientOptions, OversizedPublish,
+};
 use mqtt::packet::Frame;
 use mqtt::{ProtocolViolation, ReasonCode};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -135,6 +137,15 @@ fn is_closed(error: &io::Error) -> bool {
     kinds.contains(&error.kind())
 }
 
+/// The same, with the key of the limit that it exceeds.
+fn named(violation: ProtocolViolation) -> ProtocolViolation {
+    if violation.reason != ReasonCode::PacketTooLarge {
+        return violation;
+    }
+    let detail = "a packet is larger than `max_packet_size` of the bridge";
+    ProtocolViolation::new(violation.reason, detail)
+}
+
 impl Hub {
     /// Connects and waits for the hub to accept, for as long as the transport may take.
     pub(crate) async fn connect(
@@ -217,14 +228,16 @@ impl Hub {
         &self,
         bytes: &'b [u8],
     ) -> Result<Option<(Frame<'b>, usize)>, ProtocolViolation> {
-        Frame::split(bytes, self.packet_bytes_max).map_err(|violation| {
-            if violation.reason == ReasonCode::PacketTooLarge {
-                // It was told, or has no way to be told; there is no way to refuse it by itself.
-                let detail = "a packet is larger than `max_packet_size` of the bridge";
-                return ProtocolViolation::new(violation.reason, detail);
-            }
-            violation
-        })
+        Frame::split(bytes, self.packet_bytes_max).map_err(named)
+    }
+
+    /// What is known of the PUBLISH at the front of `bytes`, for which [`Hub::split`] says that it is
+    /// too large; none if more has to come. It is an error if the hub was told.
+    pub(crate) fn oversized<'b>(
+        &self,
+        bytes: &'b [u8],
+    ) -> Result<Option<OversizedPublish<'b>>, ProtocolViolation> {
+        self.connection.oversized(bytes).map_err(named)
     }
 
     /// Reads once; ready when something came.

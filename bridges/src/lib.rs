@@ -18,7 +18,8 @@
 //! others go on. A hub without room (0x97) is left alone for a while and gets all of it in order.
 //!
 //! What comes from the hub and exceeds a limit here is counted as dropped and acknowledged, one by
-//! one, and the others go on. Only a packet beyond `max_packet_size` ends the connection.
+//! one, and the others go on. So is a message beyond `max_packet_size` of a hub of MQTT 3, which cannot
+//! be told that limit; any other packet beyond it ends the connection.
 //! To a hub that is a Tidegate messages may go in compressed batches, see [`batch`].
 //!
 //! Loops and repetitions are kept away by the broker, with a [`LoopGuard`].

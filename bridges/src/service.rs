@@ -9,6 +9,7 @@
 mod batching;
 mod farewell;
 mod mirroring;
+mod oversized;
 mod receiving;
 mod withheld;
 
@@ -30,6 +31,7 @@ use crate::patience::Patience;
 use crate::rate::Rate;
 use crate::suspicion::{Suspicion, Verdict};
 use crate::translation::{Forwarded, Translation};
+use oversized::Skipped;
 use withheld::Withheld;
 
 /// Packets that are taken from the outbox at a time.
@@ -85,6 +87,8 @@ pub(crate) struct Service<'b> {
     releases: VecDeque<(Receipt, Vec<u16>)>,
     /// Messages of the hub for which there is no room here now, in their order.
     refused: VecDeque<(Message, PendingAck)>,
+    /// What is thrown away as it comes.
+    skipped: Option<Skipped>,
     /// Until the first of them is tried again.
     room: Patience,
     /// Until the hub, which had no room, is tried again.
@@ -131,6 +135,7 @@ impl<'b> Service<'b> {
             unstored: VecDeque::new(),
             releases: VecDeque::new(),
             refused: VecDeque::new(),
+            skipped: None,
             room: Patience::default(),
             hub_room: Patience::default(),
             is_postponed: false,
@@ -187,30 +192,6 @@ impl<'b> Service<'b> {
         }
         self.handle_input()?;
         Ok(has_read)
-    }
-
-    fn handle_input(&mut self) -> Result<(), HubError> {
-        let input = self.hub.take_input();
-        let mut used = 0;
-        let handled = loop {
-            match self.hub.split(&input[used..]) {
-                Ok(Some((frame, length))) => {
-                    used += length;
-                    let action = self.hub.connection.handle(frame);
-                    if let Err(error) = action.map_err(HubError::from).and_then(|it| self.on(it)) {
-                        break Err(error);
-                    }
-                }
-                Ok(None) => break Ok(()),
-                Err(violation) => break Err(violation.into()),
-            }
-        };
-        self.hub.put_back(input, used);
-        if let Err(HubError::Violation(violation)) = &handled {
-            let text = Some(violation.detail);
-            self.hub.say_goodbye(violation.reason, text);
-        }
-        handled
     }
 
     fn on(&mut self, action: ClientAction<'_>) -> Result<(), HubError> {

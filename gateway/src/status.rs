@@ -75,16 +75,19 @@ pub enum DropReason {
     NoRoom,
     /// No mapping rule applied.
     Unmapped,
+    /// The foreign message is larger than what is taken in.
+    TooLarge,
 }
 
 impl DropReason {
     /// All reasons, in the order in which they are reported.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Malformed,
         Self::Untranslatable,
         Self::Refused,
         Self::NoRoom,
         Self::Unmapped,
+        Self::TooLarge,
     ];
 
     /// The reason as a metric label.
@@ -96,6 +99,7 @@ impl DropReason {
             Self::Refused => "refused",
             Self::NoRoom => "no_room",
             Self::Unmapped => "unmapped",
+            Self::TooLarge => "too_large",
         }
     }
 }
@@ -194,6 +198,11 @@ impl Status {
             let reason = reason.as_str();
             tracing::warn!(gateway, reason, dropped, %error, "a message was dropped");
         }
+    }
+
+    /// Notes what somebody should look into although the link is up.
+    pub fn set_last_error(&self, error: &dyn Display) {
+        self.lock().last_error = Some(error.to_string());
     }
 
     /// Whether the foreign side can be reached.
@@ -305,6 +314,10 @@ mod tests {
         let report = status.report(None);
         assert_eq!(report.address, None);
         assert_eq!(report.last_error.as_deref(), Some("lost"));
+        status.set_last_error(&"too large");
+        let report = status.report(None);
+        assert_eq!(report.last_error.as_deref(), Some("too large"));
+        assert_eq!(report.link, down("lost"));
     }
 
     #[test]

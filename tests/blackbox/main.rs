@@ -14,6 +14,7 @@ mod bridge_life;
 mod bridge_limits;
 mod bridge_names;
 mod bridge_outages;
+mod bridge_oversized;
 mod bridge_refusals;
 mod bridge_ring;
 mod bridge_share;

@@ -78,7 +78,7 @@ impl Hub {
     pub fn connections_of(&self, client_id: &str) -> usize {
         let log = self.log();
         let of_client = format!(" as {client_id} (");
-        let connected = log.lines().filter(|it| it.contains("New client connected"));
+        let connected = log.lines().filter(|it| it.contains(" connected from "));
         connected.filter(|it| it.contains(&of_client)).count()
     }
 

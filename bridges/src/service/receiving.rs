@@ -3,13 +3,52 @@
 use std::task::Context;
 
 use gateway::{DropReason, PublishError, Receipt};
-use mqtt::Message;
 use mqtt::connection::{IncomingPublish, PendingAck};
+use mqtt::{Message, ReasonCode};
 
 use super::Service;
+use crate::hub::HubError;
 use crate::translation::Received;
 
 impl Service<'_> {
+    /// Handles what is complete of what came.
+    pub(super) fn handle_input(&mut self) -> Result<(), HubError> {
+        let input = self.hub.take_input();
+        let mut used = 0;
+        let handled = loop {
+            match self.handle_next(&input[used..]) {
+                Ok(0) => break Ok(()),
+                Ok(length) => used += length,
+                Err(error) => break Err(error),
+            }
+        };
+        self.hub.put_back(input, used);
+        if let Err(HubError::Violation(violation)) = &handled {
+            let text = Some(violation.detail);
+            self.hub.say_goodbye(violation.reason, text);
+        }
+        handled
+    }
+
+    /// Handles what is in front; returns the bytes that it took, none if more have to come.
+    fn handle_next(&mut self, input: &[u8]) -> Result<usize, HubError> {
+        if self.skipped.is_some() {
+            return Ok(self.skip(input));
+        }
+        match self.hub.split(input) {
+            Ok(Some((frame, length))) => {
+                let action = self.hub.connection.handle(frame)?;
+                self.on(action)?;
+                Ok(length)
+            }
+            Ok(None) => Ok(0),
+            Err(violation) if violation.reason == ReasonCode::PacketTooLarge => {
+                self.begin_skipping(input)
+            }
+            Err(violation) => Err(violation.into()),
+        }
+    }
+
     /// Publishes here what came, to be acknowledged once it is stored. What cannot be published
     /// is counted and done with.
     pub(super) fn on_publish(&mut self, incoming: &IncomingPublish<'_>) {

@@ -7,12 +7,14 @@
 mod handshake;
 mod options;
 mod outgoing;
+mod oversized;
 mod request;
 mod terms;
 
 pub use handshake::{ClientAnswer, ClientHandshake, ClientRefusal};
 pub use options::ClientOptions;
 pub use outgoing::OutgoingPublish;
+pub use oversized::OversizedPublish;
 pub use request::RequestError;
 pub use terms::ServerTerms;
 
@@ -21,8 +23,8 @@ use request::Requests;
 use super::alias::{IncomingAliases, OutgoingAliases};
 use super::{IncomingPublish, PendingAck};
 use crate::packet::{
-    Ack, AckKind, Disconnect, Frame, Packet, Properties, Property, Publish, PublishProperties,
-    Suback, Unsuback,
+    Ack, AckKind, Disconnect, Frame, Packet, Properties, Property, Publish, PublishHeader,
+    PublishProperties, Suback, Unsuback,
 };
 use crate::{ProtocolVersion, ProtocolViolation, QoS, ReasonCode};
 
@@ -130,26 +132,34 @@ impl ClientConnection {
         publish: Publish<'p>,
     ) -> Result<IncomingPublish<'p>, ProtocolViolation> {
         let header = publish.header;
-        if header.qos > self.qos_max {
-            let detail = "the QoS is above that of every subscription";
-            return Err(ProtocolViolation::protocol(detail));
-        }
+        let ack = self.acknowledgement(&header)?;
         let properties = PublishProperties::of(publish.properties);
         let topic = self.incoming_aliases.resolve(
             header.topic,
             properties.topic_alias,
             self.topic_alias_max,
         )?;
-        let ack = match header.qos {
-            QoS::AtMostOnce => None,
-            QoS::AtLeastOnce => Some(PendingAck::puback(header.packet_id)),
-            QoS::ExactlyOnce => Some(PendingAck::pubrec(header.packet_id)),
-        };
         Ok(IncomingPublish {
             topic,
             publish,
             properties,
             ack,
+        })
+    }
+
+    /// What a message is acknowledged with; none if it has QoS 0.
+    fn acknowledgement(
+        &self,
+        header: &PublishHeader<'_>,
+    ) -> Result<Option<PendingAck>, ProtocolViolation> {
+        if header.qos > self.qos_max {
+            let detail = "the QoS is above that of every subscription";
+            return Err(ProtocolViolation::protocol(detail));
+        }
+        Ok(match header.qos {
+            QoS::AtMostOnce => None,
+            QoS::AtLeastOnce => Some(PendingAck::puback(header.packet_id)),
+            QoS::ExactlyOnce => Some(PendingAck::pubrec(header.packet_id)),
         })
     }
 

@@ -21,7 +21,7 @@ mod will;
 pub use authentication::{Authentication, Mechanism, Mechanisms, Progress, StartMechanism, Step};
 pub use client::{
     ClientAction, ClientAnswer, ClientConnection, ClientHandshake, ClientOptions, ClientRefusal,
-    OutgoingPublish, RequestError, ServerTerms,
+    OutgoingPublish, OversizedPublish, RequestError, ServerTerms,
 };
 pub use handshake::{Handshake, encode_refusal};
 pub use limits::{Limits, TopicLimit};

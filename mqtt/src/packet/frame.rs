@@ -96,21 +96,31 @@ impl<'a> Frame<'a> {
         let Some((packet_type, header_len, packet_len)) = begin(bytes, packet_bytes_max)? else {
             return Ok(None);
         };
-        let Some(packet) = bytes.get(..packet_len) else {
-            return Ok(None);
-        };
-        let is_padded = header_len > 2 && bytes.get(header_len - 1) == Some(&0);
-        let body = &packet[header_len..];
-        Ok(Some((
-            Self {
-                packet_type,
-                flags: packet[0] & 0x0F,
-                is_padded,
-                packet,
-                body,
-            },
-            packet_len,
-        )))
+        let packet = bytes.get(..packet_len);
+        Ok(packet.map(|it| (Self::new(packet_type, header_len, it), packet_len)))
+    }
+
+    /// The frame at the front of `bytes` as far as it has come, and the number of bytes that all of
+    /// it takes; none if more are needed.
+    ///
+    /// # Errors
+    /// The header is malformed.
+    pub(super) fn begun(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, ProtocolViolation> {
+        let begun = begin(bytes, usize::MAX)?;
+        Ok(begun.map(|(packet_type, header_len, packet_len)| {
+            let packet = bytes.get(..packet_len).unwrap_or(bytes);
+            (Self::new(packet_type, header_len, packet), packet_len)
+        }))
+    }
+
+    fn new(packet_type: PacketType, header_len: usize, packet: &'a [u8]) -> Self {
+        Self {
+            packet_type,
+            flags: packet[0] & 0x0F,
+            is_padded: header_len > 2 && packet[header_len - 1] == 0,
+            packet,
+            body: &packet[header_len..],
+        }
     }
 
     /// The bytes that the packet at the front takes, complete or not; none while its header is

@@ -15,6 +15,7 @@ mod frame;
 mod primitive;
 mod property;
 mod publish;
+mod publish_header;
 mod suback;
 mod subscribe;
 mod successor;

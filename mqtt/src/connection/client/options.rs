@@ -38,7 +38,7 @@ pub struct ClientOptions {
     /// what it reads. MQTT 5 only.
     pub receive_maximum: u16,
     /// Bytes of a whole packet, at least 1; the caller splits what it receives by it. A larger
-    /// one ends the connection with 0x95.
+    /// one ends the connection with 0x95, unless [`super::ClientConnection::oversized`] knows it.
     pub packet_bytes_max: u32,
     /// Topic Aliases that the server may use; others end the connection with 0x94.
     pub topic_alias_max: u16,
