@@ -96,6 +96,9 @@ impl HubError {
                 );
                 is_about_messages.then_some(End::Closed)
             }
+            // The system resets a connection that is closed before everything was read, as that of
+            // a message which is too large.
+            Self::Io(error) if is_closed(error) => Some(End::Closed),
             Self::Io(_) | Self::Silent | Self::Stalled => Some(End::Lost),
             Self::Connect(_)
             | Self::Refused { .. }

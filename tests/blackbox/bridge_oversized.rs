@@ -1,13 +1,25 @@
 //! Messages that are too large for one side of a bridge to a hub of MQTT 3.1.1, where neither side
 //! can tell the other its limit.
 
+use std::time::Duration;
+
 use tests::daemon::Daemon;
 use tests::hub::Hub;
 use tests::message::Message;
+use tests::publisher::{Publisher, Stream};
+use tests::sequence::{NO_REPEATS, assert_complete};
 use tests::subscriber::Subscriber;
 use tests::wait::until;
 use tests::wire::{Kept, Version, WireClient};
 
+use crate::bridge_stream::{Crossing, numbers};
+
+const PAUSE: Duration = Duration::from_millis(10);
+/// Of each QoS, round four topics.
+const GOOD: u64 = 2_000;
+const BIG: u64 = 100;
+/// More often no connection is to be lost: eight topics are too large.
+const CLOSES_MAX: usize = 64;
 const LIMIT: usize = 64 << 10;
 /// More than one read brings.
 const LARGE: usize = 16 * LIMIT;
@@ -90,4 +102,42 @@ bridges.mqtt.down {{
         "{log}"
     );
     assert_eq!(hub.connections_of("edge"), 2, "it was restarted once");
+}
+
+#[test]
+fn topics_that_are_too_large_for_the_hub_do_not_stop_the_others() {
+    // Mosquitto closes the connection once it has read the length.
+    let hub = Hub::start_with("max_packet_size 2000");
+    let daemon = Daemon::start(&format!(
+        r#"
+bridges.mqtt.up {{
+  server = "mqtt-tcp://127.0.0.1:{}"
+  clientid = "edge"
+  proto_ver = 4
+  backoff_max = 200ms
+  forwards = [{{ local_topic = "line/#" }}, {{ local_topic = "big/#" }}]
+}}
+"#,
+        hub.port()
+    ));
+    let at_hub = Subscriber::start(hub.port(), "spy", "big/#");
+    let letters = Subscriber::start(daemon.port(), "letters", "$dead_letter/up/#");
+    let crossing = Crossing::start(daemon.port(), hub.port(), GOOD, PAUSE);
+    let publishers = [1, 2].map(|qos| {
+        let stream = Stream::new(&format!("big/{qos}"), qos, BIG).padded(5_000);
+        Publisher::start(daemon.port(), &format!("big-{qos}"), stream.paced(PAUSE))
+    });
+    publishers.iter().for_each(|it| it.wait(BIG));
+    until("what is too large is kept aside", || {
+        letters.count() >= 2 * usize::try_from(BIG).unwrap()
+    });
+    crossing.finish(CLOSES_MAX);
+    let letters = numbers(&letters);
+    for qos in [1, 2] {
+        let of_qos = format!("big/{qos}/");
+        let its = letters.iter().filter(|(topic, _)| topic.contains(&of_qos));
+        let its: Vec<_> = its.cloned().collect();
+        assert_complete(&format!("dead letters of {qos}"), &its, 1..=BIG, NO_REPEATS);
+    }
+    assert_eq!(at_hub.count(), 0);
 }
