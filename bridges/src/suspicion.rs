@@ -8,8 +8,8 @@
 //!    at which of them that happens.
 //! 2. A topic at which the hub has closed [`STRIKES`] connections in a row, soon after the message
 //!    was sent, is withheld, and the others go on.
-//! 3. If the connection lasts for [`WITHHELD_FOR`] without it, and the hub takes others, it is sent
-//!    once more. If the hub closes the connection again, what comes of that topic are dead letters
+//! 3. If the connection lasts for [`WITHHELD_FOR`] without it, and the hub takes others, or took
+//!    some before and there is no place for them now, it is sent once more. If the hub closes the connection again, what comes of that topic are dead letters
 //!    for [`CONDEMNED_FOR`]. If the connection ends without it too, the fault is the hub's or the
 //!    network's. What the hub refuses before it closes needs no such proof.
 //!
@@ -65,6 +65,8 @@ pub(crate) struct Suspicion {
     fruitless: u32,
     /// Acknowledgements since a connection ended.
     taken: u32,
+    /// There was one ever.
+    has_taken: bool,
     /// When the last message was sent.
     sent_at: Option<Instant>,
     topics: HashMap<TopicName, Suspect>,
@@ -130,6 +132,7 @@ impl Suspicion {
     pub(crate) fn note_taken(&mut self, topic: &TopicName) {
         self.refused = None;
         self.taken = self.taken.saturating_add(1);
+        self.has_taken = true;
         if self.taken >= CALM && self.topics.values().all(Suspect::is_decided) {
             self.fruitless = 0;
         }
@@ -156,9 +159,10 @@ impl Suspicion {
     }
 
     /// Something was withheld for [`WITHHELD_FOR`], and is sent once more. If the hub has taken
-    /// others meanwhile, that decides.
-    pub(crate) fn conclude(&mut self) {
-        let next = if self.taken > 0 {
+    /// others meanwhile, that decides. So it does if so much was withheld that there was no place for
+    /// others, and the hub has taken some before.
+    pub(crate) fn conclude(&mut self, was_full: bool) {
+        let next = if self.taken > 0 || was_full && self.has_taken {
             Suspect::OnTrial
         } else {
             Suspect::Struck(STRIKES - 1)
@@ -260,7 +264,7 @@ mod tests {
         assert_eq!(suspicion.verdict(&good), Verdict::Send);
         suspicion.note_taken(&good);
         assert_eq!(suspicion.verdict(&bad), Verdict::Withhold);
-        suspicion.conclude();
+        suspicion.conclude(false);
         assert_eq!(suspicion.verdict(&bad), Verdict::Send);
         assert!(suspicion.is_careful());
         end(&mut suspicion, End::Closed, &["bad"], 1);
@@ -278,7 +282,7 @@ mod tests {
         let mut suspicion = withholding("bad");
         let (good, bad) = (topic("good"), topic("bad"));
         suspicion.note_taken(&good);
-        suspicion.conclude();
+        suspicion.conclude(false);
         suspicion.note_taken(&bad);
         end(&mut suspicion, End::Closed, &["bad"], 1);
         assert_eq!(suspicion.verdict(&bad), Verdict::Send);
@@ -298,13 +302,35 @@ mod tests {
         let mut suspicion = withholding("bad");
         let bad = topic("bad");
         for _ in 0..10 {
-            suspicion.conclude();
+            suspicion.conclude(false);
             assert_eq!(suspicion.verdict(&bad), Verdict::Send);
             end(&mut suspicion, End::Closed, &["bad"], 1);
             assert_eq!(suspicion.verdict(&bad), Verdict::Withhold);
         }
         suspicion.note_taken(&bad);
         assert_eq!(suspicion.verdict(&bad), Verdict::Send);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_no_others_have_a_place_those_count_that_the_hub_took_before() {
+        let bad = topic("bad");
+        for (took_before, expected) in [(false, Verdict::Withhold), (true, Verdict::Condemn)] {
+            let mut suspicion = Suspicion::default();
+            if took_before {
+                suspicion.note_taken(&topic("good"));
+                end(&mut suspicion, End::Closed, &[], 1);
+            }
+            end(
+                &mut suspicion,
+                End::Closed,
+                &["bad"],
+                FRUITLESS_MAX + STRIKES,
+            );
+            assert_eq!(suspicion.verdict(&bad), Verdict::Withhold);
+            suspicion.conclude(true);
+            end(&mut suspicion, End::Closed, &["bad"], 1);
+            assert_eq!(suspicion.verdict(&bad), expected);
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -373,7 +399,7 @@ mod tests {
         for _ in 0..10 {
             assert_eq!(suspicion.verdict(&full), Verdict::Withhold);
             suspicion.note_taken(&good);
-            suspicion.conclude();
+            suspicion.conclude(false);
             tokio::time::advance(WITHHELD_FOR).await;
             assert_eq!(suspicion.verdict(&full), Verdict::Send);
             // It is known.

@@ -56,6 +56,11 @@ pub trait Broker: Send + Sync {
     /// so many deliveries may be unacknowledged.
     fn redeliver(&self, window: u16);
 
+    /// Of what was delivered and is not acknowledged, the gateway keeps so many messages with so
+    /// many bytes of memory back for a time: until this is called again, or what is unacknowledged is
+    /// redelivered, they take no room from others.
+    fn keep_back(&self, messages: u16, bytes: u32);
+
     /// The receiver has a delivery of QoS 2. Once the receipt is stored its release may be sent.
     /// None if there was no such delivery.
     fn received(&self, delivery: DeliveryId) -> Option<Receipt>;
@@ -220,6 +225,11 @@ impl Client {
     /// foreign side was lost before it took it. So many may be unacknowledged there.
     pub fn redeliver(&self, window: u16) {
         self.broker.redeliver(window);
+    }
+
+    /// Tells the session how much is kept back, see [`Broker::keep_back`].
+    pub fn keep_back(&self, messages: u16, bytes: u32) {
+        self.broker.keep_back(messages, bytes);
     }
 
     /// Tells the session that the receiver has a delivery of QoS 2, see [`Broker::received`].

@@ -179,6 +179,9 @@ impl Broker for FakeBroker {
     /// Nothing: what is delivered here is delivered once.
     fn redeliver(&self, _: u16) {}
 
+    /// Nothing: there is no window.
+    fn keep_back(&self, _: u16, _: u32) {}
+
     fn received(&self, _: DeliveryId) -> Option<Receipt> {
         Some(Receipt::default())
     }

@@ -26,6 +26,7 @@ mod bridge_transports;
 mod bridge_versions;
 mod bridge_way;
 mod bridge_window;
+mod bridge_withheld;
 mod command_line;
 mod configuration;
 mod conversation;

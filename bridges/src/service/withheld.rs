@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::Context;
 
-use gateway::{Delivery, DropReason, Outgoing};
+use gateway::{Delivery, DeliveryId, DropReason, Outgoing};
 use tokio::time::{Sleep, sleep};
 
 use super::Service;
@@ -13,17 +13,64 @@ use crate::suspicion::WITHHELD_FOR;
 
 /// Pauses after which the hub has room for others, if at all, but not for the message in front.
 const NO_ROOM_PAUSES: u32 = 4;
+/// Messages that are withheld beside the window of the hub, and their bytes in memory. What is more
+/// takes its places like what is on its way, and when it has them all, everything behind waits until
+/// the topic is given up or taken: nothing is lost for others. QoS 0 is dropped and counted.
+const MESSAGES_MAX: u16 = 1_024;
+const BYTES_MAX: u32 = 4 << 20;
 
 /// What is kept back on this connection, in its order, and until when.
 #[derive(Debug, Default)]
 pub(super) struct Withheld {
     deliveries: Vec<Delivery>,
+    /// What they are beside the window.
+    beside: Beside,
+    /// There was no more room beside it, which was said.
+    is_full: bool,
     end: Option<Pin<Box<Sleep>>>,
+}
+
+/// Messages beside the window of the hub, and their bytes in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Beside {
+    messages: u16,
+    bytes: u32,
+}
+
+impl Beside {
+    /// The same with a message of so many bytes; none if that is too much. The first never is.
+    fn with(self, bytes: usize) -> Option<Self> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let bytes = self.bytes.saturating_add(bytes);
+        let has_room = self.messages < MESSAGES_MAX && bytes <= BYTES_MAX;
+        (has_room || self.messages == 0).then(|| Self {
+            messages: self.messages + 1,
+            bytes,
+        })
+    }
 }
 
 impl Service<'_> {
     /// Keeps a delivery back for a time.
     pub(super) fn withhold(&mut self, delivery: Delivery, context: &mut Context<'_>) {
+        let bytes = delivery.message.memory_bytes();
+        // QoS 0 has no place in the window, and counts all the same.
+        if let Some(beside) = self.withheld.beside.with(bytes) {
+            self.withheld.beside = beside;
+            self.client.keep_back(beside.messages, beside.bytes);
+        } else if delivery.id == DeliveryId(0) {
+            let error = "so much is withheld that it cannot wait";
+            self.status
+                .report_drop(self.label, DropReason::NoRoom, &error);
+            return;
+        } else if !std::mem::replace(&mut self.withheld.is_full, true) {
+            let (bridge, topic) = (self.label, delivery.message.topic.as_str());
+            tracing::warn!(
+                bridge,
+                topic,
+                "so much is withheld that others may have to wait: the hub takes none of this topic"
+            );
+        }
         self.withheld.deliveries.push(delivery);
         let end = self.withheld.end.get_or_insert_with(|| {
             tracing::debug!(bridge = self.label, "a topic is withheld");
@@ -38,7 +85,8 @@ impl Service<'_> {
     pub(super) fn poll_withheld(&mut self, context: &mut Context<'_>) {
         let end = self.withheld.end.as_mut();
         if end.is_some_and(|it| it.as_mut().poll(context).is_ready()) {
-            self.suspicion.conclude();
+            self.suspicion.conclude(self.withheld.is_full);
+            self.client.keep_back(0, 0);
             let withheld = std::mem::take(&mut self.withheld).deliveries;
             for delivery in withheld.into_iter().rev() {
                 self.outgoing.push_front(Outgoing::Publish(delivery));
@@ -89,5 +137,24 @@ impl Service<'_> {
     pub(crate) fn note_ended(&mut self, error: &HubError) -> bool {
         let end = error.end();
         end.is_some_and(|end| self.suspicion.note_ended(end, self.flight.unanswered()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_withheld_beside_the_window_is_bounded() {
+        let count = |bytes: usize| {
+            let more = |it: &Beside| it.with(bytes);
+            std::iter::successors(Some(Beside::default()), more).count() - 1
+        };
+        let [messages_max, bytes_max] = [usize::from(MESSAGES_MAX), BYTES_MAX as usize];
+        assert_eq!(count(0), messages_max);
+        assert_eq!(count(bytes_max / messages_max), messages_max);
+        assert_eq!(count(bytes_max / 10), 10);
+        assert_eq!(count(bytes_max), 1);
+        assert_eq!(count(usize::MAX), 1, "the first always is");
     }
 }

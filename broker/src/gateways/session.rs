@@ -343,6 +343,11 @@ impl Broker for GatewaySession {
         self.link.lock().session.resume(window);
     }
 
+    fn keep_back(&self, messages: u16, bytes: u32) {
+        let mut state = self.link.lock();
+        state.session.inflight_mut().keep_back(messages, bytes);
+    }
+
     fn received(&self, delivery: DeliveryId) -> Option<Receipt> {
         let mut state = self.link.lock();
         let outcome = state.session.inflight_mut().pubrec(delivery.0, false);

@@ -18,6 +18,8 @@ pub struct Inflight {
     /// Entries from here on are to be sent again.
     resend_from: u32,
     window: u16,
+    /// So many messages and bytes of the entries count neither for the window nor for the bytes.
+    kept_back: (u16, u32),
     /// The greatest number that was sent, as far as it is known.
     sent: u64,
     /// What it was when this began: up to here a delivery may have been sent before.
@@ -74,6 +76,7 @@ impl Default for Inflight {
             bytes: 0,
             resend_from: 0,
             window: u16::MAX,
+            kept_back: (0, 0),
             sent: 0,
             sent_before: 0,
             numbers: Numbers::default(),
@@ -137,6 +140,18 @@ impl Inflight {
         self.window as usize
     }
 
+    /// Deliveries that may be unacknowledged, with those that are kept back.
+    fn places(&self) -> usize {
+        self.window() + usize::from(self.kept_back.0)
+    }
+
+    /// Of what was sent and is not acknowledged, its receiver keeps so many messages with so many
+    /// bytes of memory back for a time. Others have their places in the window and in memory until
+    /// this is called again, or a connection begins.
+    pub const fn keep_back(&mut self, messages: u16, bytes: u32) {
+        self.kept_back = (messages, bytes);
+    }
+
     /// True if everything sent is acknowledged.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -145,7 +160,7 @@ impl Inflight {
 
     /// True if the delivery with this sequence may be sent now.
     pub(super) fn has_room(&mut self, sequence: u64) -> bool {
-        if self.entries.len() >= self.window() {
+        if self.entries.len() >= self.places() {
             return false;
         }
         // Identifiers come round after 65,535 numbers. One that is still in use holds up the
@@ -197,7 +212,8 @@ impl Inflight {
     /// True if a message can be kept until its acknowledgement in so many bytes; the first always
     /// can.
     pub(super) fn has_room_for(&self, message: &Message, bytes_max: usize) -> bool {
-        self.bytes == 0 || self.bytes + message.memory_bytes() <= bytes_max
+        let bytes = self.bytes.saturating_sub(self.kept_back.1 as usize);
+        bytes == 0 || bytes + message.memory_bytes() <= bytes_max
     }
 
     /// Notes that a packet was encoded whose session ends with its connection; returns its Packet
@@ -254,7 +270,7 @@ impl Inflight {
     pub(super) fn resend(&mut self) -> Option<Outgoing> {
         let entry = loop {
             let next = self.resend_from as usize;
-            if next >= self.window() {
+            if next >= self.places() {
                 return None;
             }
             let entry = self.entries.get(next)?;
@@ -275,6 +291,7 @@ impl Inflight {
 
     pub(super) fn resume(&mut self, receive_maximum: u16) {
         self.window = receive_maximum.max(1);
+        self.kept_back = (0, 0);
         self.resend_from = 0;
         for entry in &mut self.entries {
             entry.sent = true;

@@ -383,3 +383,47 @@ fn lanes_are_repeated_in_the_order_of_sending_and_after_a_restart_with_dup() {
     ];
     assert_eq!(order, expected);
 }
+
+#[test]
+fn what_is_kept_back_takes_no_place_of_others() {
+    const PAYLOAD: usize = 1_000;
+    let new = |number| delivery(QoS::AtLeastOnce, number, PAYLOAD);
+    let bytes = u32::try_from(new(0).message.memory_bytes()).unwrap();
+    let limits = QueueLimits {
+        bytes_max: 4 * bytes as usize - 1,
+        ..LIMITS
+    };
+    let mut session = Session::new(limits, false);
+    session.resume(2);
+    let mut step = |kept: Option<(u16, u32)>, more: &[u64], expected: &[u64]| {
+        if let Some((messages, bytes)) = kept {
+            session.inflight_mut().keep_back(messages, bytes);
+        }
+        for number in more {
+            assert!(session.has_room(&new(*number)));
+            session.enqueue(new(*number));
+        }
+        let mut numbers = Vec::new();
+        while let Some(Outgoing::Publish { delivery, .. }) = session.next(NOW, &mut Vec::new()) {
+            numbers.push(number(&delivery));
+        }
+        assert_eq!(numbers, expected, "{kept:?}");
+        session.inflight_mut().len()
+    };
+    step(None, &[1, 2, 3], &[1, 2]);
+    step(Some((1, bytes)), &[], &[3]);
+    step(Some((3, 3 * bytes)), &[4, 5, 6], &[4, 5]);
+    // There are places for two more, and memory for one.
+    step(Some((5, 3 * bytes)), &[7], &[6]);
+    assert_eq!(step(Some((5, 5 * bytes)), &[], &[7]), 7);
+    // Nothing is kept back of what is sent again.
+    session.resume(2);
+    let mut again = || match session.next(NOW, &mut Vec::new()) {
+        Some(Outgoing::Publish { delivery, .. }) => number(&delivery),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!([again(), again()], [1, 2]);
+    assert!(session.next(NOW, &mut Vec::new()).is_none());
+    session.inflight_mut().keep_back(1, bytes);
+    assert!(session.next(NOW, &mut Vec::new()).is_some());
+}
