@@ -130,7 +130,7 @@ impl Exchange {
     /// # Errors
     /// It must not be published there, or not now: of QoS 1 or 2 also if it is not retained and
     /// no session that it is for has room, or if it is to be retained, there is no room for that,
-    /// and its publisher has an answer for it (0x97).
+    /// and its publisher has an answer for it: 0x97 if that may change, 0x83 if it may not.
     pub(crate) fn publish(
         &self,
         message: Message,
@@ -169,8 +169,7 @@ impl Exchange {
             Some((delay, message)) => self.delay(delay, message),
             None => {
                 let is_kept = message.retain || !message.qos.is_acknowledged();
-                let published = self.route(Arc::new(message), publisher, refusal);
-                let published = published.ok_or(ReasonCode::QuotaExceeded)?;
+                let published = self.route(Arc::new(message), publisher, refusal)?;
                 if !is_kept && published.outcome.is_rejected(published.subscribers) {
                     return Err(ReasonCode::QuotaExceeded);
                 }
@@ -179,14 +178,16 @@ impl Exchange {
         }
     }
 
-    /// Routes a message to every matching session, and keeps it if it is to be retained. None if
-    /// there is no room for that and its publisher is to be told: then nobody gets it.
+    /// Routes a message to every matching session, and keeps it if it is to be retained.
+    ///
+    /// # Errors
+    /// There is no room for that and its publisher is to be told: nobody gets it.
     pub(crate) fn route(
         &self,
         message: Arc<Message>,
         publisher: Option<&Link>,
         refusal: Refusal,
-    ) -> Option<Published> {
+    ) -> Result<Published, ReasonCode> {
         let mut storing = self.storing(&message);
         // Its place in every queue is in one commit, so that it is in all of them or in none.
         let is_acknowledged = message.qos.is_acknowledged();
@@ -209,7 +210,7 @@ impl Exchange {
         if storing.is_stored() {
             add(&self.counters.stored, 1);
         }
-        Some(published)
+        Ok(published)
     }
 
     /// What all deliveries of a message have in common.

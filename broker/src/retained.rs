@@ -47,6 +47,13 @@ impl RetainedLimits {
     };
 }
 
+impl RetainedLimits {
+    /// True if a message fits, were there no others.
+    pub(crate) fn may_hold(&self, message: &Message) -> bool {
+        message.payload.len() <= self.payload_bytes_max && message.byte_count() <= self.bytes_max
+    }
+}
+
 impl Messages {
     fn remove(&mut self, topic: &TopicName) -> bool {
         let removed = self.tree.remove(topic);
@@ -64,7 +71,7 @@ impl Messages {
     fn has_room(&self, message: &Message, limits: &RetainedLimits) -> bool {
         let before = self.tree.get(&message.topic);
         let others = self.bytes - before.map_or(0, |it| it.byte_count());
-        message.payload.len() <= limits.payload_bytes_max
+        limits.may_hold(message)
             && others + message.byte_count() <= limits.bytes_max
             && (before.is_some() || self.tree.len() < limits.messages_max)
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tests::daemon::Daemon;
+use tests::dialogue::join;
 use tests::hub::Hub;
+use tests::message::Message;
 use tests::publisher::{Publisher, Stream};
 use tests::sequence::{NO_REPEATS, assert_complete};
 use tests::subscriber::Subscriber;
@@ -129,4 +131,40 @@ fn a_message_that_is_too_large_for_mosquitto_is_kept_aside() {
 #[test]
 fn a_topic_that_mosquitto_takes_for_malformed_is_kept_aside() {
     check_one(&Hub::start(), "line/\u{1}x", 1);
+}
+
+#[test]
+fn what_a_tidegate_never_retains_is_kept_aside_and_the_rest_comes() {
+    for batch in ["", "batch {}"] {
+        let hub = Daemon::start("retain { max_payload_size = 100 }");
+        let daemon = Daemon::start(&format!(
+            r#"
+bridges.mqtt.up {{
+  server = "mqtt-tcp://127.0.0.1:{}"
+  clientid = "edge"
+  {batch}
+  forwards = [{{ local_topic = "line/#" }}]
+}}
+"#,
+            hub.port()
+        ));
+        let at_hub = Subscriber::start(hub.port(), "all", "line/#");
+        let letters = Subscriber::start(daemon.port(), "letters", "$dead_letter/up/#");
+        let mut client = join(&daemon, Version::V5, "c");
+        for qos in 1..=2 {
+            for (topic, bytes) in [("line/large", 101), ("line/fits", 100)] {
+                let message = Message::new(topic, vec![b'x'; bytes]).qos(qos, 1);
+                client.deliver(&message.retained());
+            }
+        }
+        until("the rest has come", || at_hub.count() == 2);
+        until("it is kept aside", || letters.count() == 2);
+        assert!(!at_hub.has(|it| it.topic == "line/large"));
+        assert!(
+            letters
+                .received()
+                .iter()
+                .all(|it| it.topic.ends_with("/line/large"))
+        );
+    }
 }

@@ -15,6 +15,7 @@ use tests::wait::until;
 use tests::wire::{Version, WireClient};
 
 const QUOTA_EXCEEDED: u8 = 0x97;
+const NEVER: u8 = 0x83;
 
 fn retained(topic: &str, payload: &str, qos: u8) -> Message {
     Message::new(topic, payload).qos(qos, 1).retained()
@@ -173,8 +174,8 @@ fn a_session_that_is_away_is_an_established_subscriber() {
     }
 }
 
-/// Publishes a message that cannot be retained; false if its publisher is told so.
-fn is_taken(publisher: &mut WireClient, message: &Message) -> bool {
+/// Publishes a message that cannot be retained; false if its publisher is told so, for this reason.
+fn is_taken(publisher: &mut WireClient, message: &Message, reason: u8) -> bool {
     let (version, identifier) = (publisher.version(), message.identifier);
     if version != Version::V5 || message.qos == 0 {
         publisher.deliver(message);
@@ -183,7 +184,12 @@ fn is_taken(publisher: &mut WireClient, message: &Message) -> bool {
     publisher.say(message);
     let head = if message.qos == 1 { PUBACK } else { PUBREC };
     // That ends it: its identifier is free [MQTT-4.3.3-9].
-    assert_eq!(publisher.answer(), (head, identifier, QUOTA_EXCEEDED));
+    let answer = publisher.receive().unwrap().unwrap();
+    let [high, low] = identifier.to_be_bytes();
+    assert_eq!((answer.head, &answer.body[..2]), (head, &[high, low][..]));
+    assert_eq!(answer.reason(), reason);
+    let said = String::from_utf8_lossy(&answer.body);
+    assert_eq!(said.contains("retain.max_payload_size"), reason == NEVER);
     false
 }
 
@@ -201,7 +207,7 @@ fn what_is_too_large_to_be_retained_is_refused_or_is_delivered_and_replaces_what
             publisher.deliver(&retained("t", &fits, qos));
             publisher.expect_silence();
             assert_eq!(found(&daemon, version, "t"), [pair("t", &fits)]);
-            let is_taken = is_taken(&mut publisher, &retained("t", &large, qos));
+            let is_taken = is_taken(&mut publisher, &retained("t", &large, qos), NEVER);
             assert_eq!(live.hear().text(), fits);
             if is_taken {
                 assert_eq!(live.hear().text(), large);
@@ -262,7 +268,8 @@ fn who_can_be_told_that_there_is_no_room_keeps_the_message_and_nobody_gets_it() 
     let mut publisher = join(&daemon, Version::V5, "p");
     publisher.deliver(&retained("a", "1", 1));
     for qos in 1..=2 {
-        assert!(!is_taken(&mut publisher, &retained("b", "2", qos)));
+        let message = retained("b", "2", qos);
+        assert!(!is_taken(&mut publisher, &message, QUOTA_EXCEEDED));
         // It has room where one is already.
         publisher.deliver(&retained("a", &qos.to_string(), qos));
     }
@@ -452,4 +459,20 @@ fn subscribe_often(client: &mut WireClient) {
         }
     }
     assert!(count > 10 && last > 10, "{count} times, {last} messages");
+}
+
+#[test]
+fn what_is_larger_than_the_room_for_all_is_never_retained_and_what_others_leave_no_room_for_may_be()
+{
+    let daemon = Daemon::start("retain { max_size = 1KiB }");
+    let mut publisher = join(&daemon, Version::V5, "p");
+    publisher.deliver(&retained("a", &"x".repeat(600), 1));
+    for qos in 1..=2 {
+        for (bytes, reason) in [(600, QUOTA_EXCEEDED), (1_100, NEVER)] {
+            let message = retained("b", &"x".repeat(bytes), qos);
+            assert!(!is_taken(&mut publisher, &message, reason), "{bytes}");
+        }
+    }
+    publisher.deliver(&retained("a", "", 1));
+    publisher.deliver(&retained("b", &"x".repeat(600), 1));
 }

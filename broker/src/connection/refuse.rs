@@ -1,6 +1,7 @@
 //! Messages of a client that are not published.
 
 use mqtt::connection::PendingAck;
+use mqtt::packet::Property;
 use mqtt::{Message, ReasonCode};
 use persistence::Position;
 
@@ -8,6 +9,10 @@ use super::client::Client;
 use super::outbox::Reply;
 use crate::exchange::Refusal;
 use crate::metrics::count;
+
+/// What 0x83 means: it would be refused however often it is sent.
+const NEVER_RETAINED: &str =
+    "it is never retained: larger than retain.max_payload_size or retain.max_size";
 
 impl Client {
     /// True if a message that asks for an answer is not to be taken now.
@@ -24,8 +29,14 @@ impl Client {
         if ack.is_pubrec() && self.protocol.version().is_v5() {
             self.link.lock().session.inbound.release(ack.packet_id());
         }
-        self.outbox
-            .reply(Position(0), Reply::Ack(ack.with_reason(reason)));
+        let ack = ack.with_reason(reason);
+        let mut reply = Reply::Ack(ack);
+        if reason == ReasonCode::ImplementationSpecificError {
+            let (said, mut answer) = (Property::ReasonString(NEVER_RETAINED), Vec::new());
+            self.protocol.encode_ack_saying(ack, said, &mut answer);
+            reply = Reply::Encoded(answer);
+        }
+        self.outbox.reply(Position(0), reply);
     }
 
     /// Does not take a message that the store cannot take, so that its publisher keeps it. MQTT 5

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bridges::batch::{self, Refusals, Unpacked};
 use bytes::Bytes;
 use mqtt::connection::IncomingPublish;
+use mqtt::packet::Property;
 use mqtt::{Message, ProtocolViolation, ReasonCode, TopicName};
 use persistence::Position;
 
@@ -83,7 +84,7 @@ impl Client {
         let (name, text) = refusals.property();
         let (ack, mut answer) = (ack.with_reason(reason), Vec::new());
         self.protocol
-            .encode_ack_saying(ack, (name, &text), &mut answer);
+            .encode_ack_saying(ack, Property::UserProperty(name, &text), &mut answer);
         self.outbox.reply(position, Reply::Encoded(answer));
         Ok(())
     }

@@ -44,7 +44,8 @@ impl Exchange {
             && let Ok(topic) = TopicName::new(topic)
         {
             let message = Arc::new(Message::new(topic, describe()));
-            self.route(message, None, Refusal::Silence);
+            // Nobody is told that it is not taken, so it is.
+            self.route(message, None, Refusal::Silence).ok();
         }
     }
 }

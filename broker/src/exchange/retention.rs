@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mqtt::{Message, QoS};
+use mqtt::{Message, QoS, ReasonCode};
 use persistence::{Durability, Operation, Position};
 
 use super::{Exchange, Refusal};
@@ -22,13 +22,16 @@ pub(super) struct Retention {
 impl Exchange {
     /// Keeps a message for later subscribers; an empty payload removes the one there is
     /// [MQTT-3.3.1-6], and so does one that finds no room: the old one is not the last any more.
-    /// None if it finds no room and its publisher is to be told, so that it is not published.
+    ///
+    /// # Errors
+    /// It finds no room, and its publisher is to be told whether that may change (0x97) or not (0x83),
+    /// so it is not published.
     pub(super) fn retain(
         &self,
         message: &Arc<Message>,
         storing: &Storing<'_>,
         refusal: Refusal,
-    ) -> Option<Retention> {
+    ) -> Result<Retention, ReasonCode> {
         // QoS 0 has no answer.
         let refusal = match message.qos {
             QoS::AtMostOnce => Refusal::Silence,
@@ -38,7 +41,7 @@ impl Exchange {
         // QoS 0 is not refused for want of room, but neither does it take what there is not.
         if self.store.is_failing() && !self.store.has_room() {
             count(&self.counters.retained_refused);
-            return Some(Retention {
+            return Ok(Retention {
                 position: Position(0),
                 is_refused: true,
             });
@@ -50,23 +53,25 @@ impl Exchange {
             storing.submit(Operation::Retain(topic.clone(), kept))
         };
         let limits = &self.bounds.retained;
-        let kept = self.retained.set(message, limits, refusal, submit);
-        kept.map_or_else(
-            |removed| {
-                count(&self.counters.retained_refused);
-                tracing::warn!(%topic, "a message is not retained: a limit is reached");
-                (refusal == Refusal::Silence).then(|| Retention {
-                    position: removed.unwrap_or_default(),
-                    is_refused: true,
-                })
-            },
-            |position| {
-                Some(Retention {
+        let removed = match self.retained.set(message, limits, refusal, submit) {
+            Ok(position) => {
+                return Ok(Retention {
                     position,
                     is_refused: false,
-                })
-            },
-        )
+                });
+            }
+            Err(removed) => removed,
+        };
+        count(&self.counters.retained_refused);
+        tracing::warn!(%topic, "a message is not retained: a limit is reached");
+        match refusal {
+            Refusal::Silence => Ok(Retention {
+                position: removed.unwrap_or_default(),
+                is_refused: true,
+            }),
+            Refusal::Answer if limits.may_hold(message) => Err(ReasonCode::QuotaExceeded),
+            Refusal::Answer => Err(ReasonCode::ImplementationSpecificError),
+        }
     }
 
     /// Puts back the retained messages that the store knew. Those of topics that are in memory

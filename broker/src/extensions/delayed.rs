@@ -119,7 +119,7 @@ impl Exchange {
             // In one commit with what routing stores, so that a crash neither loses nor repeats it.
             let _together = is_stored.then(|| self.store.hold());
             // Its publisher has had its answer.
-            self.route(message, None, Refusal::Silence);
+            self.route(message, None, Refusal::Silence).ok();
             if is_stored {
                 self.store.submit(Operation::Undelay(id));
             }

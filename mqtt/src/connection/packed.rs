@@ -40,16 +40,11 @@ impl<'p> IncomingPublish<'p> {
 }
 
 impl ServerConnection {
-    /// Appends an acknowledgement with a User Property, which is left out if the client does not
+    /// Appends an acknowledgement with a Reason String or User Property, which is left out if the client does not
     /// want to know [MQTT-3.1.2-29] or accepts no packet of that size.
-    pub fn encode_ack_saying(
-        &mut self,
-        ack: PendingAck,
-        (name, value): (&str, &str),
-        out: &mut Vec<u8>,
-    ) {
+    pub fn encode_ack_saying(&mut self, ack: PendingAck, said: Property<'_>, out: &mut Vec<u8>) {
         let mut raw = Vec::new();
-        Property::UserProperty(name, value).encode(&mut raw);
+        said.encode(&mut raw);
         let packet = Ack {
             reason: ack.reason,
             properties: Properties::trusted(&raw),
@@ -146,7 +141,7 @@ mod tests {
             let mut out = Vec::new();
             handshake.unwrap().connection.encode_ack_saying(
                 PendingAck::puback(7).with_reason(ReasonCode::NotAuthorized),
-                ("name", "value"),
+                Property::UserProperty("name", "value"),
                 &mut out,
             );
             out
