@@ -8,9 +8,9 @@ use gateway::{
     Backoff, Client, ConfigError, Fault, Gateway, LinkState, Notification, RunFuture, Status,
     SubscriptionRequest,
 };
-use mqtt::QoS;
 use mqtt::connection::RequestError;
 use mqtt::packet::SubscriptionOptions;
+use mqtt::{ProtocolVersion, QoS, TopicFilter};
 use tokio::time::{Instant, sleep};
 
 use crate::config::Config;
@@ -21,7 +21,9 @@ use crate::loop_guard::Announcement;
 use crate::mirror::{Mirror, Properties};
 use crate::options::{Options, Target};
 use crate::rate::Rate;
+use crate::rival::Rival;
 use crate::service::{Batching, Memory, Service, Terms};
+use crate::shortfall::Shortfall;
 use crate::site::Site;
 use crate::suspicion::Suspicion;
 use crate::translation::Translation;
@@ -61,6 +63,7 @@ struct Shared {
 /// A hub of the list, as the bridge knows it.
 struct Known {
     dialect: Dialect,
+    rival: Rival,
     /// Connections in a row that were not sound.
     unsound: u32,
     /// Until then it comes behind the others: it accepts the bridge, and does not serve it.
@@ -71,6 +74,7 @@ impl Known {
     fn new(options: &Options) -> Self {
         Self {
             dialect: Dialect::new(&options.client),
+            rival: Rival::default(),
             unsound: 0,
             shunned_until: None,
         }
@@ -109,6 +113,8 @@ struct Lost {
     has_found: bool,
     /// It has answered what it was asked.
     has_served: bool,
+    /// What it was spoken to with.
+    version: ProtocolVersion,
 }
 
 impl Bridge {
@@ -238,12 +244,17 @@ impl Shared {
                         Left::Stopped => return,
                         Left::Lost(lost) => lost,
                     };
-                    let is_sound = lost.has_found || since.elapsed() >= SOUND;
+                    let is_early = since.elapsed() < SOUND;
+                    let is_sound = lost.has_found || !is_early;
                     if is_sound {
                         backoff.reset();
                     }
-                    hubs[place].note_ended(is_sound && (lost.has_found || lost.has_served));
-                    format!("not connected to {name}: {}", lost.error)
+                    let hub = &mut hubs[place];
+                    hub.note_ended(is_sound && (lost.has_found || lost.has_served));
+                    let client_id = &self.options.client.client_id;
+                    let Lost { error, version, .. } = &lost;
+                    let why = hub.rival.explain(error, is_early, *version, client_id);
+                    format!("not connected to {name}: {why}")
                 }
                 Err(problem) => problem,
             };
@@ -322,15 +333,8 @@ impl Shared {
             // message comes twice than that a new one is taken for it.
             client.forget_received();
         }
-        if hub.connection.qos_of(QoS::AtLeastOnce) == QoS::AtMostOnce {
-            let bridge = &*self.label;
-            tracing::warn!(
-                bridge,
-                "the hub takes QoS 0 only: it acknowledges nothing, and what is on its way when the \
-                 connection is lost is lost too"
-            );
-        }
-        let unanswered = self.subscribe(&mut hub);
+        self.tell_shortfall(&hub, status);
+        let unanswered = self.subscribe(&mut hub, status);
         memory.mirror.connected(place, hub.session_present);
         let terms = Terms {
             window: self.window(&hub),
@@ -352,12 +356,23 @@ impl Shared {
             error = poll_fn(|context| service.poll(context)) => Left::Lost(Lost {
                 has_found: service.note_ended(&error),
                 has_served: service.is_answered(),
+                version: service.hub.connection.version(),
                 error,
             }),
             reached = self.reach_again(before) => Left::For(reached),
         };
         service.rate.count(0, service.hub.take_count());
         left
+    }
+
+    /// Says if the hub takes less QoS than rules ask for.
+    fn tell_shortfall(&self, hub: &Hub, status: &Status) {
+        let qos_max = hub.connection.terms().qos_max;
+        if let Some(shortfall) = Shortfall::of(&self.config.forwards, qos_max) {
+            let bridge = &*self.label;
+            tracing::warn!(bridge, "{shortfall}");
+            status.note_problem(shortfall.to_string());
+        }
     }
 
     /// What is to be subscribed to at the hubs because clients subscribe to it here.
@@ -396,7 +411,7 @@ impl Shared {
     }
 
     /// Subscribes at the hub; returns how many answers are to come.
-    fn subscribe(&self, hub: &mut Hub) -> usize {
+    fn subscribe(&self, hub: &mut Hub, status: &Status) -> usize {
         let rules = self.config.subscription.iter();
         let requests = self.translation.remote_subscriptions();
         let mut unanswered = 0;
@@ -422,15 +437,18 @@ impl Shared {
             );
             match sent {
                 Ok(()) => unanswered += 1,
-                Err(error) => self.warn_of(&request.filter, error),
+                Err(error) => self.warn_of(&request.filter, error, status),
             }
         }
         unanswered
     }
 
-    fn warn_of(&self, filter: &mqtt::TopicFilter, error: RequestError) {
+    fn warn_of(&self, filter: &TopicFilter, error: RequestError, status: &Status) {
         let bridge = &*self.label;
         tracing::warn!(bridge, %filter, %error, "the bridge cannot subscribe to this");
+        status.note_problem(format!(
+            "the filter `{filter}` cannot be asked for: {error}"
+        ));
     }
 
     /// Connects to one of these hubs, which are before the one that is served, as soon as one accepts:

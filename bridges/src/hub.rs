@@ -9,7 +9,7 @@ use bytes::{Buf, BytesMut};
 use mqtt::connection::{
     ClientAnswer, ClientConnection, ClientHandshake, ClientOptions, OversizedPublish,
 };
-use mqtt::packet::Frame;
+use mqtt::packet::{Disconnect, Frame};
 use mqtt::{ProtocolViolation, ReasonCode};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -75,6 +75,21 @@ pub(crate) enum HubError {
 }
 
 impl HubError {
+    /// The hub has sent this.
+    pub(crate) fn disconnected(disconnect: &Disconnect<'_>) -> Self {
+        let (reason, properties) = (disconnect.reason, disconnect.properties);
+        let text = describe(reason, properties.reason_string());
+        Self::Disconnected {
+            reason,
+            text: referring(text, properties.server_reference()),
+        }
+    }
+
+    /// True if the hub has closed the connection without a word.
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(self, Self::Closed) || matches!(self, Self::Io(error) if is_closed(error))
+    }
+
     /// How the connection ended, if not on our side.
     pub(crate) fn end(&self) -> Option<End> {
         match self {
@@ -209,7 +224,10 @@ impl Hub {
             }),
             ClientAnswer::Refused(refusal) => Err(HubError::Refused {
                 is_worth_falling_back: refusal.is_worth_falling_back,
-                reason: describe(refusal.reason, refusal.reason_string.as_deref()),
+                reason: referring(
+                    describe(refusal.reason, refusal.reason_string.as_deref()),
+                    refusal.server_reference.as_deref(),
+                ),
             }),
         }
     }
@@ -325,6 +343,14 @@ impl Hub {
 impl Drop for Hub {
     fn drop(&mut self) {
         self.say_goodbye(ReasonCode::Success, None);
+    }
+}
+
+/// A text with the server that the hub names, if it names one.
+fn referring(text: String, server: Option<&str>) -> String {
+    match server {
+        Some(server) => format!("{text}; it names {server} to be used instead"),
+        None => text,
     }
 }
 

@@ -211,13 +211,7 @@ impl<'b> Service<'b> {
                 }
             }
             ClientAction::Disconnect(disconnect) => {
-                let text = disconnect.properties.reason_string();
-                let mut text = describe(disconnect.reason, text);
-                if let Some(server) = disconnect.properties.server_reference() {
-                    text = format!("{text}; it names {server} to be used instead");
-                }
-                let reason = disconnect.reason;
-                return Err(HubError::Disconnected { reason, text });
+                return Err(HubError::disconnected(&disconnect));
             }
         }
         Ok(())

@@ -147,6 +147,16 @@ impl Status {
         }
     }
 
+    /// Notes what does not work although the foreign side can be reached. It is the last error until
+    /// another one comes.
+    pub fn note_problem(&self, problem: String) {
+        let mut link = self.lock();
+        if link.last_error.as_ref() != Some(&problem) {
+            link.last_error = Some(problem);
+            self.is_seen.store(false, Ordering::Release);
+        }
+    }
+
     /// Whether the link is not as it was at the last call, or there was none. What has gone up or
     /// down since is so from this time on, milliseconds since 1970.
     pub fn take_change(&self, wall_millis: impl FnOnce() -> u64) -> bool {
@@ -318,6 +328,20 @@ mod tests {
         let report = status.report(None);
         assert_eq!(report.last_error.as_deref(), Some("too large"));
         assert_eq!(report.link, down("lost"));
+    }
+
+    #[test]
+    fn a_problem_is_told_once_and_leaves_the_link_up() {
+        let status = Status::default();
+        status.report_up("bridge/hub", "mqtt-tcp://a");
+        assert!(status.take_change(|| 7));
+        for is_new in [true, false] {
+            status.note_problem("a filter is refused".to_owned());
+            assert_eq!(status.take_change(|| 8), is_new);
+        }
+        let report = status.report(None);
+        assert_eq!(report.last_error.as_deref(), Some("a filter is refused"));
+        assert_eq!((report.link, report.since_millis), (LinkState::Up, 7));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod bridge_limits;
 mod bridge_names;
 mod bridge_outages;
 mod bridge_oversized;
+mod bridge_reasons;
 mod bridge_refusals;
 mod bridge_ring;
 mod bridge_share;

@@ -68,13 +68,14 @@ impl Service<'_> {
             Remark::Begun(filter) => self.client.note_mirrored(filter, true),
             Remark::Gone(filter) => self.client.note_mirrored(filter, false),
             Remark::Refused(filter, reason) => {
-                let reason = reason.describe();
+                let reason = describe(*reason, None);
                 tracing::warn!(
                     bridge,
                     %filter,
                     reason,
                     "the hub refused a filter that clients subscribe to"
                 );
+                self.note_refused(filter.as_str(), &reason);
             }
             Remark::Full(filter) => tracing::warn!(
                 bridge,
@@ -93,17 +94,29 @@ impl Service<'_> {
             return;
         }
         self.unanswered = self.unanswered.saturating_sub(1);
+        let (bridge, filter) = (self.label, self.filter_of(suback.packet_id));
         for &code in suback.codes {
             let reason = ReasonCode::from_u8(code).filter(|it| it.is_error());
             if let Some(reason) = reason {
                 let reason = describe(reason, suback.properties.reason_string());
-                tracing::warn!(
-                    bridge = self.label,
-                    reason,
-                    "the hub refused a subscription"
-                );
+                tracing::warn!(bridge, filter, reason, "the hub refused a subscription");
+                self.note_refused(filter, &reason);
             }
         }
+    }
+
+    /// The filter of the rule that was subscribed to under this Packet Identifier. They count down
+    /// from the greatest, one for each rule.
+    fn filter_of(&self, packet_id: u16) -> &str {
+        let mut rules = self.translation.remote_subscriptions();
+        let rule = rules.nth((u16::MAX - packet_id).into());
+        rule.map_or("", |it| it.filter.as_str())
+    }
+
+    /// The bridge goes on without a filter, and says so.
+    fn note_refused(&self, filter: &str, reason: &str) {
+        let problem = format!("the hub refused the filter `{filter}`: {reason}");
+        self.status.note_problem(problem);
     }
 
     pub(super) fn on_unsuback(&mut self, unsuback: &Unsuback<'_>) {
