@@ -10,6 +10,13 @@ const EXPIRED: &str = "the server's certificate has expired, if the clock of thi
 const UNKNOWN_ISSUER: &str = "the server's certificate is not signed by one that is trusted here; \
      `cacertfile` names those";
 
+/// What webpki says of a certificate that was made to sign others.
+const CA_AS_SERVER: &str = "CaUsedAsEndEntity";
+const IS_A_CA: &str = "the server shows a certificate that was made to sign others (`CA:TRUE`, as \
+     `openssl req -x509` makes it by itself): give it one with `CA:FALSE` and the host in \
+     `subjectAltName`. `cacertfile` names that one, or whose signature it has; to name the present \
+     one there does not help";
+
 /// The cause of an error of a [`Stream`](super::Stream), in one sentence. A hub that wants a
 /// client certificate, for example, often says so only when it is first read from.
 #[must_use]
@@ -60,6 +67,7 @@ pub(super) fn quic_reason(error: &ConnectionError) -> String {
         ConnectionError::TransportError(local) => match alert(local.code.into()) {
             Some(AlertDescription::CertificateExpired) => EXPIRED.to_owned(),
             Some(AlertDescription::UnknownCA) => UNKNOWN_ISSUER.to_owned(),
+            Some(_) if local.reason.contains(CA_AS_SERVER) => IS_A_CA.to_owned(),
             Some(_) => local.reason.clone(),
             None => local.to_string(),
         },
@@ -101,10 +109,7 @@ fn certificate_reason(error: &CertificateError) -> String {
             let names = presented.join(", ");
             format!("the server's certificate is not for `{expected}`, but for: {names}")
         }
-        // What webpki says of a certificate that was made to sign others.
-        CertificateError::Other(other) if other.to_string() == "CaUsedAsEndEntity" => {
-            "the server's own certificate is a CA's; make it one without `CA:TRUE`".to_owned()
-        }
+        CertificateError::Other(other) if other.to_string() == CA_AS_SERVER => IS_A_CA.to_owned(),
         other => format!("the server's certificate is refused: {other}"),
     }
 }

@@ -104,6 +104,17 @@ impl Authority {
 }
 
 impl Identity {
+    /// A server that signs for nobody but itself.
+    pub(super) fn own(host: &str) -> Self {
+        let mut params = CertificateParams::new([host.to_owned()]).unwrap();
+        params.is_ca = IsCa::ExplicitNoCa;
+        let key = KeyPair::generate().unwrap();
+        Self {
+            certificate: params.self_signed(&key).unwrap(),
+            key,
+        }
+    }
+
     pub(super) fn server(&self) -> ServerConfig {
         self.server_of(&[&TLS12, &TLS13])
     }

@@ -65,6 +65,7 @@ async fn a_certificate_that_does_not_hold_is_refused_with_its_reason() {
             Authority::new("theirs").sign("127.0.0.1", Validity::Now),
             "signed by one that is trusted",
         ),
+        (ours.own_identity(), "give it one with `CA:FALSE`"),
     ];
     for (identity, reason) in table {
         let (endpoint, url) = server(identity.server_of(&[&TLS13]));

@@ -4,7 +4,7 @@ use rustls::ServerConfig;
 use rustls::version::{TLS12, TLS13};
 use tokio_rustls::TlsAcceptor;
 
-use super::authority::{Authority, Validity};
+use super::authority::{Authority, Identity, Validity};
 use super::*;
 
 /// Serves one connection, if it comes to that.
@@ -76,7 +76,9 @@ async fn a_certificate_that_does_not_hold_is_refused_with_its_reason() {
             theirs.sign("127.0.0.1", Validity::Now),
             "signed by one that is trusted",
         ),
-        (ours.own_identity(), "`CA:TRUE`"),
+        // Whether it is named in `cacertfile` or not.
+        (ours.own_identity(), "give it one with `CA:FALSE`"),
+        (theirs.own_identity(), "give it one with `CA:FALSE`"),
     ];
     for (identity, reason) in table {
         let error = fail_at(identity.server(), trusting(&ours)).await;
@@ -86,6 +88,25 @@ async fn a_certificate_that_does_not_hold_is_refused_with_its_reason() {
             ..Tls::default()
         };
         talk_to(identity.server(), anybody).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_has_signed_its_certificate_itself_is_trusted_by_that_certificate() {
+    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+    let identity = Identity::own("127.0.0.1");
+    let tls = Tls {
+        cacertfile: Some(ours.file("server.pem", &identity.certificate_pem())),
+        ..Tls::default()
+    };
+    talk_to(identity.server(), tls.clone()).await;
+    // Nobody else is, with the same name or another.
+    for stranger in [
+        Identity::own("127.0.0.1"),
+        theirs.sign("127.0.0.1", Validity::Now),
+    ] {
+        let error = fail_at(stranger.server(), tls.clone()).await;
+        assert_eq!(error.phase, Phase::Tls, "{error}");
     }
 }
 
