@@ -28,7 +28,7 @@ use mqtt::{QoS, ReasonCode, Timestamp};
 use persistence::{Durability, Operation, Position, SessionId, Store};
 
 use crate::memory::Memory;
-use crate::metrics::{DropCause, Drops};
+use crate::metrics::Drops;
 
 /// The session of one client or gateway.
 #[derive(Debug)]
@@ -52,6 +52,10 @@ pub(crate) struct Link {
     dropped: AtomicU64,
     /// The count of them at which the log names them again.
     log_at: AtomicU64,
+    /// Why the last of them was.
+    last_cause: AtomicU8,
+    /// It is a gateway's, which is not connected.
+    pub(crate) is_cut: AtomicBool,
     drops: Arc<Drops>,
     /// Of the connection that has the session.
     pub(crate) activity: Activity,
@@ -104,6 +108,8 @@ impl Link {
             begun_at: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             log_at: AtomicU64::new(1),
+            last_cause: AtomicU8::new(0),
+            is_cut: AtomicBool::new(false),
             drops,
             activity: Activity::default(),
             is_bridge: AtomicBool::new(false),
@@ -252,16 +258,6 @@ impl Link {
         }
         self.forget_evicted(state, storing.store);
         Some(storing.awaited(position))
-    }
-
-    /// Why the session has no room for a delivery.
-    pub(crate) fn cause_of_drop(&self, state: &LinkState, qos: QoS) -> DropCause {
-        let may_store = qos.is_acknowledged() && self.stored.is_some();
-        match qos {
-            _ if state.session.is_squeezed() && !may_store => DropCause::MemoryFull,
-            QoS::AtMostOnce => DropCause::LiveFull,
-            QoS::AtLeastOnce | QoS::ExactlyOnce => DropCause::QueueFull,
-        }
     }
 
     /// The session is done with the queue entry of this sequence; at the position returned the

@@ -45,6 +45,8 @@ pub(crate) enum DropCause {
     Expired,
     /// It was of QoS 0, and its client does not keep up.
     LiveFull,
+    /// It was of QoS 0, and the gateway or bridge that it is for is not connected.
+    LinkDown,
     /// There was no more memory for what waits, over all clients.
     MemoryFull,
     /// Its client does not take packets of its size.
@@ -54,12 +56,13 @@ pub(crate) enum DropCause {
 }
 
 impl DropCause {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::QueueFull,
         Self::DroppedOldest,
         Self::Superseded,
         Self::Expired,
         Self::LiveFull,
+        Self::LinkDown,
         Self::MemoryFull,
         Self::TooLarge,
         Self::SessionEnded,
@@ -73,9 +76,25 @@ impl DropCause {
             Self::Superseded => "superseded",
             Self::Expired => "expired",
             Self::LiveFull => "live_full",
+            Self::LinkDown => "link_down",
             Self::MemoryFull => "memory_full",
             Self::TooLarge => "too_large",
             Self::SessionEnded => "session_ended",
+        }
+    }
+
+    /// The cause for an operator.
+    pub(crate) const fn describe(self) -> &'static str {
+        match self {
+            Self::QueueFull => "the queue is full",
+            Self::DroppedOldest => "the queue is full, and the oldest make way",
+            Self::Superseded => "later messages of the topic take their place",
+            Self::Expired => "they have expired",
+            Self::LiveFull => "QoS 0 comes faster than it is taken",
+            Self::LinkDown => "it is not connected, and QoS 0 waits in memory only, which is full",
+            Self::MemoryFull => "`runtime.memory_limit` is reached",
+            Self::TooLarge => "packets of that size are not taken",
+            Self::SessionEnded => "the session has ended",
         }
     }
 }

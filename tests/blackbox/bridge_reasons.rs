@@ -190,3 +190,29 @@ fn a_server_that_a_refusal_names_is_told() {
         until_told(&watcher, "down", &error);
     }
 }
+
+#[test]
+fn qos_0_that_is_dropped_while_the_hub_is_away_is_told_as_such() {
+    const PAYLOAD: usize = 32 << 10;
+    let hub = ScriptedHub::start();
+    let mut daemon = start(&hub, r#"forwards = [{ local_topic = "plant/#" }]"#);
+    let watcher = Subscriber::start(daemon.port(), "watcher", "$SYS/#");
+    let mut client = tests::dialogue::join(&daemon, tests::wire::Version::V5, "client");
+    // Nobody answers CONNECT, and a mebibyte is kept.
+    let body = [&b"\0\x07plant/a\0"[..], &[7; PAYLOAD]].concat();
+    for _ in 0..64 {
+        client.send(&packet(0x30, &body)).unwrap();
+    }
+    until_logged(
+        &mut daemon,
+        &[
+            "$gateway/bridge/hub",
+            "deliveries are dropped",
+            "it is not connected, and QoS 0 waits in memory only",
+        ],
+    );
+    let topic = "$SYS/broker/publish/messages/dropped/link_down";
+    until("they are counted", || {
+        watcher.has(|it| it.topic == topic && it.payload.len() == 2)
+    });
+}

@@ -134,8 +134,12 @@ impl Actor for GatewayActor {
 impl GatewayArgs {
     /// Says what has changed, if something has; returns what was said.
     fn notify_of_change(&self) -> Option<Message> {
-        let has_changed = self.hosted.status.take_change(Clock::wall_millis);
-        has_changed.then(|| self.notify()).flatten()
+        let Hosted { name, status, .. } = &self.hosted;
+        if !status.take_change(Clock::wall_millis) {
+            return None;
+        }
+        GatewaySession::note_cut(&self.exchange, name, status.link() != LinkState::Up);
+        self.notify()
     }
 }
 

@@ -52,6 +52,7 @@ impl GatewaySession {
         session.stop = stop;
         let is_bridge = gateway.is_bridge();
         session.link.is_bridge.store(is_bridge, Ordering::Relaxed);
+        session.link.is_cut.store(true, Ordering::Relaxed);
         session.link.set_least_qos(gateway.least_qos());
         let share = gateway.live_share();
         session.link.lock().session.share_live(share);
@@ -61,6 +62,13 @@ impl GatewaySession {
             tracing::info!(gateway = name, backlog, "the gateway resumes its session");
         }
         session
+    }
+
+    /// Notes whether what is on the other side of a gateway can be reached.
+    pub(super) fn note_cut(exchange: &Exchange, name: &str, is_cut: bool) {
+        if let Some(link) = exchange.registry.link(&client_id(name)) {
+            link.is_cut.store(is_cut, Ordering::Relaxed);
+        }
     }
 
     /// How many messages wait for a gateway, if it has a session.

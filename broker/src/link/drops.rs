@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
+use mqtt::QoS;
 use mqtt::session::{Evicted, TrimRequest, Trimmed};
 use persistence::{Operation, Store};
 
@@ -55,8 +56,20 @@ impl Link {
         store.submit(Operation::Trim(session, request, reply));
     }
 
+    /// Why the session has no room for a delivery.
+    pub(crate) fn cause_of_drop(&self, state: &LinkState, qos: QoS) -> DropCause {
+        let may_store = qos.is_acknowledged() && self.stored.is_some();
+        match qos {
+            _ if state.session.is_squeezed() && !may_store => DropCause::MemoryFull,
+            QoS::AtMostOnce if self.is_cut.load(Ordering::Relaxed) => DropCause::LinkDown,
+            QoS::AtMostOnce => DropCause::LiveFull,
+            QoS::AtLeastOnce | QoS::ExactlyOnce => DropCause::QueueFull,
+        }
+    }
+
     pub(crate) fn count_dropped(&self, cause: DropCause, count: u64) {
         self.drops.add(cause, count);
+        self.last_cause.store(cause as u8, Ordering::Relaxed);
         self.dropped.fetch_add(count, Ordering::Relaxed);
     }
 
@@ -67,11 +80,9 @@ impl Link {
         if dropped >= log_at {
             self.log_at.store(dropped + DROPS_LOGGED, Ordering::Relaxed);
             let client_id = &*self.client_id;
-            tracing::warn!(
-                client_id,
-                dropped,
-                "deliveries are dropped: the session has no room"
-            );
+            let cause = usize::from(self.last_cause.load(Ordering::Relaxed));
+            let reason = DropCause::ALL.get(cause).map(|it| it.describe());
+            tracing::warn!(client_id, dropped, reason, "deliveries are dropped");
         }
     }
 }
@@ -81,8 +92,8 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
+    use mqtt::TopicFilter;
     use mqtt::session::PageRequest;
-    use mqtt::{QoS, TopicFilter};
     use persistence::{Options, SessionId};
 
     use super::*;
