@@ -22,7 +22,7 @@ use crate::mirror::{Mirror, Properties};
 use crate::options::{Options, Target};
 use crate::rate::Rate;
 use crate::rival::Rival;
-use crate::service::{Batching, Memory, Service, Terms};
+use crate::service::{Batching, Cause, Memory, Service, Terms};
 use crate::shortfall::Shortfall;
 use crate::site::Site;
 use crate::suspicion::Suspicion;
@@ -361,6 +361,7 @@ impl Shared {
             }),
             reached = self.reach_again(before) => Left::For(reached),
         };
+        service.give_up(Cause::Ended);
         service.rate.count(0, service.hub.take_count());
         left
     }

@@ -11,6 +11,7 @@ mod farewell;
 mod mirroring;
 mod oversized;
 mod receiving;
+mod remainder;
 mod withheld;
 
 use std::collections::VecDeque;
@@ -22,6 +23,7 @@ use mqtt::packet::{Ack, AckKind};
 use mqtt::{Message, QoS, ReasonCode};
 
 pub(crate) use self::batching::Batching;
+pub(crate) use self::remainder::Cause;
 use crate::dead_letter::DeadLetter;
 use crate::flight::{Answer, COPIES_MAX, Flight, Progress};
 use crate::hub::{Hub, HubError, describe};
@@ -367,13 +369,12 @@ impl<'b> Service<'b> {
         if !self.is_postponed {
             return false;
         }
-        self.give_up_batch();
+        self.give_up_batch(Cause::NoRoom);
         if !self.flight.is_empty() || self.hub_room.poll(context).is_pending() {
             return true;
         }
         self.is_postponed = false;
-        self.outgoing.clear();
-        self.withheld = Withheld::default();
+        self.give_up(Cause::NoRoom);
         self.client.redeliver(self.session_window());
         false
     }
@@ -460,7 +461,7 @@ impl<'b> Service<'b> {
                 self.begin(delivery, *copy, message.qos);
                 *copy += 1;
             } else {
-                self.status.counters.count_sent(1);
+                self.note_live();
             }
         } else {
             let reason = "the hub does not accept a packet of this size";

@@ -77,17 +77,20 @@ pub enum DropReason {
     Unmapped,
     /// The foreign message is larger than what is taken in.
     TooLarge,
+    /// The connection to the foreign side ended before it was sent, and nothing keeps it.
+    LinkDown,
 }
 
 impl DropReason {
     /// All reasons, in the order in which they are reported.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Malformed,
         Self::Untranslatable,
         Self::Refused,
         Self::NoRoom,
         Self::Unmapped,
         Self::TooLarge,
+        Self::LinkDown,
     ];
 
     /// The reason as a metric label.
@@ -100,6 +103,7 @@ impl DropReason {
             Self::NoRoom => "no_room",
             Self::Unmapped => "unmapped",
             Self::TooLarge => "too_large",
+            Self::LinkDown => "link_down",
         }
     }
 }

@@ -9,11 +9,12 @@ use tests::fault_proxy::FaultProxy;
 use tests::hub::Hub;
 use tests::message::Message;
 use tests::property::Property;
+use tests::scripted_hub::ScriptedHub;
 use tests::sequence::{NO_REPEATS, assert_complete};
 use tests::subscriber::Subscriber;
 use tests::subscription::subscribe;
 use tests::wait::{until, until_every};
-use tests::wire::{Version, WireClient};
+use tests::wire::{Version, WireClient, packet};
 
 use crate::bridge_stream::{Crossing, numbers};
 
@@ -287,4 +288,45 @@ fn the_topic_of_batches_is_for_those_who_have_asked() {
     // Nobody has heard of it.
     spy.deliver(&Message::new("$tidegate/x", "").qos(1, 9));
     spy.disconnect().unwrap();
+}
+
+#[test]
+fn what_is_packed_with_qos_0_when_the_connection_ends_is_counted_as_dropped() {
+    const COUNT: usize = 5;
+    let hub = ScriptedHub::start();
+    let more = "batch { linger = 30s }";
+    let daemon = Daemon::start(&format!(
+        "sys_topics.interval = 1s\n{}",
+        bridge(hub.port(), more)
+    ));
+    let watcher = Subscriber::start(daemon.port(), "watcher", "$SYS/broker/gateway/#");
+    let said = |name: &str, value: &str| {
+        let topic = format!("$SYS/broker/gateway/bridge/up/{name}");
+        let received = watcher.received();
+        let last = received.iter().rev().find(|it| it.topic == topic);
+        last.is_some_and(|it| it.payload == value.as_bytes())
+    };
+    let mut publisher = join(&daemon, Version::V5, "publisher");
+    let caller = hub.next();
+    for number in 0..COUNT {
+        publisher.deliver(&Message::new("line/1", number.to_string()).qos(0, 0));
+    }
+    // What came before this is where it belongs.
+    publisher.deliver(&Message::new("elsewhere", "").qos(1, 1));
+    let mut wire = caller.wire;
+    // Batches are agreed on, and the Keep Alive is a second.
+    let agreed = b"\x26\0\x07x-batch\0\x04zstd";
+    let body = [&[0, 0, 19, 0x13, 0, 1], &agreed[..]].concat();
+    wire.send(&packet(0x20, &body)).unwrap();
+    // All of them are packed long before it pings.
+    wire.expect(0xc0).unwrap();
+    drop(wire);
+    until("they are counted", || {
+        said("dropped/link_down", &COUNT.to_string())
+    });
+    assert!(said("sent", "0"));
+    // Nothing is left of them.
+    let _wire = hub.next().accept();
+    until("it is up again", || said("state", "up"));
+    assert!(said("dropped/link_down", &COUNT.to_string()));
 }

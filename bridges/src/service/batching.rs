@@ -15,7 +15,7 @@ use mqtt::packet::{Ack, AckKind, ForwardedProperties};
 use mqtt::{QoS, ReasonCode, TopicName};
 use tokio::time::{Sleep, sleep};
 
-use super::Service;
+use super::{Cause, Service};
 use crate::batch::{OFFER, PACKET_ID, Packer, Refusals, TOPIC};
 use crate::config;
 use crate::flight::Answer;
@@ -53,6 +53,13 @@ struct Next {
     first: Vec<u8>,
     /// When it goes at the latest; none if it waits for nothing.
     deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Next {
+    /// Messages of QoS 0.
+    const fn live(&self) -> usize {
+        self.messages - self.identifiers.len()
+    }
 }
 
 impl Batching {
@@ -177,6 +184,13 @@ impl Service<'_> {
         }
     }
 
+    /// Counts a message of QoS 0 as sent, unless it is only packed.
+    pub(super) fn note_live(&self) {
+        if !self.batching.as_ref().is_some_and(|it| it.is_packing) {
+            self.status.counters.count_sent(1);
+        }
+    }
+
     /// Sends the next batch if it waits for nothing; true if it does.
     pub(super) fn send_if_due(&mut self, context: &mut Context<'_>) -> bool {
         let Some(batching) = &mut self.batching else {
@@ -205,10 +219,11 @@ impl Service<'_> {
             return;
         };
         let next = std::mem::take(&mut batching.next);
-        let packet_id = next.identifiers.first().copied();
+        let (packet_id, live) = (next.identifiers.first().copied(), next.live());
         packet_id.into_iter().for_each(|it| self.flight.launch(it));
         if next.messages <= 1 {
             self.hub.output.extend_from_slice(&next.first);
+            self.status.counters.count_sent(live as u64);
             return;
         }
         let payload = batching.packer.pack(&next.packets).unwrap_or_default();
@@ -226,25 +241,27 @@ impl Service<'_> {
         let is_packed = !payload.is_empty();
         if is_packed && hub.connection.encode_publish(&publish, &mut hub.output) {
             batching.unanswered = next.identifiers;
+            self.status.counters.count_sent(live as u64);
         } else {
             tracing::error!(bridge = self.label, "a batch could not be made");
-            self.put_off(&next.identifiers);
+            self.give_up_packed(&next, Cause::NoRoom);
         }
     }
 
     /// What is packed is not sent: it is delivered again with what the hub has no room for.
-    pub(super) fn give_up_batch(&mut self) {
+    pub(super) fn give_up_batch(&mut self, cause: Cause) {
         if let Some(batching) = &mut self.batching {
             let next = std::mem::take(&mut batching.next);
-            self.put_off(&next.identifiers);
+            self.give_up_packed(&next, cause);
         }
     }
 
-    fn put_off(&mut self, identifiers: &[u16]) {
-        for identifier in identifiers {
+    fn give_up_packed(&mut self, next: &Next, cause: Cause) {
+        for identifier in &next.identifiers {
             self.flight.answered(*identifier, Answer::Postponed);
         }
-        self.is_postponed |= !identifiers.is_empty();
+        self.is_postponed |= !next.identifiers.is_empty();
+        self.count_given_up(next.live(), cause);
     }
 
     /// Takes the answer to a batch as one to each of its messages; false if it is the answer to

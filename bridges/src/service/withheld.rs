@@ -50,6 +50,13 @@ impl Beside {
     }
 }
 
+impl Withheld {
+    /// Takes all of it out.
+    pub(super) fn take(&mut self) -> Vec<Delivery> {
+        std::mem::take(self).deliveries
+    }
+}
+
 impl Service<'_> {
     /// Keeps a delivery back for a time.
     pub(super) fn withhold(&mut self, delivery: Delivery, context: &mut Context<'_>) {
@@ -87,8 +94,7 @@ impl Service<'_> {
         if end.is_some_and(|it| it.as_mut().poll(context).is_ready()) {
             self.suspicion.conclude(self.withheld.is_full);
             self.client.keep_back(0, 0);
-            let withheld = std::mem::take(&mut self.withheld).deliveries;
-            for delivery in withheld.into_iter().rev() {
+            for delivery in self.withheld.take().into_iter().rev() {
                 self.outgoing.push_front(Outgoing::Publish(delivery));
             }
         }
