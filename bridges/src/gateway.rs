@@ -349,8 +349,8 @@ impl Shared {
         // Nothing is forwarded any more once the bridge is to stop.
         let left = tokio::select! {
             biased;
-            last_words = client.stopped() => {
-                service.farewell(last_words).await;
+            farewell = client.stopped() => {
+                service.farewell(farewell).await;
                 Left::Stopped
             }
             error = poll_fn(|context| service.poll(context)) => Left::Lost(Lost {

@@ -185,6 +185,25 @@ impl Mirror {
         }
     }
 
+    /// Neither clients nor rules want anything from here on.
+    pub(crate) fn end_all(&mut self) {
+        self.filters_max = None;
+        self.is_told = true;
+        let rules = std::mem::take(&mut self.rules);
+        for place in &mut self.places {
+            for filter in &rules {
+                place.set(filter, Some(Standing::Unknown));
+            }
+        }
+        self.lost.extend(self.wanted.drain().map(|(it, _)| it));
+        self.look_at_all();
+    }
+
+    /// True if the hub is to be asked for nothing, and has answered.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.to_make.is_empty() && self.to_end.is_empty() && self.asked.is_empty()
+    }
+
     fn look_at_all(&mut self) {
         if !self.is_told {
             return;

@@ -133,6 +133,8 @@ impl Daemon {
         }
         let changes = self.settings.gateway_changes(&new);
         self.supervisor.set_guarding(new.guarding());
+        let leaving = changes.iter().filter(|(_, it)| **it == Change::Removed);
+        leaving.for_each(|(name, _)| self.supervisor.note_leaving(name));
         // Before any is started: it may need what another one has open.
         let stopping = changes.iter().filter(|(_, it)| it.stops());
         let stopping = stopping.map(|(name, _)| name);

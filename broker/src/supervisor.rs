@@ -126,6 +126,11 @@ impl Supervisor {
         self.exchange.loop_guard.set_guarding(guarding);
     }
 
+    /// Notes that a gateway or bridge that is to stop is not configured any more.
+    pub(crate) fn note_leaving(&self, name: &str) {
+        self.roster.note_leaving(name);
+    }
+
     /// Stops these gateways and bridges, all at the same time. If a session is durable, messages go
     /// on joining its queue.
     pub(crate) async fn stop_gateways(&mut self, names: impl Iterator<Item = &String>) {
@@ -159,7 +164,15 @@ impl Supervisor {
     pub(crate) fn retire_gateway(&mut self, name: &str) {
         self.withdraw(name);
         let Exchange { demand, store, .. } = &*self.exchange;
-        demand.mirrored.forget(store, name);
+        let filters = demand.mirrored.retire(store, name);
+        if filters > 0 {
+            tracing::warn!(
+                gateway = name,
+                filters,
+                "the hub could not be told that a bridge is no longer configured: it may keep its \
+                 subscriptions until a bridge of this name connects"
+            );
+        }
         let waiting = GatewaySession::retire(&self.exchange, name);
         if waiting == 0 {
             self.roster.remove(name);

@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 
 use mqtt::{Message, QoS, Timestamp, TopicFilter};
 
+use crate::Farewell;
+
 /// What the daemon implements for one gateway's session.
 ///
 /// The `poll_` functions follow the rules of [`std::future::Future::poll`]: on `Pending` the
@@ -68,9 +70,9 @@ pub trait Broker: Send + Sync {
     /// The gateway is done with a delivery; a durable session forgets it.
     fn acknowledge(&self, delivery: DeliveryId);
 
-    /// Ready when the gateway is to stop, and from then on, with what it says last of itself. It has
-    /// [`crate::Gateway::farewell_max`] to tell the foreign side, and then returns.
-    fn poll_stop(&self, context: &mut Context<'_>) -> Poll<Option<Arc<Message>>>;
+    /// Ready when the gateway is to stop, and from then on. It has [`crate::Gateway::farewell_max`] to
+    /// tell the foreign side, and then returns.
+    fn poll_stop(&self, context: &mut Context<'_>) -> Poll<Farewell>;
 
     /// Ready with what clients subscribe to: with everything at first, then with what has changed.
     /// Nothing is watched before the first call.
@@ -255,7 +257,7 @@ impl Client {
     }
 
     /// Waits until the gateway is to stop, see [`Broker::poll_stop`].
-    pub async fn stopped(&self) -> Option<Arc<Message>> {
+    pub async fn stopped(&self) -> Farewell {
         poll_fn(|context| self.broker.poll_stop(context)).await
     }
 

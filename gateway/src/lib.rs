@@ -26,6 +26,7 @@ mod byte_size;
 mod client;
 mod config_error;
 mod duration;
+mod farewell;
 mod gateway;
 mod host;
 mod mapping;
@@ -45,6 +46,7 @@ pub use client::{
 };
 pub use config_error::ConfigError;
 pub use duration::ConfiguredDuration;
+pub use farewell::Farewell;
 pub use gateway::{Fault, Gateway, RunFuture};
 pub use host::check_host;
 pub use mapping::{ConfiguredFilter, ConfiguredQoS, ConfiguredTemplate, MatchedTopic, MqttRule};

@@ -10,7 +10,8 @@ use std::task::{Context, Poll, Waker};
 use mqtt::{Message, QoS, Timestamp, TopicFilter, TopicName};
 
 use crate::{
-    Broker, Client, Delivery, DeliveryId, NotStored, Outgoing, PublishError, Receipt, Wanted,
+    Broker, Client, Delivery, DeliveryId, Farewell, NotStored, Outgoing, PublishError, Receipt,
+    Wanted,
 };
 
 /// A broker that keeps what is published and delivers what it is told to.
@@ -191,7 +192,7 @@ impl Broker for FakeBroker {
     }
 
     /// It never stops.
-    fn poll_stop(&self, _: &mut Context<'_>) -> Poll<Option<Arc<Message>>> {
+    fn poll_stop(&self, _: &mut Context<'_>) -> Poll<Farewell> {
         Poll::Pending
     }
 

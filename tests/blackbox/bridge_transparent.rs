@@ -168,6 +168,64 @@ fn the_hub_ends_what_no_rule_is_for_any_more() {
     assert_eq!(ended, [1, 1, 0, 0], "{}", hub.log());
 }
 
+/// A bridge of both kinds: `plant/+` is a client's, `cmd/#` a rule's.
+fn both(hub: &Hub) -> String {
+    transparent(hub, "subscription = [{ remote_topic = \"cmd/#\" }]")
+}
+
+#[test]
+fn a_bridge_that_is_removed_leaves_no_filter_at_the_hub() {
+    let hub = hub();
+    let mut daemon = Daemon::start(&both(&hub));
+    let mut one = client(daemon.port(), "one", Kept::Nothing);
+    // More than are asked for at a time.
+    let filters: Vec<_> = (0..100).map(|it| format!("plant/{it}")).collect();
+    for filter in &filters {
+        one.subscribe(filter, 0).unwrap();
+    }
+    let is_there = |filter: &String| times(&hub, &format!("0 {filter}")) == 1;
+    until("the hub has all", || filters.iter().all(is_there));
+    until_sent(&hub, "1 cmd/#", 1);
+    // It only pauses, and all stays.
+    let paused = both(&hub).replace("transparent", "enable = false\n transparent");
+    daemon.reload(&paused);
+    daemon.reload(&both(&hub));
+    until_sent(&hub, "1 cmd/#", 2);
+    until("the hub has all again", || times(&hub, "0 plant/99") == 2);
+    assert_eq!(times(&hub, "cmd/#"), 0, "{}", hub.log());
+
+    let said = daemon.reload("");
+    assert!(!said.contains("it may keep its subscriptions"), "{said}");
+    until_sent(&hub, "cmd/#", 1);
+    let is_gone = |filter: &String| times(&hub, filter) == 1;
+    until("the hub has none", || filters.iter().all(is_gone));
+    // It is nothing to a bridge of this name that comes later.
+    daemon.reload(&transparent(&hub, "forwards = [{ local_topic = \"up\" }]"));
+    until_sent(&hub, "0 plant/99", 3);
+    assert_eq!(times(&hub, "cmd/#"), 1, "{}", hub.log());
+}
+
+#[test]
+fn what_the_hub_could_not_be_told_when_a_bridge_was_removed_it_is_told_by_the_next_of_its_name() {
+    let mut hub = hub();
+    let mut daemon = Daemon::start(&both(&hub));
+    let mut one = client(daemon.port(), "one", Kept::Nothing);
+    one.subscribe("plant/+", 0).unwrap();
+    until_sent(&hub, "0 plant/+", 1);
+    until_sent(&hub, "1 cmd/#", 1);
+    hub.stop();
+    let said = daemon.reload("");
+    assert!(said.contains("filters=2"), "{said}");
+    one.unsubscribe("plant/+").unwrap();
+    daemon.stop();
+    daemon.restart();
+    hub.resume();
+    let plain = transparent(&hub, "forwards = [{ local_topic = \"up\" }]");
+    daemon.reload(&plain.replace("transparent = true", ""));
+    until_sent(&hub, "plant/+", 1);
+    until_sent(&hub, "cmd/#", 1);
+}
+
 #[test]
 fn what_goes_up_does_not_come_back_and_rules_go_before_filters() {
     for version in [4, 5] {

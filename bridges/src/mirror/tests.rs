@@ -307,3 +307,26 @@ fn a_hub_without_room_is_asked_again_when_it_may_have_some() {
     let requests = [end(&["a"]), make(&["b"], QoS::AtLeastOnce)];
     assert_eq!(settle(&mut mirror), requests.map(Option::unwrap));
 }
+
+#[test]
+fn a_bridge_that_is_removed_ends_the_filters_of_clients_and_of_rules() {
+    let mut mirror = mirror(10, 2, &["old"]);
+    mirror.connected(0, true);
+    mirror.want(all(&["a", "b"]));
+    assert_eq!(next(&mut mirror, 7), make(&["a", "b"], QoS::AtLeastOnce));
+    let _told = mirror.take_remarks();
+    mirror.end_all();
+    assert_eq!(next(&mut mirror, 8), end(&["old", "rule/#"]));
+    assert!(mirror.answered(8, &[0, 0]));
+    // What is asked for is ended once it is there.
+    assert_eq!(next(&mut mirror, 9), None);
+    assert!(!mirror.is_settled());
+    assert!(mirror.answered(7, &[1, 1]));
+    assert_eq!(next(&mut mirror, 9), end(&["a", "b"]));
+    assert!(!mirror.is_settled());
+    assert!(mirror.answered(9, &[0, 0]));
+    assert!(mirror.is_settled());
+    // The other hub may have the others.
+    let gone = ["a", "b"].map(|it| Remark::Gone(filter(it)));
+    assert_eq!(mirror.take_remarks(), gone);
+}

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use gateway::{Backoff, Client, Gateway, LinkState, RunFuture};
+use gateway::{Backoff, Client, Farewell, Gateway, LinkState, RunFuture};
 use kameo::Actor;
 use kameo::actor::{ActorRef, WeakActorRef};
 use kameo::error::{ActorStopReason, Infallible};
@@ -119,7 +119,10 @@ impl Actor for GatewayActor {
         if let Some(running) = self.running.take()
             && !time.is_zero()
         {
-            self.stop.order(last_words);
+            self.stop.order(Farewell {
+                last_words: last_words.map(Arc::new),
+                is_for_good: self.args.hosted.is_leaving(),
+            });
             if timeout(time, running).await.is_err() {
                 let gateway = &*self.args.hosted.name;
                 tracing::warn!(gateway, "the foreign side did not say goodbye in time");

@@ -83,11 +83,17 @@ impl Mirrored {
         }
     }
 
-    /// Forgets all of a bridge that is no longer configured.
-    pub(crate) fn forget(&self, store: &Store, name: &str) {
-        if let Some(record) = self.lock().remove(name) {
+    /// A bridge is no longer configured. What a hub may still have is kept, so that a bridge of this
+    /// name can end it; returns how many filters that are.
+    pub(crate) fn retire(&self, store: &Store, name: &str) -> usize {
+        let mut records = self.lock();
+        let left = records.get(name).map_or(0, |it| it.filters.len());
+        if left == 0
+            && let Some(record) = records.remove(name)
+        {
             store.submit(Operation::DeleteSession(record.session));
         }
+        left
     }
 }
 
@@ -126,10 +132,24 @@ mod tests {
         mirrored.note(&store, "bridge/hub", &filter("b/#"), false);
         mirrored.note(&store, "bridge/hub", &filter("c"), true);
         store.close().unwrap();
+        assert_eq!(recovered(folder.path()).1.of("bridge/hub"), [filter("c")]);
+    }
+
+    #[test]
+    fn of_a_bridge_that_is_gone_only_what_a_hub_may_have_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let filter = TopicFilter::new("a").unwrap();
         let (store, mirrored, _) = recovered(folder.path());
-        assert_eq!(mirrored.of("bridge/hub"), [filter("c")]);
-        mirrored.forget(&store, "bridge/hub");
+        mirrored.note(&store, "bridge/hub", &filter, true);
+        assert_eq!(mirrored.retire(&store, "bridge/hub"), 1);
+        assert_eq!(mirrored.retire(&store, "bridge/other"), 0);
         store.close().unwrap();
-        assert_eq!(recovered(folder.path()).1.of("bridge/hub"), []);
+        let (store, mirrored, _) = recovered(folder.path());
+        assert_eq!(mirrored.of("bridge/hub"), std::slice::from_ref(&filter));
+        mirrored.note(&store, "bridge/hub", &filter, false);
+        assert_eq!(mirrored.retire(&store, "bridge/hub"), 0);
+        store.close().unwrap();
+        let (_store, recovered) = Store::open(folder.path(), Options::default()).unwrap();
+        assert_eq!(recovered.sessions.len(), 0);
     }
 }

@@ -1,6 +1,7 @@
 //! The gateways and bridges that there are, and what each says of itself.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gateway::{LinkState, Status};
@@ -16,6 +17,14 @@ pub(crate) struct Hosted {
     pub(crate) status: Arc<Status>,
     /// How long what is in its outbox waits.
     pub(super) ages: Arc<Mutex<Ages>>,
+    /// It is not configured any more.
+    is_leaving: Arc<AtomicBool>,
+}
+
+impl Hosted {
+    pub(super) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Relaxed)
+    }
 }
 
 /// The gateways and bridges by name. It changes when the configuration is read anew.
@@ -40,9 +49,18 @@ impl Roster {
             name,
             status: Arc::new(Status::default()),
             ages: Arc::default(),
+            is_leaving: Arc::default(),
         });
+        entry.is_leaving.store(false, Ordering::Relaxed);
         entry.status.set_link(state);
         entry.clone()
+    }
+
+    /// Notes that one is not configured any more; it may still run.
+    pub(crate) fn note_leaving(&self, name: &str) {
+        if let Some(hosted) = self.lock().get(name) {
+            hosted.is_leaving.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Strikes one out: nothing of it is left.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use gateway::{
-    Broker, Delivery, DeliveryId, Gateway, INFLIGHT_MESSAGES_MAX, NotStored, Outgoing,
+    Broker, Delivery, DeliveryId, Farewell, Gateway, INFLIGHT_MESSAGES_MAX, NotStored, Outgoing,
     PublishError, Receipt, SubscriptionRequest, Wanted,
 };
 use mqtt::connection::{Limits, TopicLimit};
@@ -381,7 +381,7 @@ impl Broker for GatewaySession {
         }
     }
 
-    fn poll_stop(&self, context: &mut Context<'_>) -> Poll<Option<Arc<Message>>> {
+    fn poll_stop(&self, context: &mut Context<'_>) -> Poll<Farewell> {
         self.stop.poll(context)
     }
 
