@@ -7,8 +7,13 @@ use super::trend::Curve;
 use super::watch::{BridgeReport, Outbox};
 use crate::terminal::{Ink, Terminal, grouped};
 
+/// Columns of a narrow terminal, less one: all lines of the picture fit.
+const COLUMNS_MAX: usize = 59;
 const BAR_WIDTH: u64 = 26;
-const CURVE_WIDTH: usize = 50;
+const CURVE_WIDTH: usize = 46;
+/// What lines begin with in the picture, and behind a title's first.
+const MARGIN: &str = "   ";
+const LABEL_WIDTH: usize = 12;
 
 /// Where the story is told.
 pub(super) struct Screen {
@@ -73,7 +78,9 @@ impl Screen {
 
     pub(super) fn title(&mut self, text: &str) {
         self.line("");
-        self.line(&Terminal.inked(Ink::Bold, text));
+        for line in folded(text) {
+            self.line(&Terminal.inked(Ink::Bold, &line));
+        }
     }
 
     /// Shows a moment in place of that before, if no line was printed in between.
@@ -105,24 +112,31 @@ impl Screen {
                 let rate = grouped(it.rate().unsigned_abs());
                 format!("{}, {rate}/s to the hub", Terminal.inked(Ink::Green, "up"))
             }
-            Some(it) => Terminal.inked(Ink::Red, &format!("down: {}", cause(&it.state))),
+            Some(it) => Terminal.inked(Ink::Red, &cut(&format!("down: {}", cause(&it.state)))),
         };
-        let outbox = match &moment.bridge {
-            None => Terminal.inked(Ink::Dim, "on the disk of the edge"),
+        let (outbox, amount) = match &moment.bridge {
+            None => (
+                Terminal.inked(Ink::Dim, "on the disk of the edge"),
+                String::new(),
+            ),
             Some(it) => {
                 let bar = self.bar(it.outbox.messages, it.is_up());
-                format!("{bar}  {}  {}", amount(it.outbox), growth(it.growth()))
+                let amount = format!("{}  {}", amount(it.outbox), age(it.outbox.oldest));
+                (format!("{bar}  {}", growth(it.growth())), amount)
             }
         };
         let seconds = moment.elapsed.as_secs_f32();
         let curve = Terminal.inked(Ink::Dim, &self.curve());
-        let oldest = moment.bridge.as_ref().map_or(0, |it| it.outbox.oldest);
+        let sent = moment.sources.map(|(name, sent, _)| (name, sent));
+        let arrived = moment.sources.map(|(name, _, arrived)| (name, arrived));
         vec![
             format!("   uplink   {uplink}    {seconds:5.1} s"),
             format!("   bridge   {state}"),
             format!("   outbox   {outbox}"),
-            format!("            {curve}  {}", age(oldest)),
-            format!("   at hub   {}", sources(moment)),
+            format!("            {amount}"),
+            format!("            {curve}"),
+            format!("   sent     {}", counts(sent)),
+            format!("   at hub   {}", counts(arrived)),
             format!("   command  {}", moment.command),
         ]
     }
@@ -175,6 +189,39 @@ fn growth(per_second: i64) -> String {
         "{:>7}/s",
         sign.to_owned() + &grouped(per_second.unsigned_abs())
     )
+}
+
+/// A text in lines that fit, cut between words. All but the first have a margin.
+fn folded(text: &str) -> Vec<String> {
+    let mut words = text.split(' ');
+    let mut lines = vec![words.next().unwrap_or_default().to_owned()];
+    for word in words {
+        let columns = |text: &str| text.chars().count();
+        match lines.last_mut() {
+            Some(line) if columns(line) + 1 + columns(word) <= COLUMNS_MAX => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(format!("{MARGIN}{word}")),
+        }
+    }
+    lines
+}
+
+/// As much of a text as fits behind a label.
+fn cut(text: &str) -> String {
+    let columns_max = COLUMNS_MAX - LABEL_WIDTH;
+    if text.chars().count() <= columns_max {
+        return text.to_owned();
+    }
+    let kept = text.chars().take(columns_max - 1);
+    kept.chain(['…']).collect()
+}
+
+/// A count of each source.
+fn counts(counts: [(&str, u64); 3]) -> String {
+    let counts = counts.map(|(name, count)| format!("{name} {:>7}", grouped(count)));
+    counts.join("   ")
 }
 
 fn sources(moment: &Moment) -> String {
@@ -235,13 +282,15 @@ mod tests {
     }
 
     #[test]
-    fn the_picture_keeps_its_height_and_fits_80_columns() {
+    fn the_picture_keeps_its_height_and_fits_60_columns() {
         let mut screen = Screen::new(180_000);
         let down = "down: not connected to mqtt-tcp://127.0.0.1:35253: the server closed it";
+        let long = "down: the hub closed the connection, 3 times in a row soon after it";
         let height = screen.picture(&moment(None)).len();
         for bridge in [
             None,
             Some((down, 180_000, 9_999_999)),
+            Some((long, 180_000, 9_999_999)),
             Some(("up", 0, 0)),
             Some(("up", 1, 999)),
         ] {
@@ -249,11 +298,29 @@ mod tests {
             let lines = screen.picture(&moment(bridge));
             assert_eq!(lines.len(), height);
             for line in lines.iter().map(|it| visible(it)) {
-                assert!(line.chars().count() < 80, "{line}");
+                assert!(line.chars().count() < 60, "{line}");
             }
         }
+        (0..1_000).for_each(|it| screen.curve.enter(it));
+        let curve = &screen.picture(&moment(None))[4];
+        assert_eq!(visible(curve).chars().count(), 58);
         let lines = screen.picture(&moment(Some((down, 0, 0))));
         assert_eq!(visible(&lines[1]), "   bridge   down: the server closed it");
+    }
+
+    #[test]
+    fn titles_are_folded_between_words() {
+        let text = "4  The uplink is back: the outbox drains in order, first a second's worth of \
+                    max_messages_per_second = 10,000, then at that rate.";
+        let lines = folded(text);
+        let expected = [
+            "4  The uplink is back: the outbox drains in order, first a",
+            "   second's worth of max_messages_per_second = 10,000, then",
+            "   at that rate.",
+        ];
+        assert_eq!(lines, expected);
+        assert!(lines.iter().all(|it| it.chars().count() < 60));
+        assert_eq!(folded("short"), ["short"]);
     }
 
     #[test]

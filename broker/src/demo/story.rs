@@ -12,10 +12,10 @@ use crate::terminal::grouped;
 const DEATH: Duration = Duration::from_secs(1);
 
 pub(super) async fn tell(demo: &Demo) -> Result<(), String> {
-    Terminal.line("Tidegate demo: a plant speaks ZeroMQ, NNG and DDS to an edge Tidegate, which");
-    Terminal
-        .line("forwards every reading to a hub over an uplink. All of it runs on loopback. How");
-    Terminal.line("much waits in the outbox is what the edge says of its bridge, below $SYS.");
+    Terminal.line("Tidegate demo: a plant speaks ZeroMQ, NNG and DDS to an");
+    Terminal.line("edge Tidegate, which forwards every reading to a hub over");
+    Terminal.line("an uplink. All of it runs on loopback. How much waits in");
+    Terminal.line("the outbox is what the edge says of its bridge, in $SYS.");
     let mut stage = Stage::set(demo).await?;
     stage.plant.set_running(true);
     stage
@@ -63,7 +63,7 @@ fn title_of_drain(uplink_rate: u32) -> String {
     if uplink_rate > 0 {
         let rate = grouped(uplink_rate.into());
         title += &format!(
-            ",\n   first a second's worth of max_messages_per_second = {rate}, then at that rate"
+            ", first a second's worth of max_messages_per_second = {rate}, then at that rate"
         );
     }
     title + "."

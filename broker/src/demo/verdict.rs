@@ -31,18 +31,18 @@ pub(super) fn pronounce(stage: &mut Stage, findings: &Findings) -> Result<(), St
     let arrived = stage.edge_watch.arrived(COMMANDED);
     lines.push(row("command", commands, lost, arrived));
     let (before, after) = (findings.before_kill.messages, findings.after_kill.messages);
-    lines.push(format!("\n   outbox, from the start   {curve}"));
+    lines.push(format!("\n   outbox, from the start on\n   {curve}\n"));
     lines.push(format!(
-        "   most that waited         {}",
+        "   most that waited    {}",
         amount(most).trim_start()
     ));
     lines.push(format!(
-        "   around the SIGKILL       {} messages before, {} after",
+        "   around the SIGKILL  {} messages before, {} after",
         grouped(before),
         grouped(after)
     ));
     lines.push(format!(
-        "   drained                  {}",
+        "   drained             {}",
         drained(findings.drain)
     ));
     lines.iter().for_each(|line| stage.screen.line(line));
@@ -56,7 +56,7 @@ pub(super) fn pronounce(stage: &mut Stage, findings: &Findings) -> Result<(), St
             most.messages
         ));
     }
-    let verdict = "Nothing was lost: neither to the cut uplink nor to the kill.";
+    let verdict = "Nothing was lost, to neither the cut nor the kill.";
     stage.screen.title(&Terminal.inked(Ink::Green, verdict));
     Ok(())
 }
