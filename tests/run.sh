@@ -6,4 +6,5 @@ cd "$(dirname -- "$0")/.."
 sh etc/setup.sh test
 cargo fmt --all --check
 cargo clippy --workspace --all-targets -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 cargo test --workspace

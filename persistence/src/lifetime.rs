@@ -30,8 +30,8 @@ impl Store {
     ///
     /// Not found are: changed bytes inside a value that is no message, such as a Client Identifier
     /// or the place of a queue entry; messages of versions before 7 whose bytes have changed; and
-    /// damage to that part of the log that was not synced yet, which with [`Durability::Normal`] is
-    /// at most the last second before a crash.
+    /// damage to that part of the log that was not synced yet, which with
+    /// [`crate::Durability::Normal`] is at most the last second before a crash.
     ///
     /// # Errors
     /// The directory or the database cannot be used or is read-only, for a reason that may pass;

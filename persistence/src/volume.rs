@@ -20,7 +20,7 @@ use crate::files::Files;
 /// - 1 MiB of log, after which it is copied to the database, see `CHECKPOINT_PAGES_SCARCE`;
 /// - 3 MiB for the transaction that ends it: the removal of `PART_ENTRIES` entries that each touch six
 ///   pages by themselves (of the message, the queue, its two indexes, the list and the map of free
-///   pages), or [`PENDING_BYTES_NEAR`] of messages in as many pages, each of which may be half empty;
+///   pages), or `PENDING_BYTES_NEAR` of messages in as many pages, each of which may be half empty;
 /// - 2 MiB by which these messages, the last that are taken, exceed the bound in the database;
 /// - 2 MiB for what is never refused: sessions, subscriptions, wills, the places of QoS 2; for
 ///   the index of the log, 32 KiB for each 4096 of its pages, and the small files beside it.
