@@ -10,7 +10,7 @@ use gateway::{
 };
 use mqtt::connection::RequestError;
 use mqtt::packet::SubscriptionOptions;
-use mqtt::{ProtocolVersion, QoS, TopicFilter};
+use mqtt::{QoS, TopicFilter};
 use tokio::time::{Instant, sleep};
 
 use crate::config::Config;
@@ -113,8 +113,6 @@ struct Lost {
     has_found: bool,
     /// It has answered what it was asked.
     has_served: bool,
-    /// What it was spoken to with.
-    version: ProtocolVersion,
 }
 
 impl Bridge {
@@ -244,16 +242,15 @@ impl Shared {
                         Left::Stopped => return,
                         Left::Lost(lost) => lost,
                     };
-                    let is_early = since.elapsed() < SOUND;
-                    let is_sound = lost.has_found || !is_early;
+                    let lasted = since.elapsed();
+                    let is_sound = lost.has_found || lasted >= SOUND;
                     if is_sound {
                         backoff.reset();
                     }
                     let hub = &mut hubs[place];
                     hub.note_ended(is_sound && (lost.has_found || lost.has_served));
                     let client_id = &self.options.client.client_id;
-                    let Lost { error, version, .. } = &lost;
-                    let why = hub.rival.explain(error, is_early, *version, client_id);
+                    let why = hub.rival.explain(&lost.error, lasted, client_id);
                     format!("not connected to {name}: {why}")
                 }
                 Err(problem) => problem,
@@ -356,7 +353,6 @@ impl Shared {
             error = poll_fn(|context| service.poll(context)) => Left::Lost(Lost {
                 has_found: service.note_ended(&error),
                 has_served: service.is_answered(),
-                version: service.hub.connection.version(),
                 error,
             }),
             reached = self.reach_again(before) => Left::For(reached),
