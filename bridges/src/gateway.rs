@@ -223,7 +223,7 @@ impl Shared {
                 None => tokio::select! {
                     biased;
                     _ = client.stopped() => return,
-                    reached = self.reach(&mut hubs) => reached,
+                    reached = self.reach(&mut hubs, client) => reached,
                 },
             };
             let problem = match reached {
@@ -266,12 +266,12 @@ impl Shared {
 
     /// Connects to the first hub that accepts, of those at the front of the list, and of those that
     /// are shunned after the others; the error has the reason of each.
-    async fn reach(&self, hubs: &mut [Known]) -> Result<Reached, String> {
+    async fn reach(&self, hubs: &mut [Known], client: &Client) -> Result<Reached, String> {
         let mut problems = Vec::new();
         for shunned in [false, true] {
             let hubs = hubs.iter_mut().enumerate();
             for (place, hub) in hubs.filter(|(_, it)| it.is_shunned() == shunned) {
-                match self.reach_one(place, hub).await {
+                match self.reach_one(place, hub, client).await {
                     Ok(reached) => return Ok(reached),
                     Err(problem) => problems.push(problem),
                 }
@@ -280,21 +280,33 @@ impl Shared {
         Err(problems.join("; "))
     }
 
-    async fn reach_one(&self, place: usize, hub: &mut Known) -> Result<Reached, String> {
+    async fn reach_one(
+        &self,
+        place: usize,
+        hub: &mut Known,
+        client: &Client,
+    ) -> Result<Reached, String> {
         let target = &self.options.targets[place];
-        match self.connect(target, &mut hub.dialect).await {
+        match self.connect(target, &mut hub.dialect, client).await {
             Ok(hub) => Ok(Reached { hub, place }),
             Err(error) => Err(format!("not connected to {}: {error}", target.name)),
         }
     }
 
     /// Connects to a hub, with an older version if it does not know the one that was chosen.
-    async fn connect(&self, target: &Target, dialect: &mut Dialect) -> Result<Hub, HubError> {
+    async fn connect(
+        &self,
+        target: &Target,
+        dialect: &mut Dialect,
+        client: &Client,
+    ) -> Result<Hub, HubError> {
         dialect.begin();
         let was_older = dialect.is_older();
         loop {
             let transport = &self.options.transport;
-            let connected = Hub::connect(&target.endpoint, transport, dialect.options()).await;
+            let options = dialect.options();
+            let connecting = client.connecting();
+            let connected = Hub::connect(&target.endpoint, transport, options, connecting).await;
             let heard = connected
                 .as_ref()
                 .map_or_else(HubError::heard, |_| Heard::Answer);
@@ -325,11 +337,11 @@ impl Shared {
         memory: &mut Memory,
     ) -> Left {
         let Reached { mut hub, place } = reached;
-        if !hub.session_present || self.options.targets.len() > 1 {
-            // The hub counts its identifiers anew, or they may be those of another hub: better a
-            // message comes twice than that a new one is taken for it.
-            client.forget_received();
-        }
+        // The hub counts its identifiers anew, or they may be those of another hub: better a message
+        // comes twice than that a new one is taken for it, or that one which only the other has is
+        // given up.
+        let is_kept = hub.session_present && self.options.targets.len() == 1;
+        client.connected(is_kept);
         self.tell_shortfall(&hub, status);
         let unanswered = self.subscribe(&mut hub, status);
         memory.mirror.connected(place, hub.session_present);
@@ -355,7 +367,7 @@ impl Shared {
                 has_served: service.is_answered(),
                 error,
             }),
-            reached = self.reach_again(before) => Left::For(reached),
+            reached = self.reach_again(before, client) => Left::For(reached),
         };
         service.give_up(Cause::Ended);
         service.rate.count(0, service.hub.take_count());
@@ -450,7 +462,7 @@ impl Shared {
 
     /// Connects to one of these hubs, which are before the one that is served, as soon as one accepts:
     /// that it can be reached does not mean that it serves.
-    async fn reach_again(&self, hubs: &mut [Known]) -> Reached {
+    async fn reach_again(&self, hubs: &mut [Known], client: &Client) -> Reached {
         if hubs.is_empty() {
             return std::future::pending().await;
         }
@@ -458,7 +470,7 @@ impl Shared {
             sleep(self.config.fail_back_interval.0).await;
             let hubs = hubs.iter_mut().enumerate();
             for (place, hub) in hubs.filter(|(_, it)| !it.is_shunned()) {
-                if let Ok(reached) = self.reach_one(place, hub).await {
+                if let Ok(reached) = self.reach_one(place, hub, client).await {
                     return reached;
                 }
             }

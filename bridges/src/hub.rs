@@ -165,14 +165,17 @@ fn named(violation: ProtocolViolation) -> ProtocolViolation {
 }
 
 impl Hub {
-    /// Connects and waits for the hub to accept, for as long as the transport may take.
+    /// Connects and waits for the hub to accept, for as long as the transport may take. CONNECT is
+    /// sent once `ready` is over.
     pub(crate) async fn connect(
         endpoint: &Endpoint,
         transport: &TransportOptions,
         options: &ClientOptions,
+        ready: impl Future<Output = ()>,
     ) -> Result<Self, HubError> {
         let connect = async {
             let stream = connect(endpoint, transport).await?;
+            ready.await;
             Self::accepted(stream, options).await
         };
         tokio::time::timeout(transport.connect_timeout, connect)

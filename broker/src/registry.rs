@@ -328,6 +328,7 @@ impl Exchange {
             side: recovered.side,
             sent: recovered.sent_sequence,
             released: recovered.released,
+            in_flight: recovered.in_flight,
         };
         let mut session = Session::recovered(Arc::clone(&self.bounds.queue), &stored);
         session.inbound = Inbound::recovered(recovered.received);

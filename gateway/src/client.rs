@@ -43,8 +43,13 @@ pub trait Broker: Send + Sync {
     /// message.
     fn release(&self, packet_id: u16) -> Option<Receipt>;
 
-    /// All Packet Identifiers of QoS 2 are free again: the sender has begun a new session.
-    fn forget_received(&self);
+    /// The foreign side is about to be asked for its session, and may begin a new one at that. With
+    /// a receipt that has to wait until it is stored: there is something that it may forget.
+    fn connecting(&self) -> Option<Receipt>;
+
+    /// The foreign side has answered. Unless it has kept its session, all Packet Identifiers of QoS 2
+    /// are free again, and what it has not completed is to be delivered again.
+    fn connected(&self, is_kept: bool);
 
     /// Appends up to `count_max` packets to `outgoing`; ready when there is at least one.
     fn poll_outgoing(
@@ -63,8 +68,8 @@ pub trait Broker: Send + Sync {
     /// redelivered, they take no room from others.
     fn keep_back(&self, messages: u16, bytes: u32);
 
-    /// The receiver has a delivery of QoS 2. Once the receipt is stored its release may be sent.
-    /// None if there was no such delivery.
+    /// The receiver has a delivery of QoS 2. Once the receipt is stored its release may be sent. Its
+    /// message is kept until it is acknowledged. None if there was no such delivery.
     fn received(&self, delivery: DeliveryId) -> Option<Receipt>;
 
     /// The gateway is done with a delivery; a durable session forgets it.
@@ -192,9 +197,18 @@ impl Client {
         self.broker.release(packet_id)
     }
 
-    /// The sender has begun a new session, see [`Broker::forget_received`].
-    pub fn forget_received(&self) {
-        self.broker.forget_received();
+    /// Waits until the foreign side may be asked for its session, see [`Broker::connecting`].
+    pub async fn connecting(&self) {
+        if let Some(receipt) = self.broker.connecting() {
+            // A store that fails goes on trying.
+            let _stored = self.stored(receipt).await;
+        }
+    }
+
+    /// The foreign side has answered, see [`Broker::connected`]. What is to be delivered again comes
+    /// with [`Client::redeliver`].
+    pub fn connected(&self, is_kept: bool) {
+        self.broker.connected(is_kept);
     }
 
     /// Waits for deliveries and appends at least one, at most `count_max`, to `deliveries`.

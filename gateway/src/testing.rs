@@ -159,7 +159,11 @@ impl Broker for FakeBroker {
         Some(Receipt::default())
     }
 
-    fn forget_received(&self) {}
+    fn connecting(&self) -> Option<Receipt> {
+        None
+    }
+
+    fn connected(&self, _: bool) {}
 
     fn poll_outgoing(
         &self,

@@ -5,6 +5,8 @@
 //! a message that is delayed and published within it or a will that comes and goes, and of several
 //! retained messages of one topic only the last is.
 
+mod released;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -33,6 +35,8 @@ pub(crate) struct Batch {
     dequeued: BTreeSet<(SessionId, u64)>,
     /// Entries of QoS 2 between PUBREC and PUBCOMP.
     released: BTreeSet<(SessionId, u64)>,
+    /// Sessions whose receivers have forgotten what they had received before what is released here.
+    forgotten: BTreeSet<SessionId>,
     retained: BTreeMap<TopicName, Option<Arc<Message>>>,
     /// QoS 2 identifiers: true if received, false if released.
     inbound: BTreeMap<(SessionId, u16), bool>,
@@ -98,14 +102,11 @@ impl Batch {
                 self.enqueues += 1;
                 self.enqueued.insert((session, sequence), entry);
             }
-            Operation::Pubrec(session, sequence) => {
-                self.dequeue((session, sequence));
-                self.released.insert((session, sequence));
-            }
-            Operation::Dequeue(session, sequence) => {
-                self.released.remove(&(session, sequence));
-                self.dequeue((session, sequence));
-            }
+            Operation::Pubrec(session, sequence) => self.pubrec((session, sequence)),
+            Operation::Received(session, sequence) => self.received((session, sequence)),
+            Operation::Connecting(session) => self.connecting(session),
+            Operation::Connected { session, is_kept } => self.connected(session, is_kept),
+            Operation::Dequeue(session, sequence) => self.complete((session, sequence)),
             Operation::Retain(topic, message) => {
                 self.retained.insert(topic, message);
             }
@@ -174,12 +175,6 @@ impl Batch {
         Some((parts.collect(), sessions))
     }
 
-    fn dequeue(&mut self, entry: (SessionId, u64)) {
-        if self.enqueued.remove(&entry).is_none() {
-            self.dequeued.insert(entry);
-        }
-    }
-
     fn undelay(&mut self, id: u64) {
         if !matches!(self.delayed.remove(&id), Some(Some(_))) {
             self.delayed.insert(id, None);
@@ -197,6 +192,7 @@ impl Batch {
             && self.enqueued.is_empty()
             && self.dequeued.is_empty()
             && self.released.is_empty()
+            && self.forgotten.is_empty()
             && self.retained.is_empty()
             && self.inbound.is_empty()
             && self.delayed.is_empty()
@@ -267,11 +263,7 @@ impl Batch {
             references.add(id, &entry.stored.message, inserted);
         }
         rows.deleted += references.remove(connection, &self.dequeued)?;
-        let mut remember =
-            connection.prepare_cached("INSERT OR IGNORE INTO outbound VALUES(?1, ?2)")?;
-        for (session, sequence) in &self.released {
-            remember.execute(params![session.0, sequence])?;
-        }
+        self.apply_released(connection)?;
         references.apply(connection)
     }
 
@@ -411,6 +403,9 @@ fn apply_session(connection: &Connection, operation: &Operation) -> Result<u64, 
         }
         Operation::Enqueue { .. }
         | Operation::Pubrec(..)
+        | Operation::Received(..)
+        | Operation::Connecting(_)
+        | Operation::Connected { .. }
         | Operation::Dequeue(..)
         | Operation::Retain(..)
         | Operation::Receive(..)

@@ -40,6 +40,7 @@ mod expiry;
 mod files;
 mod handover;
 mod hold;
+mod in_flight;
 mod inspect;
 mod lifetime;
 mod log;

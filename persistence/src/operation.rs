@@ -71,6 +71,21 @@ pub enum Operation {
     /// entry is released with PUBREL when this is durable, and remembered until
     /// [`Operation::Dequeue`].
     Pubrec(SessionId, u64),
+    /// The same, but the receiver may forget that it has the entry: its message stays until
+    /// [`Operation::Dequeue`]. All entries of a session are so, or none.
+    Received(SessionId, u64),
+    /// The receiver of a session is about to be asked whether it still knows the session. Once it is
+    /// asked it may have begun a new one: if the process ends before [`Operation::Connected`], what
+    /// it had received and may have forgotten waits again.
+    Connecting(SessionId),
+    /// The receiver has answered. If it has forgotten the session, what it had received waits again
+    /// as far as its message is there.
+    Connected {
+        /// Which.
+        session: SessionId,
+        /// It knows the session.
+        is_kept: bool,
+    },
     /// A queue entry is done with.
     Dequeue(SessionId, u64),
     /// A topic's retained message is set, or removed.
@@ -153,6 +168,9 @@ impl Operation {
             | Self::Subscribe(..)
             | Self::Unsubscribe(..)
             | Self::Pubrec(..)
+            | Self::Received(..)
+            | Self::Connecting(_)
+            | Self::Connected { .. }
             | Self::Dequeue(..)
             | Self::Retain(_, None)
             | Self::Receive(..)
@@ -179,6 +197,9 @@ impl fmt::Debug for Operation {
             Self::Unsubscribe(..) => "Unsubscribe",
             Self::Enqueue { .. } => "Enqueue",
             Self::Pubrec(..) => "Pubrec",
+            Self::Received(..) => "Received",
+            Self::Connecting(_) => "Connecting",
+            Self::Connected { .. } => "Connected",
             Self::Dequeue(..) => "Dequeue",
             Self::Retain(..) => "Retain",
             Self::Receive(..) => "Receive",

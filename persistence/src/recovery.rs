@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mqtt::session::{Amount, StoredLane, StoredLast, number_of, range_of, side_of};
+use mqtt::session::{Amount, Delivery, StoredLane, StoredLast, number_of, range_of, side_of};
 use mqtt::{Message, Timestamp, TopicName};
 use rusqlite::{Connection, Error};
 
 use crate::clock::{Clock, Mark};
 use crate::damage::is_damage;
+use crate::in_flight::{self, InFlight};
 use crate::{
     Damage, RecoveredNames, RecoveredWill, SessionId, StoredSubscription, names, row, will,
 };
@@ -92,13 +93,18 @@ pub struct RecoveredSession {
     /// The sequences of QoS 2 entries that its client has and that are not released to the end,
     /// in the order of their numbers.
     pub released: Vec<u64>,
+    /// The deliveries among those in `released` whose messages are kept until PUBCOMP, with what was
+    /// sent before them and is not acknowledged: in the order of their numbers, and not counted in
+    /// `lanes`. Damaged ones are left out.
+    pub in_flight: Vec<Delivery>,
 }
 
 impl RecoveredSession {
     /// Entries in its queue.
     #[must_use]
     pub fn waiting(&self) -> u64 {
-        self.lanes.iter().map(|it| it.waiting.messages).sum()
+        let lanes = self.lanes.iter().map(|it| it.waiting.messages);
+        lanes.sum::<u64>() + self.in_flight.len() as u64
     }
 
     /// Counts an entry; they come in the order of their sequences.
@@ -141,8 +147,10 @@ pub(crate) fn recover(connection: &mut Connection) -> Result<(Recovered, Numbers
     }
     let mut sessions = sessions(connection)?;
     subscriptions(connection, &mut sessions)?;
-    let queued = queues(connection, &mut sessions)?;
-    latest(connection, &mut sessions)?;
+    let in_flight = InFlight::find(connection)?;
+    let queued = queues(connection, &mut sessions, &in_flight)?;
+    latest(connection, &mut sessions, &in_flight)?;
+    in_flight.load(connection, &mut sessions)?;
     inbound(connection, &mut sessions)?;
     outbound(connection, &mut sessions)?;
     for session in sessions.values_mut() {
@@ -194,6 +202,7 @@ pub(crate) fn clock(connection: &Connection) -> Result<Clock, Error> {
 fn tidy_up(connection: &mut Connection) -> Result<(), Error> {
     let transaction = connection.transaction()?;
     delete_orphans(&transaction)?;
+    in_flight::settle_connecting(&transaction)?;
     settle_sent(&transaction)?;
     names::remove_damaged(&transaction)?;
     transaction.commit()
@@ -239,7 +248,7 @@ fn settle_sent(connection: &Connection) -> Result<(), Error> {
     Ok(())
 }
 
-type Sessions = BTreeMap<SessionId, RecoveredSession>;
+pub(crate) type Sessions = BTreeMap<SessionId, RecoveredSession>;
 
 fn sessions(connection: &Connection) -> Result<Sessions, Error> {
     let mut statement = connection
@@ -260,6 +269,7 @@ fn sessions(connection: &Connection) -> Result<Sessions, Error> {
             sent_sequence: row.get::<_, Option<u64>>(4)?.unwrap_or(u64::MAX),
             received: Vec::new(),
             released: Vec::new(),
+            in_flight: Vec::new(),
         })
     })?;
     rows.map(|session| session.map(|session| (session.id, session)))
@@ -279,33 +289,51 @@ fn subscriptions(connection: &Connection, sessions: &mut Sessions) -> Result<(),
 }
 
 /// Tells how many entries there are in all queues.
-fn queues(connection: &Connection, sessions: &mut Sessions) -> Result<u64, Error> {
+fn queues(
+    connection: &Connection,
+    sessions: &mut Sessions,
+    in_flight: &InFlight,
+) -> Result<u64, Error> {
     let mut statement = connection
         .prepare("SELECT session_id, sequence, bytes FROM queue ORDER BY session_id, sequence")?;
     let mut rows = statement.query([])?;
     let mut queued = 0;
     while let Some(row) = rows.next()? {
         queued += 1;
-        if let Some(session) = sessions.get_mut(&SessionId(row.get(0)?)) {
-            session.add(row.get(1)?, row.get(2)?);
+        let (id, sequence) = (SessionId(row.get(0)?), row.get(1)?);
+        let Some(session) = sessions.get_mut(&id) else {
+            continue;
+        };
+        if in_flight.has(id, sequence) {
+            session.note_number(sequence);
+        } else {
+            session.add(sequence, row.get(2)?);
         }
     }
     Ok(queued)
 }
 
-fn latest(connection: &Connection, sessions: &mut Sessions) -> Result<(), Error> {
+fn latest(
+    connection: &Connection,
+    sessions: &mut Sessions,
+    in_flight: &InFlight,
+) -> Result<(), Error> {
     let mut statement = connection.prepare(
         "SELECT q.session_id, q.sequence, q.bytes, m.topic
          FROM queue q JOIN message m ON m.id = q.message_id WHERE q.latest_only",
     )?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
+        let (id, sequence) = (SessionId(row.get(0)?), row.get(1)?);
+        if in_flight.has(id, sequence) {
+            continue;
+        }
         let topic: String = row.get(3)?;
-        let session = sessions.get_mut(&SessionId(row.get(0)?));
+        let session = sessions.get_mut(&id);
         if let (Some(session), Ok(topic)) = (session, TopicName::new(&topic)) {
             session.latest.push(StoredLast {
                 topic,
-                sequence: row.get(1)?,
+                sequence,
                 bytes: row.get(2)?,
             });
         }
@@ -326,8 +354,8 @@ fn inbound(connection: &Connection, sessions: &mut Sessions) -> Result<(), Error
 
 fn outbound(connection: &Connection, sessions: &mut Sessions) -> Result<(), Error> {
     let mut statement =
-        connection.prepare("SELECT session_id, sequence FROM outbound ORDER BY sequence")?;
-    let mut rows = statement.query([])?;
+        connection.prepare("SELECT session_id, sequence FROM outbound WHERE sequence <> ?1")?;
+    let mut rows = statement.query([in_flight::CONNECTING])?;
     while let Some(row) = rows.next()? {
         if let Some(session) = sessions.get_mut(&SessionId(row.get(0)?)) {
             let sequence = row.get(1)?;

@@ -48,7 +48,8 @@ CREATE TABLE delayed(
 ALTER TABLE session ADD COLUMN sent_sequence INTEGER;
 ";
 
-/// `outbound` has the QoS 2 entries between PUBREC and PUBCOMP, which are not in `queue` any more.
+/// `outbound` has the QoS 2 entries between PUBREC and PUBCOMP. They are not in `queue` any more, but
+/// for those of bridges, whose hubs may forget them. For sequence 0 see `in_flight.rs`.
 const VERSION_3: &str = "
 CREATE TABLE outbound(
     session_id INTEGER NOT NULL, sequence INTEGER NOT NULL,

@@ -1,7 +1,7 @@
 //! A gateway's session with the broker: the in-process counterpart of a connection.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use gateway::{
 };
 use mqtt::connection::{Limits, TopicLimit};
 use mqtt::packet::{Property, RetainHandling, SubscriptionOptions};
-use mqtt::session::{self, Acknowledged};
+use mqtt::session::{self, Acknowledged, Inbound};
 use mqtt::{Message, ReasonCode, Timestamp, TopicFilter, TopicName};
 use persistence::{Durability, Operation, Position, SessionId};
 
@@ -33,8 +33,9 @@ pub(crate) struct GatewaySession {
     exchange: Arc<Exchange>,
     link: Arc<Link>,
     owner: Owner,
-    /// Nothing is delivered before this is durable, see [`Attached::resumed`].
-    resumed: Position,
+    /// Nothing is delivered before this is durable, see [`Attached::resumed`]; nor before it is
+    /// stored what the foreign side has forgotten.
+    resumed: AtomicU64,
     stop: Arc<Stop>,
     /// What clients subscribe to, once the gateway has asked.
     feed: OnceLock<Arc<Feed>>,
@@ -122,7 +123,7 @@ impl GatewaySession {
             exchange: Arc::clone(exchange),
             link,
             owner,
-            resumed,
+            resumed: AtomicU64::new(resumed.0),
             stop: Arc::default(),
             feed: OnceLock::new(),
         };
@@ -290,10 +291,26 @@ impl Broker for GatewaySession {
         is_known.then_some(released)
     }
 
-    fn forget_received(&self) {
-        let inbound = std::mem::take(&mut self.link.lock().session.inbound);
-        for packet_id in inbound.iter() {
+    fn connecting(&self) -> Option<Receipt> {
+        let keeps = self.link.lock().session.inflight_mut().keeps_received();
+        keeps.then(|| self.remember(Operation::Connecting))
+    }
+
+    fn connected(&self, is_kept: bool) {
+        let mut state = self.link.lock();
+        let keeps = state.session.inflight_mut().keeps_received();
+        let mut forgotten = Inbound::default();
+        if !is_kept {
+            state.session.inflight_mut().receiver_forgot();
+            forgotten = std::mem::take(&mut state.session.inbound);
+        }
+        drop(state);
+        for packet_id in forgotten.iter() {
             self.remember(|session| Operation::Release(session, packet_id));
+        }
+        if keeps {
+            let noted = self.remember(|session| Operation::Connected { session, is_kept });
+            self.resumed.fetch_max(noted.0, Ordering::Relaxed);
         }
     }
 
@@ -318,9 +335,10 @@ impl Broker for GatewaySession {
         self.exchange.refill(&self.link);
         let store = &self.exchange.store;
         // Where nothing can be stored, a delivery is worth more than its DUP flag.
-        if store.durable() < self.resumed
+        let resumed = Position(self.resumed.load(Ordering::Relaxed));
+        if store.durable() < resumed
             && !store.is_failing()
-            && store.poll_durable(self.resumed, context).is_pending()
+            && store.poll_durable(resumed, context).is_pending()
         {
             return Poll::Pending;
         }
@@ -358,12 +376,12 @@ impl Broker for GatewaySession {
 
     fn received(&self, delivery: DeliveryId) -> Option<Receipt> {
         let mut state = self.link.lock();
-        let outcome = state.session.inflight_mut().pubrec(delivery.0, false);
+        let outcome = state.session.inflight_mut().received(delivery.0);
         let Acknowledged::Release(sequence) = outcome else {
             return None;
         };
         drop(state);
-        Some(self.remember(|session| Operation::Pubrec(session, sequence)))
+        Some(self.remember(|session| Operation::Received(session, sequence)))
     }
 
     fn acknowledge(&self, delivery: DeliveryId) {

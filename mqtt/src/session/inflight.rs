@@ -4,9 +4,11 @@
 //! its identifier over a restart without any record of it, which lets a QoS 2 receiver recognise
 //! a message it has had already.
 
-use std::collections::VecDeque;
+mod received;
 
-use super::{Amount, Delivery, Outgoing, number_of};
+use std::collections::{BTreeSet, VecDeque};
+
+use super::{Amount, Delivery, Outgoing, StoredQueue, number_of};
 use crate::{Message, QoS};
 
 /// Deliveries that were sent, in the order in which they were sent first.
@@ -55,6 +57,8 @@ enum State {
     Encoded(QoS),
     /// PUBREC came, so the message is not needed any more; PUBCOMP is awaited.
     Released,
+    /// The same, but the receiver may forget that it has the message.
+    Received(Box<Delivery>),
 }
 
 /// What an acknowledgement means for the session.
@@ -85,20 +89,34 @@ impl Default for Inflight {
 }
 
 impl Inflight {
-    /// After a restart, when deliveries up to `sent` may have been sent and those in `released`
-    /// await PUBCOMP.
-    pub(super) fn recovered(sent: u64, released: &[u64]) -> Self {
-        let entries = released.iter().map(|&sequence| Entry {
+    /// After a restart.
+    pub(super) fn recovered(stored: &StoredQueue) -> Self {
+        let entry = |sequence, state| Entry {
             packet_id: packet_id(sequence),
             sequence,
-            state: State::Released,
+            state,
             sent: true,
             recovered: true,
-        });
+        };
+        let mut without: BTreeSet<u64> = stored.released.iter().copied().collect();
+        let mut entries = Vec::new();
+        for delivery in &stored.in_flight {
+            let content = Box::new(delivery.clone());
+            let state = if without.remove(&delivery.sequence) {
+                State::Received(content)
+            } else {
+                State::Published(content)
+            };
+            entries.push(entry(delivery.sequence, state));
+        }
+        let without = without.into_iter();
+        entries.extend(without.map(|it| entry(it, State::Released)));
+        entries.sort_by_key(|it| number_of(it.sequence));
         let mut inflight = Self {
-            entries: entries.collect(),
-            sent,
-            sent_before: sent,
+            bytes: entries.iter().map(|it| it.state.bytes()).sum(),
+            entries: entries.into(),
+            sent: stored.sent,
+            sent_before: stored.sent,
             ..Self::default()
         };
         inflight.numbers = inflight.span();
@@ -197,7 +215,7 @@ impl Inflight {
             bytes: 0,
         };
         self.entries.iter().fold(none, |mut sum, it| {
-            if let State::Published(delivery) = &it.state {
+            if let State::Published(delivery) | State::Received(delivery) = &it.state {
                 sum.bytes += delivery.message.byte_count() as u64;
             }
             sum
@@ -252,7 +270,7 @@ impl Inflight {
             sent: false,
             recovered: false,
         };
-        // After a restart those that are released are here before what was sent before them.
+        // After a restart those that are released may be here before what was sent before them.
         let is_later = |it: &Entry| it.recovered && number_of(it.sequence) > number;
         let before = self.entries.iter().rposition(|it| !is_later(it));
         self.entries.insert(before.map_or(0, |it| it + 1), entry);
@@ -285,7 +303,9 @@ impl Inflight {
                 packet_id: entry.packet_id,
                 dup: entry.sent,
             },
-            State::Released | State::Encoded(_) => Outgoing::Release(entry.packet_id),
+            State::Released | State::Received(_) | State::Encoded(_) => {
+                Outgoing::Release(entry.packet_id)
+            }
         })
     }
 
@@ -321,7 +341,9 @@ impl Inflight {
 
     /// A PUBCOMP came.
     pub fn pubcomp(&mut self, packet_id: u16) -> Acknowledged {
-        self.remove(packet_id, |state| matches!(state, State::Released))
+        self.remove(packet_id, |state| {
+            matches!(state, State::Released | State::Received(_))
+        })
     }
 
     /// The delivery is over, whatever was awaited: it cannot be sent, or its receiver
@@ -337,7 +359,7 @@ impl Inflight {
         let entries = self.entries.drain(..);
         let deliveries = entries.filter_map(|entry| match entry.state {
             State::Published(delivery) => Some(*delivery),
-            State::Encoded(_) | State::Released => None,
+            State::Encoded(_) | State::Released | State::Received(_) => None,
         });
         deliveries.collect()
     }
@@ -375,7 +397,7 @@ impl State {
     /// Bytes of the message, if it is kept.
     fn bytes(&self) -> usize {
         match self {
-            Self::Published(delivery) => delivery.message.memory_bytes(),
+            Self::Published(delivery) | Self::Received(delivery) => delivery.message.memory_bytes(),
             Self::Encoded(_) | Self::Released => 0,
         }
     }
@@ -385,7 +407,7 @@ impl State {
         match self {
             Self::Published(delivery) => delivery.qos == qos,
             Self::Encoded(own) => *own == qos,
-            Self::Released => false,
+            Self::Released | Self::Received(_) => false,
         }
     }
 }

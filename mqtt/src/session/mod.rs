@@ -66,7 +66,7 @@ impl Session {
     pub fn recovered(limits: impl Into<Arc<QueueLimits>>, stored: &StoredQueue) -> Self {
         let mut session = Self::new(limits, true);
         session.queue.recover(stored);
-        session.inflight = Inflight::recovered(stored.sent, &stored.released);
+        session.inflight = Inflight::recovered(stored);
         session
     }
 

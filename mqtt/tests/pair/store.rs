@@ -139,6 +139,7 @@ impl Store {
             side: 0,
             sent: last.unwrap_or(0).min(self.sent.unwrap_or(u64::MAX)),
             released: self.released(),
+            in_flight: Vec::new(),
         };
         self.sent = Some(stored.sent);
         let mut session = Session::recovered(limits, &stored);

@@ -159,6 +159,7 @@ impl Model {
             side: 0,
             sent: left.sent as u64,
             released: Vec::new(),
+            in_flight: Vec::new(),
         };
         model.session = Session::recovered(LIMITS, &stored);
         model.session.resume(WINDOW);

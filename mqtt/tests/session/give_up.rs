@@ -106,6 +106,7 @@ fn an_identifier_that_the_receiver_may_know_is_not_given_away() {
         side: 0,
         sent: 2,
         released: Vec::new(),
+        in_flight: Vec::new(),
     };
     let mut session = Session::recovered(LIMITS, &stored);
     assert!(!session.give_up(2, QoS::ExactlyOnce, BYTES));

@@ -22,6 +22,8 @@ const LIMITS: QueueLimits = QueueLimits {
 };
 /// Identifiers come round soon after the first of these sequences.
 const FIRST: u64 = 65_530;
+/// A topic of one byte, and a number.
+const CONTENT_BYTES: u64 = 9;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -31,12 +33,16 @@ enum Step {
     /// An acknowledgement of any identifier.
     Stray(Kind, u16),
     Resume(u16),
+    /// The receiver has forgotten what it had.
+    Forget,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Puback,
     Pubrec,
+    /// PUBREC of a receiver that may forget it.
+    Received,
     Refusal,
     Pubcomp,
     Abandon,
@@ -52,6 +58,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         prop_oneof![
             4 => Just(Kind::Puback),
             4 => Just(Kind::Pubrec),
+            4 => Just(Kind::Received),
             1 => Just(Kind::Refusal),
             4 => Just(Kind::Pubcomp),
             1 => Just(Kind::Abandon),
@@ -64,6 +71,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => (kind(), any::<Index>()).prop_map(|(kind, index)| Step::Acknowledge(kind, index)),
         1 => (kind(), stray).prop_map(|(kind, packet_id)| Step::Stray(kind, packet_id)),
         1 => (0..4_u16).prop_map(Step::Resume),
+        1 => Just(Step::Forget),
     ];
     vec(step, 1..200)
 }
@@ -72,6 +80,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 enum State {
     Published,
     Released,
+    /// The same, with the content.
+    Received,
 }
 
 #[derive(Clone, Debug)]
@@ -93,7 +103,7 @@ struct Model {
     last_number: u64,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Sent {
     Publish {
         number: u64,
@@ -117,7 +127,7 @@ impl Model {
                 entry.sent_now = true;
                 let packet_id = packet_id(entry.sequence);
                 return Some(match entry.state {
-                    State::Released => Sent::Release(packet_id),
+                    State::Released | State::Received => Sent::Release(packet_id),
                     State::Published => Sent::Publish {
                         number: entry.number,
                         packet_id,
@@ -160,6 +170,23 @@ impl Model {
         });
     }
 
+    fn forget(&mut self) {
+        for entry in &mut self.entries {
+            if entry.state == State::Received {
+                entry.state = State::Published;
+            }
+        }
+    }
+
+    /// What waits or is unacknowledged, with the contents that are kept.
+    fn outstanding(&self) -> Amount {
+        let kept = self.entries.iter().filter(|it| it.state != State::Released);
+        Amount {
+            messages: (self.waiting.len() + self.entries.len()) as u64,
+            bytes: (self.waiting.len() + kept.count()) as u64 * CONTENT_BYTES,
+        }
+    }
+
     fn acknowledge(&mut self, kind: Kind, wanted: u16) -> Acknowledged {
         let mut entries = self.entries.iter_mut();
         let found = entries.position(|it| packet_id(it.sequence) == wanted);
@@ -173,9 +200,15 @@ impl Model {
                 entry.state = State::Released;
                 return Acknowledged::Release(sequence);
             }
+            (Kind::Received, QoS::ExactlyOnce, state) => {
+                if state == State::Published {
+                    entry.state = State::Received;
+                }
+                return Acknowledged::Release(sequence);
+            }
             (Kind::Puback, QoS::AtLeastOnce, _)
             | (Kind::Refusal, QoS::ExactlyOnce, State::Published)
-            | (Kind::Pubcomp, QoS::ExactlyOnce, State::Released)
+            | (Kind::Pubcomp, QoS::ExactlyOnce, State::Released | State::Received)
             | (Kind::Abandon, ..) => true,
             _ => false,
         };
@@ -192,6 +225,7 @@ fn acknowledge(session: &mut Session, kind: Kind, packet_id: u16) -> Acknowledge
     match kind {
         Kind::Puback => inflight.puback(packet_id),
         Kind::Pubrec => inflight.pubrec(packet_id, false),
+        Kind::Received => inflight.received(packet_id),
         Kind::Refusal => inflight.pubrec(packet_id, true),
         Kind::Pubcomp => inflight.pubcomp(packet_id),
         Kind::Abandon => inflight.abandon(packet_id),
@@ -225,6 +259,7 @@ proptest! {
             side: 0,
             sent: 0,
             released: Vec::new(),
+            in_flight: Vec::new(),
         };
         let mut session = Session::recovered(LIMITS, &stored);
         session.resume(2);
@@ -265,7 +300,14 @@ proptest! {
                     model.window = usize::from(receive_maximum.max(1));
                     model.entries.iter_mut().for_each(|it| it.sent_now = false);
                 }
+                Step::Forget => {
+                    session.inflight_mut().receiver_forgot();
+                    model.forget();
+                }
             }
+            let keeps = model.entries.iter().any(|it| it.state == State::Received);
+            prop_assert_eq!(session.inflight_mut().keeps_received(), keeps);
+            prop_assert_eq!(session.outstanding(), model.outstanding());
             let backlog = model.waiting.len() + model.entries.len();
             prop_assert_eq!(session.backlog(), backlog as u64);
         }
@@ -355,6 +397,7 @@ fn lanes_are_repeated_in_the_order_of_sending_and_after_a_restart_with_dup() {
         side: 0,
         sent: 4,
         released: vec![sequence(2, 3)],
+        in_flight: Vec::new(),
     };
     let mut session = Session::recovered(LIMITS, &stored);
     session.resume(10);
@@ -426,4 +469,118 @@ fn what_is_kept_back_takes_no_place_of_others() {
     assert!(session.next(NOW, &mut Vec::new()).is_none());
     session.inflight_mut().keep_back(1, bytes);
     assert!(session.next(NOW, &mut Vec::new()).is_some());
+}
+
+fn put_exactly_once(session: &mut Session, number: u64, lane: u8) {
+    let mut delivery = delivery(QoS::ExactlyOnce, number, 0);
+    delivery.class.lane = lane;
+    let _ = session.enqueue(delivery);
+}
+
+fn all(session: &mut Session) -> Vec<Option<Sent>> {
+    std::iter::from_fn(|| next(session)).map(Some).collect()
+}
+
+#[test]
+fn what_its_receiver_has_forgotten_is_published_again_in_its_order() {
+    let mut session = Session::new(LIMITS, true);
+    session.resume(10);
+    for number in 1..=5 {
+        put_exactly_once(&mut session, number, 1);
+        assert_eq!(next(&mut session), sent(number, packet_id(number), false));
+    }
+    let in_memory = session.memory_bytes();
+    for packet_id in [2, 4, 4, 5] {
+        let received = session.inflight_mut().received(packet_id);
+        assert_eq!(received, Acknowledged::Release(packet_id.into()));
+    }
+    assert_eq!(session.memory_bytes(), in_memory);
+    assert_eq!(session.inflight_mut().pubcomp(5), Acknowledged::Done(5));
+    // It still has them.
+    session.suspend();
+    session.resume(10);
+    let (second, fourth) = (Some(Sent::Release(2)), Some(Sent::Release(4)));
+    let expected = [sent(1, 1, true), second, sent(3, 3, true), fourth];
+    assert_eq!(all(&mut session), expected);
+    // It has them no more.
+    session.suspend();
+    session.inflight_mut().receiver_forgot();
+    session.resume(10);
+    let expected = [1, 2, 3, 4].map(|it| sent(it, packet_id(it), true));
+    assert_eq!(all(&mut session), expected);
+    for packet_id in 1..=4 {
+        session.inflight_mut().received(packet_id);
+        session.inflight_mut().pubcomp(packet_id);
+    }
+    assert_eq!((session.memory_bytes(), session.backlog()), (0, 0));
+}
+
+/// A session of which the 2nd, 3rd and 5th were received when it was left, the 3rd without its
+/// content, and the 6th waits.
+fn left_in_flight() -> Session {
+    let of = |number| {
+        let mut delivery = delivery(QoS::ExactlyOnce, number, 0);
+        delivery.sequence = number;
+        delivery
+    };
+    let stored = StoredQueue {
+        lanes: vec![StoredLane {
+            first: 6,
+            waiting: Amount {
+                messages: 1,
+                bytes: CONTENT_BYTES,
+            },
+            unsettled: 1,
+        }],
+        latest: Vec::new(),
+        next: 7,
+        side: 0,
+        sent: 6,
+        released: vec![2, 3, 5],
+        in_flight: [1, 2, 4, 5].map(of).into(),
+    };
+    Session::recovered(LIMITS, &stored)
+}
+
+#[test]
+fn what_was_in_flight_before_a_restart_is_so_again() {
+    let mut session = left_in_flight();
+    let kept = Amount {
+        messages: 6,
+        bytes: 5 * CONTENT_BYTES,
+    };
+    assert_eq!(session.outstanding(), kept);
+    assert_eq!((session.waiting().messages, session.numbers()), (1, (1, 7)));
+    // None of them makes way.
+    for sequence in 1..=5 {
+        assert!(!session.give_up(sequence, QoS::ExactlyOnce, CONTENT_BYTES));
+        assert!(!session.give_up(sequence, QoS::AtLeastOnce, CONTENT_BYTES));
+    }
+    session.resume(10);
+    let released = [2, 3, 5].map(|it| Some(Sent::Release(it)));
+    let [second, third, fifth] = released;
+    let expected = [sent(1, 1, true), second, third, sent(4, 4, true), fifth];
+    assert_eq!(all(&mut session), expected);
+    for (packet_id, sequence) in [(2, 2), (3, 3), (5, 5)] {
+        let done = session.inflight_mut().pubcomp(packet_id);
+        assert_eq!(done, Acknowledged::Done(sequence));
+    }
+    assert_eq!(session.backlog(), 3);
+    let page = session.page_wanted().unwrap();
+    assert_eq!((page.from, page.to), (6, 7));
+}
+
+#[test]
+fn what_was_received_before_a_restart_and_is_forgotten_is_published_before_what_waits() {
+    let mut session = left_in_flight();
+    session.inflight_mut().receiver_forgot();
+    session.resume(3);
+    let expected = [1, 2].map(|it| sent(it, packet_id(it), true));
+    let third = Some(Sent::Release(3));
+    assert_eq!(all(&mut session), [expected.to_vec(), vec![third]].concat());
+    session.inflight_mut().pubcomp(3);
+    session.inflight_mut().received(1);
+    session.inflight_mut().pubcomp(1);
+    let expected = [4, 5].map(|it| sent(it, packet_id(it), true));
+    assert_eq!(all(&mut session), expected);
 }

@@ -402,6 +402,7 @@ impl World {
             side: side_of(last.copied().unwrap_or_default()),
             sent: 0,
             released: Vec::new(),
+            in_flight: Vec::new(),
         };
         self.is_exceeded = true;
         self.session = Session::recovered(self.limits, &stored);

@@ -207,6 +207,7 @@ fn recovered(live: &[u64], backlog: &[u64], sent: u64) -> Session {
         side: 0,
         sent,
         released: Vec::new(),
+        in_flight: Vec::new(),
     };
     let mut session = Session::recovered(LIMITS, &stored);
     session.share_live(30);

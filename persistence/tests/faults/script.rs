@@ -17,6 +17,7 @@ use persistence::{
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const FIRST: SessionId = SessionId(1);
 const SECOND: SessionId = SessionId(2);
+const BRIDGE: SessionId = SessionId(3);
 /// Messages that fill more of the log than is left there, so that it is written to the database.
 const MANY: u64 = 280;
 const LARGE_BYTES: usize = 22_000;
@@ -87,7 +88,11 @@ pub(crate) fn script() -> [Vec<Vec<Operation>>; 2] {
     };
     [
         vec![
-            vec![put(FIRST, "first"), put(SECOND, "second")],
+            vec![
+                put(FIRST, "first"),
+                put(SECOND, "second"),
+                put(BRIDGE, "bridge"),
+            ],
             vec![Operation::Subscribe(FIRST, subscription)],
             vec![enqueue(FIRST, 1, 1, 9), enqueue(SECOND, 1, 1, 9)],
             vec![enqueue(FIRST, 2, 2, 9), enqueue(FIRST, 3, 3, 9), note(1)],
@@ -108,6 +113,18 @@ pub(crate) fn script() -> [Vec<Vec<Operation>>; 2] {
             vec![Operation::Unsubscribe(FIRST, filter)],
             vec![Operation::Dequeue(FIRST, 3), enqueue(FIRST, 4, 4, 9)],
             vec![Operation::Dequeue(FIRST, 2)],
+            vec![enqueue(BRIDGE, 1, 5, 9), enqueue(BRIDGE, 2, 6, 9)],
+            vec![
+                Operation::Received(BRIDGE, 1),
+                Operation::Received(BRIDGE, 2),
+            ],
+            vec![Operation::Connecting(BRIDGE)],
+            vec![Operation::Connected {
+                session: BRIDGE,
+                is_kept: false,
+            }],
+            vec![Operation::Received(BRIDGE, 1)],
+            vec![Operation::Dequeue(BRIDGE, 1)],
         ],
     ]
 }
@@ -126,7 +143,8 @@ pub(crate) fn content(directory: &Path) -> String {
     let mut content = format!("damage {:?}\n", recovered.damage);
     for session in &recovered.sessions {
         let (id, filters) = (session.id, &session.subscriptions);
-        let quality = (&session.received, &session.released);
+        let in_flight: Vec<_> = session.in_flight.iter().map(|it| it.sequence).collect();
+        let quality = (&session.received, &session.released, in_flight);
         writeln!(
             content,
             "{id:?} {} {filters:?} {quality:?}",

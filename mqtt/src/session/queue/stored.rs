@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use super::{Amount, Queue};
 use crate::TopicName;
+use crate::session::Delivery;
 use crate::session::lane::Lane;
 use crate::session::latest::{Last, Tie};
 use crate::session::{number_of, side_of};
@@ -71,6 +72,9 @@ pub struct StoredQueue {
     /// The sequences of QoS 2 deliveries that reached the client and are not released to the
     /// end, in their order.
     pub released: Vec<u64>,
+    /// The deliveries among those whose contents are kept until PUBCOMP, with what was sent before
+    /// them and is not acknowledged, in their order. They are not in `lanes`.
+    pub in_flight: Vec<Delivery>,
 }
 
 /// A delivery of which only the last of its topic is kept, as a store kept it.

@@ -25,6 +25,7 @@ fn recovered(messages: u64, unsettled: u64) -> Session {
         side: 0,
         sent: unsettled,
         released: Vec::new(),
+        in_flight: Vec::new(),
     };
     Session::recovered(limits(WhenFull::DropOldest), &stored)
 }
