@@ -9,6 +9,7 @@ mod bench;
 mod bounds;
 mod bridge_batches;
 mod bridge_farewell;
+mod bridge_forgetting;
 mod bridge_hubs;
 mod bridge_life;
 mod bridge_limits;

@@ -75,10 +75,25 @@ impl Caller {
     /// It has gone.
     #[must_use]
     #[track_caller]
-    pub fn accept(mut self) -> WireClient {
+    pub fn accept(self) -> WireClient {
+        self.answer(false)
+    }
+
+    /// Accepts it, and says that there is a session.
+    ///
+    /// # Panics
+    /// It has gone.
+    #[must_use]
+    #[track_caller]
+    pub fn resume(self) -> WireClient {
+        self.answer(true)
+    }
+
+    #[track_caller]
+    fn answer(mut self, is_present: bool) -> WireClient {
         let connack: &[u8] = match self.level {
-            5 => &[0x20, 3, 0, 0, 0],
-            _ => &[0x20, 2, 0, 0],
+            5 => &[0x20, 3, is_present.into(), 0, 0],
+            _ => &[0x20, 2, is_present.into(), 0],
         };
         self.wire.send(connack).expect("an open connection");
         self.wire
