@@ -1,6 +1,7 @@
 //! Entries of QoS 2 between PUBREC and PUBCOMP.
 
 use mqtt::session::{number_of, sequence};
+use persistence::{Findings, repair};
 
 use super::*;
 
@@ -213,5 +214,23 @@ fn what_is_in_flight_does_not_make_way_for_a_later_one_of_its_topic() {
     let (store, recovered) = Store::open(left.path(), Options::default()).unwrap();
     let latest = recovered.sessions[0].latest.iter();
     assert_eq!(latest.map(|it| it.sequence).collect::<Vec<_>>(), [2]);
+    store.close().unwrap();
+}
+
+#[test]
+fn what_is_in_flight_is_no_damage_and_is_saved_from_damaged_files() {
+    let directory = memory();
+    let (store, _) = Store::open(directory.path(), Options::default()).unwrap();
+    received_by(&store, &[1, 2, 3], &[2]);
+    store.close().unwrap();
+    assert_eq!(Findings::of(directory.path()).unwrap().problems, []);
+    // The list of tables.
+    let database = directory.path().join("tidegate.db");
+    let mut bytes = fs::read(&database).unwrap();
+    bytes[..4096].fill(0x5a);
+    fs::write(&database, bytes).unwrap();
+    repair(directory.path()).unwrap().unwrap();
+    let (store, recovered) = Store::open(directory.path(), Options::default()).unwrap();
+    assert_eq!(found(&recovered), (vec![1, 2], vec![2], vec![lane(3, 1)]));
     store.close().unwrap();
 }
