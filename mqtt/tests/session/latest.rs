@@ -174,6 +174,7 @@ impl World {
             side: side_of(greatest),
             sent: self.sent,
             released: Vec::new(),
+            in_flight: Vec::new(),
         };
         self.session = Session::recovered(LIMITS, &stored);
         self.session.share_live(self.percent);
