@@ -464,7 +464,7 @@ impl<'b> Service<'b> {
                 self.note_live();
             }
         } else {
-            let reason = "the hub does not accept a packet of this size";
+            let reason = "its packet is larger than the hub accepts, or than `max_packet_size`";
             self.set_aside(delivery, DropReason::NoRoom, reason);
         }
     }

@@ -141,3 +141,32 @@ bridges.mqtt.up {{
     }
     assert_eq!(at_hub.count(), 0);
 }
+
+#[test]
+fn what_is_too_large_by_the_limit_of_the_bridge_is_kept_aside_at_once() {
+    for proto_ver in [4, 5] {
+        let hub = Hub::start();
+        let daemon = Daemon::start(&format!(
+            r#"
+bridges.mqtt.up {{
+  server = "mqtt-tcp://127.0.0.1:{}"
+  clientid = "edge"
+  proto_ver = {proto_ver}
+  max_packet_size = 64KiB
+  forwards = [{{ local_topic = "line/#" }}]
+}}
+"#,
+            hub.port()
+        ));
+        let at_hub = Subscriber::start(hub.port(), "all", "line/#");
+        let letters = Subscriber::start(daemon.port(), "letters", "$dead_letter/up/#");
+        let mut client = join_at(daemon.port(), "c");
+        for (topic, bytes) in [("line/large", LIMIT), ("line/fits", LIMIT - 1_000)] {
+            client.publish_acknowledged(topic, &vec![1; bytes]).unwrap();
+        }
+        until("the other one has come", || at_hub.count() == 1);
+        until("it is kept aside", || letters.count() == 1);
+        assert!(at_hub.has(|it| it.topic == "line/fits"));
+        assert_eq!(hub.connections_of("edge"), 1);
+    }
+}

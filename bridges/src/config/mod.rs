@@ -79,7 +79,8 @@ pub struct Config {
     /// Messages that may be unacknowledged in each direction, 1 to 4,096. Default 256; at most 20
     /// towards a hub of MQTT 3.
     pub max_inflight: u16,
-    /// Bytes of the largest packet from or to the hub, 1 KiB to 256 MiB. Default 1 MiB.
+    /// Bytes of the largest packet from or to the hub, 1 KiB to 256 MiB. Default 1 MiB. A larger message
+    /// is not sent but kept aside; one of a hub of MQTT 3 is dropped and counted.
     pub max_packet_size: ByteSize,
     /// Messages that go to the hub in a second, on average. Default 0, for no limit. What is more
     /// waits in the outbox; QoS 0, which has no place there, waits in memory as far as there is room.

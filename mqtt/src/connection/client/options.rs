@@ -40,6 +40,8 @@ pub struct ClientOptions {
     /// Bytes of a whole packet, at least 1; the caller splits what it receives by it. A larger
     /// one ends the connection with 0x95, unless [`super::ClientConnection::oversized`] knows it.
     pub packet_bytes_max: u32,
+    /// Bytes of a packet that is sent at most, whatever the server accepts.
+    pub server_packet_bytes_max: u32,
     /// Topic Aliases that the server may use; others end the connection with 0x94.
     pub topic_alias_max: u16,
     /// Topic Aliases that are used towards the server at most, whatever it allows.
@@ -72,6 +74,7 @@ impl ClientOptions {
             session_expiry: Duration::ZERO,
             receive_maximum: 1_024,
             packet_bytes_max: 1 << 20,
+            server_packet_bytes_max: u32::MAX,
             topic_alias_max: 0,
             server_topic_alias_max: 0,
             qos_max: QoS::ExactlyOnce,

@@ -17,7 +17,7 @@ const USER_PROPERTIES_MAX: usize = 32;
 pub struct ServerTerms {
     /// Unacknowledged QoS 1 and 2 messages that may be sent; the caller keeps to it.
     pub receive_maximum: u16,
-    /// Bytes of the largest packet that the server accepts, at most 268,435,455.
+    /// Bytes of the largest packet that the server accepts and the client sends, at most 268,435,455.
     pub packet_bytes_max: u32,
     /// The greatest QoS that may be published with.
     pub qos_max: QoS,
@@ -62,7 +62,9 @@ impl ServerTerms {
     fn defaults(options: &ClientOptions) -> Self {
         Self {
             receive_maximum: u16::MAX,
-            packet_bytes_max: VARIABLE_BYTE_INTEGER_MAX,
+            packet_bytes_max: options
+                .server_packet_bytes_max
+                .min(VARIABLE_BYTE_INTEGER_MAX),
             qos_max: QoS::ExactlyOnce,
             retain_available: true,
             wildcard_subscription_available: true,
@@ -92,7 +94,7 @@ impl ServerTerms {
         match property {
             Property::ReceiveMaximum(value) => self.receive_maximum = value,
             Property::MaximumPacketSize(value) => {
-                self.packet_bytes_max = value.min(VARIABLE_BYTE_INTEGER_MAX);
+                self.packet_bytes_max = self.packet_bytes_max.min(value);
             }
             Property::MaximumQoS(true) => self.qos_max = QoS::AtLeastOnce,
             Property::MaximumQoS(false) => self.qos_max = QoS::AtMostOnce,

@@ -233,6 +233,19 @@ fn the_terms_are_those_that_the_server_states() {
 }
 
 #[test]
+fn packets_are_no_larger_than_either_side_wants() {
+    for (own, of_server, expected) in [(99, 100, 99), (101, 100, 100)] {
+        let mut asked = options(V5);
+        asked.server_packet_bytes_max = own;
+        let stated = connack(&[Property::MaximumPacketSize(of_server)]);
+        let connection = accepted(&asked, &stated);
+        assert_eq!(connection.terms().packet_bytes_max, expected);
+        let connection = accepted(&asked, &connack(&[]));
+        assert_eq!(connection.terms().packet_bytes_max, own);
+    }
+}
+
+#[test]
 fn a_server_cannot_fill_the_memory_with_user_properties() {
     let connection = connection_with(&[Property::UserProperty("", ""); 10_000]);
     assert_eq!(connection.terms().user_properties.len(), 32);
