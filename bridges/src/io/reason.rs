@@ -10,6 +10,8 @@ const EXPIRED: &str = "the server's certificate has expired, if the clock of thi
 const UNKNOWN_ISSUER: &str = "the server's certificate is not signed by one that is trusted here; \
      `cacertfile` names those";
 
+const OTHER_KEY: &str = "the server's certificate names a signer that is trusted here, but another \
+     key has signed it: perhaps one of the two was made anew, and `cacertfile` has the old one";
 /// What webpki says of a certificate that was made to sign others.
 const CA_AS_SERVER: &str = "CaUsedAsEndEntity";
 const IS_A_CA: &str = "the server shows a certificate that was made to sign others (`CA:TRUE`, as \
@@ -101,6 +103,7 @@ fn certificate_reason(error: &CertificateError) -> String {
                 .to_owned()
         }
         CertificateError::UnknownIssuer => UNKNOWN_ISSUER.to_owned(),
+        CertificateError::BadSignature => OTHER_KEY.to_owned(),
         CertificateError::NotValidForNameContext {
             expected,
             presented,

@@ -76,6 +76,10 @@ async fn a_certificate_that_does_not_hold_is_refused_with_its_reason() {
             theirs.sign("127.0.0.1", Validity::Now),
             "signed by one that is trusted",
         ),
+        (
+            Authority::new("ours").sign("127.0.0.1", Validity::Now),
+            "another key has signed it",
+        ),
         // Whether it is named in `cacertfile` or not.
         (ours.own_identity(), "give it one with `CA:FALSE`"),
         (theirs.own_identity(), "give it one with `CA:FALSE`"),
