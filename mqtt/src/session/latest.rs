@@ -15,6 +15,9 @@ pub(super) struct Latest {
     topics: HashMap<TopicName, Last>,
     /// Which topic a sequence is of.
     sequences: BTreeMap<u64, TopicName>,
+    /// Up to this number deliveries are sent in the order of their numbers, whichever side's turn
+    /// it is: a restart found several of one topic on both, and the last of them is to come last.
+    pub(super) ordered_to: u64,
 }
 
 /// A delivery that waits.

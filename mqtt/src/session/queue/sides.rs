@@ -20,9 +20,6 @@ pub(super) struct Sides {
     percent: u8,
     /// What the live side has earned of its next turn, below [`WHOLE_PERCENT`].
     earned: u8,
-    /// Up to this number deliveries are sent in the order of their numbers, whoever's turn it is:
-    /// a restart found several of one topic, and the last of them is to come last.
-    pub(super) ordered_to: u64,
 }
 
 impl Sides {
@@ -31,7 +28,6 @@ impl Sides {
         live: 0,
         percent: 0,
         earned: 0,
-        ordered_to: 0,
     };
 
     /// The order of ranges: by their lane, and the live side above the other.
@@ -83,7 +79,8 @@ impl Queue {
     pub(super) fn is_live_next(&self, place: usize, held_from: u64) -> bool {
         let (live, backlog) = (&self.lanes[place], &self.lanes[place + 1]);
         let [first_live, first_backlog] = [live, backlog].map(Lane::first_number);
-        let is_ordered = first_live.min(first_backlog) <= self.sides.ordered_to;
+        let ordered_to = self.latest.as_ref().map_or(0, |it| it.ordered_to);
+        let is_ordered = first_live.min(first_backlog) <= ordered_to;
         if self.sides.percent == 0 || is_ordered {
             return first_live < first_backlog;
         }

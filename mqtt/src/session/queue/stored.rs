@@ -112,7 +112,7 @@ impl Queue {
         let is_behind = earlier.is_some_and(|it| side_of(it.sequence) == side);
         if let Some(earlier) = earlier.filter(|_| !is_behind) {
             let number = number_of(earlier.sequence);
-            self.sides.ordered_to = self.sides.ordered_to.max(number);
+            latest.ordered_to = latest.ordered_to.max(number);
         }
         let last = Last {
             sequence: stored.sequence,
