@@ -141,6 +141,11 @@ impl Daemon {
 }
 
 impl Connected {
+    /// From now on it may send batches, see [`bridges::batch`].
+    pub fn allow_batches(&self) {
+        self.0.allow_batches();
+    }
+
     /// Its packets come. False if they break the protocol.
     #[must_use]
     pub fn send(&mut self, packets: &[u8]) -> bool {

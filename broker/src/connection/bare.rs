@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -41,6 +42,11 @@ impl Bare {
         let peer = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         let accepted = Accepted::new(peer, access, Arc::clone(exchange));
         Some(Self(Client::new(&accepted, attached, handshake)))
+    }
+
+    /// From now on it may send batches.
+    pub(crate) fn allow_batches(&self) {
+        self.0.link.may_batch.store(true, Ordering::Relaxed);
     }
 
     /// Handles packets that came with one read; returns how many bytes they took.

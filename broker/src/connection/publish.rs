@@ -7,7 +7,7 @@ use mqtt::packet::{Frame, Publish, Successor};
 use mqtt::{Message, ProtocolViolation, QoS, ReasonCode, TopicName};
 use persistence::{Durability, Operation, Position};
 
-use super::batch::{Batch, is_plain};
+use super::batch::Batch;
 use super::client::Client;
 use super::outbox::Reply;
 use crate::exchange::{Outcome, Published, Route, RunMessage};
@@ -96,7 +96,7 @@ impl Client {
     }
 
     /// True if a message that asks for an answer may have to be refused.
-    fn is_careful(&self) -> bool {
+    pub(super) fn is_careful(&self) -> bool {
         let store = &self.exchange.store;
         self.unanswered || store.is_failing() || store.is_full()
     }
@@ -121,16 +121,7 @@ impl Client {
     ) -> Result<(), ProtocolViolation> {
         self.received.publish(incoming.publish.payload);
         let is_acknowledged = incoming.ack.is_some();
-        // Each of these has to be asked about alone.
-        let is_careful = self.exchange.loop_guard.is_on()
-            || is_acknowledged && self.is_careful()
-            || incoming.publish.header.qos == QoS::ExactlyOnce && self.link.durable().is_some();
-        let route = if is_careful {
-            None
-        } else {
-            self.route(incoming, batch.last())
-        };
-        let Some(route) = route.filter(|it| is_plain(incoming, it)) else {
+        let Some(route) = self.plain_route(incoming, batch.last()) else {
             self.flush(batch);
             return self.publish_apart(incoming);
         };
@@ -183,7 +174,7 @@ impl Client {
 
     /// The route that a message takes; none if it goes to no topic that anybody may simply publish
     /// to.
-    fn route(
+    pub(super) fn route(
         &mut self,
         incoming: &IncomingPublish<'_>,
         last: Option<&Arc<Route>>,

@@ -1,6 +1,7 @@
 //! What does not go with other messages of a client: a message by itself, and a batch of a bridge,
 //! in which each is taken as if it had come by itself.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -8,14 +9,34 @@ use bridges::batch::{self, Refusals, Unpacked};
 use bytes::Bytes;
 use mqtt::connection::IncomingPublish;
 use mqtt::packet::Property;
-use mqtt::{Message, ProtocolViolation, ReasonCode, TopicName};
+use mqtt::{Message, ProtocolVersion, ProtocolViolation, QoS, ReasonCode, TopicName};
 use persistence::Position;
 
+use super::batch::is_plain;
 use super::client::Client;
 use super::outbox::Reply;
+use crate::exchange::{Outcome, Route, RunMessage};
 use crate::metrics::count;
 
 impl Client {
+    /// The route of a message of which nothing has to be asked by itself, so that it can be routed
+    /// as it came; `last` is perhaps the same.
+    pub(super) fn plain_route(
+        &mut self,
+        incoming: &IncomingPublish<'_>,
+        last: Option<&Arc<Route>>,
+    ) -> Option<Arc<Route>> {
+        let qos = incoming.publish.header.qos;
+        let is_careful = self.exchange.loop_guard.is_on()
+            || qos.is_acknowledged() && self.is_careful()
+            || qos == QoS::ExactlyOnce && self.link.durable().is_some();
+        if is_careful {
+            return None;
+        }
+        let route = self.route(incoming, last)?;
+        is_plain(incoming, &route).then_some(route)
+    }
+
     /// Publishes a message, or those of a batch if this client may send one. From others it is a
     /// message to a topic that is not theirs.
     pub(super) fn publish_apart(
@@ -40,13 +61,17 @@ impl Client {
             Some(topic) => TopicName::new(&topic),
         };
         let expiry = incoming.properties.expiry_interval;
-        let now = self.exchange.now();
+        let end = |seconds: u32| {
+            self.exchange
+                .now()
+                .after(Duration::from_secs(seconds.into()))
+        };
         Some(Message {
             topic: topic.ok()?,
             payload: Bytes::copy_from_slice(publish.payload),
             qos: publish.header.qos,
             retain: publish.header.retain,
-            expires_at: expiry.map(|seconds| now.after(Duration::from_secs(seconds.into()))),
+            expires_at: expiry.map(end),
             properties: publish.properties.forwarded(),
         })
     }
@@ -91,7 +116,10 @@ impl Client {
 
     /// Publishes a message of a batch; returns what has to be durable until it is as safe as
     /// promised.
-    fn take_packed(&self, packed: &IncomingPublish<'_>) -> Result<Position, ReasonCode> {
+    fn take_packed(&mut self, packed: &IncomingPublish<'_>) -> Result<Position, ReasonCode> {
+        if let Some(route) = self.plain_route(packed, None) {
+            return self.take_plain(packed, &route);
+        }
         let invalid = ReasonCode::TopicNameInvalid;
         let message = self.message_of(packed).ok_or(invalid)?;
         if message.qos.is_acknowledged() && self.refuses(&message) {
@@ -101,6 +129,33 @@ impl Client {
         let publisher = Some(&*self.link);
         let published = self.exchange.publish(message, publisher, self.refusal())?;
         Ok(published.outcome.position)
+    }
+
+    /// The same by a route that is known. It goes by itself: behind one that has no room none is
+    /// taken.
+    fn take_plain(
+        &self,
+        packed: &IncomingPublish<'_>,
+        route: &Arc<Route>,
+    ) -> Result<Position, ReasonCode> {
+        let message = RunMessage {
+            route: None,
+            payload: packed.publish.payload,
+            properties: packed.properties.forwarded.unwrap_or_default(),
+            packet: None,
+        };
+        let mut outcome = Outcome::default();
+        let subscribers = self.exchange.publish_run(
+            route,
+            (ProtocolVersion::V5, packed.publish.header.qos),
+            &[message],
+            &self.link,
+            std::slice::from_mut(&mut outcome),
+        );
+        if outcome.is_rejected(subscribers) {
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        Ok(outcome.position)
     }
 }
 

@@ -50,7 +50,7 @@ fn connect(exchange: &Arc<Exchange>) -> Bare {
 /// A bridge that may send batches.
 fn bridge(exchange: &Arc<Exchange>) -> Bare {
     let bridge = connect(exchange);
-    bridge.0.link.may_batch.store(true, Ordering::Relaxed);
+    bridge.allow_batches();
     bridge
 }
 
@@ -98,6 +98,24 @@ fn a_batch_is_what_its_messages_are() {
     let (messages, publishes, payload_bytes) = received(true);
     assert_eq!((messages.len(), publishes), (5, 6));
     assert_eq!((messages, publishes, payload_bytes), received(false));
+}
+
+#[test]
+fn a_topic_in_a_batch_is_looked_up_once() {
+    let exchange = Arc::new(exchange(Store::disabled()));
+    let subscriber = attach(&exchange, "s", true, 0);
+    subscribe(&exchange, &subscriber.link, "a/+", qos(QoS::AtLeastOnce));
+    let mut bridge = bridge(&exchange);
+    let packet = batch_of(QoS::AtLeastOnce, &inside(&["a/1", "a/1"]));
+    bridge.handle(&packet).unwrap();
+    let route = bridge.0.routes.get(b"a/1", &exchange).unwrap();
+    assert_eq!(route.targets.len(), 1);
+    // Another one that matches has to be found.
+    let second = attach(&exchange, "t", true, 0);
+    subscribe(&exchange, &second.link, "#", qos(QoS::AtLeastOnce));
+    bridge.handle(&packet).unwrap();
+    let backlogs = [subscriber, second].map(|it| it.link.lock().session.backlog());
+    assert_eq!(backlogs, [4, 2]);
 }
 
 #[test]
