@@ -69,6 +69,16 @@ impl Crossing {
         }
     }
 
+    /// How many are published of the QoS that has fewer and of the one that has more.
+    pub(crate) fn published(&self) -> [u64; 2] {
+        let mut done = [0; 2];
+        for (done, publisher) in done.iter_mut().zip(self.publishers.iter().flatten()) {
+            *done = publisher.done();
+        }
+        done.sort_unstable();
+        done
+    }
+
     /// Waits until so many more of each QoS have come.
     #[track_caller]
     pub(crate) fn wait_more(&self, count: usize) {
@@ -84,6 +94,20 @@ impl Crossing {
         for subscriber in &self.subscribers {
             until("it is subscribed", || subscriber.connections() >= times);
         }
+    }
+
+    /// The same; true as soon as all of a QoS are published.
+    #[track_caller]
+    pub(crate) fn wait_more_or_published(&self, count: usize) -> bool {
+        let before = self.subscribers.each_ref().map(Subscriber::count);
+        let mut is_published = false;
+        until("more comes", || {
+            let mut both = self.subscribers.iter().zip(before);
+            let has_come = both.all(|(it, before)| it.count() >= before + count);
+            is_published = self.published()[1] >= self.count;
+            has_come || is_published
+        });
+        is_published
     }
 
     /// Kills a daemon on the way twice, and then checks what has come.

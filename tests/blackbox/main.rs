@@ -22,6 +22,7 @@ mod bridge_ring;
 mod bridge_share;
 mod bridge_start;
 mod bridge_status;
+mod bridge_storm;
 mod bridge_stream;
 mod bridge_transparent;
 mod bridge_transports;
