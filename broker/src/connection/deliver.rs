@@ -2,6 +2,7 @@
 
 use std::task::Context;
 
+use mqtt::ReasonCode;
 use mqtt::session::{Outgoing, Session};
 
 use super::client::Client;
@@ -32,7 +33,9 @@ impl Client {
         let (mut expired, mut refused) = (Vec::new(), Vec::new());
         let share = self.exchange.memory.share();
         let mut state = self.link.lock();
-        if state.order_for(self.owner).is_some() {
+        let order = state.order_for(self.owner);
+        // What has come before a shutdown goes with the farewell.
+        if order.is_some_and(|it| it != ReasonCode::ServerShuttingDown) {
             return false;
         }
         state.session.bound_memory(share);

@@ -69,6 +69,9 @@ impl Connection {
             mut client,
             ..
         } = *self;
+        if matches!(end, End::Ordered(ReasonCode::ServerShuttingDown)) {
+            poll_fn(|context| Poll::Ready(client.fill(context))).await;
+        }
         client.flush_traffic();
         let (client_id, reason) = (client.link.client_id.clone(), end.describe());
         if matches!(end, End::Violation(_)) {

@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mqtt::connection::{Limits, Mechanism, Mechanisms, Step};
-use mqtt::{QoS, ReasonCode};
+use mqtt::{Message, QoS, ReasonCode, TopicName};
 use persistence::{Durability, Operation, Options, Store};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Accepted, Access, accept};
-use crate::exchange::{self, Exchange};
+use crate::exchange::{self, Exchange, Refusal};
 
 /// Lets in who answers its question with "pass".
 #[derive(Debug)]
@@ -205,6 +205,29 @@ async fn a_client_that_comes_while_the_daemon_stops_is_refused_and_holds_up_noth
     assert_eq!(order, Some(ReasonCode::ServerShuttingDown));
     exchange::tests::lose(&exchange, earlier);
     assert_eq!(exchange.registry.online(), 0);
+}
+
+#[tokio::test]
+async fn what_comes_before_a_shutdown_is_delivered_before_the_farewell() {
+    let exchange = Arc::new(exchange::tests::exchange(Store::disabled()));
+    serve(Arc::clone(&exchange), async |mut stream| {
+        stream.write_all(PLAIN).await.unwrap();
+        assert_eq!(packet(&mut stream).await.0, 0x20);
+        stream
+            .write_all(b"\x82\x07\0\x01\0\0\x01t\0")
+            .await
+            .unwrap();
+        assert_eq!(packet(&mut stream).await.0, 0x90);
+        let topic = TopicName::new("t").unwrap();
+        let message = Message::new(topic, "last");
+        exchange.publish(message, None, Refusal::Silence).unwrap();
+        exchange.close();
+        let (head, body) = packet(&mut stream).await;
+        assert_eq!((head, &body[..]), (0x30, &b"\0\x01t\0last"[..]));
+        let (head, body) = packet(&mut stream).await;
+        assert_eq!((head, body[0]), (0xE0, 0x8B));
+    })
+    .await;
 }
 
 /// A store that commits each operation by itself and at once, and counts that.
