@@ -9,9 +9,10 @@
 //! 2. A topic at which the hub has closed [`STRIKES`] connections in a row, soon after the message
 //!    was sent, is withheld, and the others go on.
 //! 3. If the connection lasts for [`WITHHELD_FOR`] without it, and the hub takes others, or took
-//!    some before and there is no place for them now, it is sent once more. If the hub closes the connection again, what comes of that topic are dead letters
-//!    for [`CONDEMNED_FOR`]. If the connection ends without it too, the fault is the hub's or the
-//!    network's. What the hub refuses before it closes needs no such proof.
+//!    some before and there is no place for them now, it is sent once more. If the hub closes the
+//!    connection again, what comes of that topic are dead letters for [`CONDEMNED_FOR`]. If the
+//!    connection ends without it too, the fault is the hub's or the network's. What the hub refuses
+//!    before it closes needs no such proof.
 //!
 //! A topic for which the hub has no room (0x97), and has for others, is withheld too, but never
 //! given up.

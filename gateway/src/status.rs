@@ -214,11 +214,6 @@ impl Status {
         }
     }
 
-    /// Notes what somebody should look into although the link is up.
-    pub fn set_last_error(&self, error: &dyn Display) {
-        self.lock().last_error = Some(error.to_string());
-    }
-
     /// Whether the foreign side can be reached.
     #[must_use]
     pub fn link(&self) -> LinkState {
@@ -328,10 +323,6 @@ mod tests {
         let report = status.report(None);
         assert_eq!(report.address, None);
         assert_eq!(report.last_error.as_deref(), Some("lost"));
-        status.set_last_error(&"too large");
-        let report = status.report(None);
-        assert_eq!(report.last_error.as_deref(), Some("too large"));
-        assert_eq!(report.link, down("lost"));
     }
 
     #[test]

@@ -27,9 +27,9 @@ impl Service<'_> {
             "a message of {} bytes to `{}` is larger than `max_packet_size` of the bridge",
             oversized.length, oversized.topic
         );
-        self.status.set_last_error(&error);
         self.status
             .report_drop(self.label, DropReason::TooLarge, &error);
+        self.status.note_problem(error);
         self.skipped = Some(Skipped {
             left: oversized.length,
             ack: oversized.ack,
