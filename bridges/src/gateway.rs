@@ -188,6 +188,10 @@ impl Gateway for Bridge {
         self.shared.config.live_share
     }
 
+    fn refuses_when_full(&self) -> bool {
+        self.shared.config.refuse_when_full
+    }
+
     fn notification(&self) -> Option<&Notification> {
         self.shared.notification.as_ref()
     }

@@ -6,6 +6,7 @@ mod durability;
 mod eviction;
 mod expiry;
 mod guarding;
+mod outboxes;
 mod queueing;
 mod refusal;
 mod replay;
@@ -17,6 +18,7 @@ mod subscription;
 
 pub(crate) use durability::DurabilityRules;
 pub(crate) use guarding::loop_guard;
+use outboxes::Outboxes;
 pub(crate) use queueing::QueueRules;
 pub(crate) use refusal::Refusal;
 use retention::Retention;
@@ -82,6 +84,7 @@ pub(crate) struct Exchange {
     pub(crate) memory: Arc<Memory>,
     pub(crate) loop_guard: LoopGuard,
     pub(crate) demand: Demand,
+    outboxes: Outboxes,
 }
 
 /// What became of a published message.
@@ -117,6 +120,7 @@ impl Exchange {
             counters: Counters::default(),
             loop_guard: loop_guard(None, Guarding::default()),
             demand: Demand::default(),
+            outboxes: Outboxes::default(),
         }
     }
 

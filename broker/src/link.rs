@@ -61,6 +61,8 @@ pub(crate) struct Link {
     pub(crate) activity: Activity,
     /// The other side is a broker.
     pub(crate) is_bridge: AtomicBool,
+    /// What it has no room for is refused to its publisher, see `exchange/outboxes.rs`.
+    pub(crate) refuses_when_full: AtomicBool,
     /// It may send batches, see [`bridges::batch`].
     pub(crate) may_batch: AtomicBool,
     state: Mutex<LinkState>,
@@ -113,6 +115,7 @@ impl Link {
             drops,
             activity: Activity::default(),
             is_bridge: AtomicBool::new(false),
+            refuses_when_full: AtomicBool::new(false),
             may_batch: AtomicBool::new(false),
             state: Mutex::new(LinkState::new(session, expiry, memory)),
         }

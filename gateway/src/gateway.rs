@@ -38,6 +38,12 @@ pub trait Gateway: Send + Sync + 'static {
         0
     }
 
+    /// True if what its session has no room for is to be refused to those who publish it with QoS 1 or
+    /// 2; otherwise it is dropped and counted.
+    fn refuses_when_full(&self) -> bool {
+        false
+    }
+
     /// Where its state is published, retained, when it changes; none if that is not wanted.
     fn notification(&self) -> Option<&Notification> {
         None

@@ -10,6 +10,7 @@ mod bounds;
 mod bridge_batches;
 mod bridge_farewell;
 mod bridge_forgetting;
+mod bridge_full;
 mod bridge_hubs;
 mod bridge_life;
 mod bridge_limits;

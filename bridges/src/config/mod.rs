@@ -127,6 +127,11 @@ pub struct Config {
     pub no_local_v4: bool,
     /// Whether messages of QoS 0 wait in the outbox while the hub is away. Default false.
     pub retry_qos_0: bool,
+    /// Whether a message of QoS 1 or 2 for which the outbox has no room is refused to its publisher,
+    /// and goes to nobody: with 0x97 in MQTT 5, and without an answer in MQTT 3, whose connection ends
+    /// after 10 s if it has to wait so long. Default false: it is acknowledged if it goes to others too, or
+    /// with MQTT 3, and dropped here and counted. What gateways and other bridges bring is not refused.
+    pub refuse_when_full: bool,
     /// The topic below which messages are published here that the hub refuses, with the reason, from
     /// the same placeholders as `clientid`; `$dead_letter/${gateway}` if absent, and empty to throw
     /// them away.
@@ -223,6 +228,7 @@ impl Default for Config {
             transparent_max_filters: 10_000,
             no_local_v4: true,
             retry_qos_0: false,
+            refuse_when_full: false,
             dead_letter_topic: None,
             ssl: None,
             tcp: Tcp::default(),

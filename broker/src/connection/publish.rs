@@ -206,6 +206,8 @@ impl Client {
         let Some(message) = self.message_of(incoming) else {
             return self.refuse(incoming.ack, ReasonCode::TopicNameInvalid);
         };
+        let exchange = Arc::clone(&self.exchange);
+        let _turn = exchange.outbox_turn(&message);
         if let Some(ack) = incoming.ack.filter(|_| self.refuses(&message)) {
             return self.refuse_for_now(ack);
         }

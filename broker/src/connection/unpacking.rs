@@ -34,7 +34,8 @@ impl Client {
             return None;
         }
         let route = self.route(incoming, last)?;
-        is_plain(incoming, &route).then_some(route)
+        let asks = qos.is_acknowledged() && self.exchange.asks_first(&route);
+        (!asks && is_plain(incoming, &route)).then_some(route)
     }
 
     /// Publishes a message, or those of a batch if this client may send one. From others it is a
@@ -122,6 +123,7 @@ impl Client {
         }
         let invalid = ReasonCode::TopicNameInvalid;
         let message = self.message_of(packed).ok_or(invalid)?;
+        let _turn = self.exchange.outbox_turn(&message);
         if message.qos.is_acknowledged() && self.refuses(&message) {
             count(&self.exchange.counters.refused);
             return Err(ReasonCode::QuotaExceeded);

@@ -54,6 +54,7 @@ impl GatewaySession {
         let is_bridge = gateway.is_bridge();
         session.link.is_bridge.store(is_bridge, Ordering::Relaxed);
         session.link.is_cut.store(true, Ordering::Relaxed);
+        exchange.refuse_when_full(&session.link, gateway.refuses_when_full());
         session.link.set_least_qos(gateway.least_qos());
         let share = gateway.live_share();
         session.link.lock().session.share_live(share);

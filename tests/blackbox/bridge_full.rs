@@ -1,0 +1,87 @@
+//! An outbox that is full: what it has no room for.
+
+use std::time::Duration;
+
+use tests::connect::Connect;
+use tests::daemon::Daemon;
+use tests::fault_proxy::FaultProxy;
+use tests::hub::Hub;
+use tests::message::Message;
+use tests::sequence::{NO_REPEATS, Repeats};
+use tests::subscriber::Subscriber;
+use tests::wait::until;
+use tests::wire::Version;
+
+use crate::bridge_stream::Crossing;
+
+/// Messages that wait for a session at most.
+const ROOM: u64 = 100;
+/// More than that, of each QoS.
+const COUNT: u64 = 130;
+const PAUSE: Duration = Duration::from_millis(10);
+
+fn bridge(port: u16, more: &str) -> String {
+    format!(
+        "store.max_messages = {ROOM}\nsys_topics.interval = 100ms\n\
+         bridges.mqtt.up {{\nserver = \"mqtt-tcp://127.0.0.1:{port}\"\nclientid = \"edge\"\n\
+         backoff_max = 100ms\nforwards = [{{ local_topic = \"line/#\" }}]\n{more}\n}}\n"
+    )
+}
+
+#[track_caller]
+fn until_full(daemon: &Daemon) {
+    let topic = "$SYS/broker/gateway/bridge/up/outbox/messages";
+    let observer = Subscriber::start(daemon.port(), "observer", topic);
+    until("the outbox is full", || {
+        observer.has(|it| it.number() == Some(ROOM))
+    });
+}
+
+/// Publishers of MQTT 3 are not answered, and publish it again when they are connected again.
+#[test]
+fn an_outbox_that_refuses_when_it_is_full_gets_everything_when_it_is_not() {
+    let hub = Hub::start();
+    let proxy = FaultProxy::start(hub.port());
+    proxy.refuse();
+    let daemon = Daemon::start(&bridge(proxy.port(), "refuse_when_full = true"));
+    let mut crossing = Crossing::subscribe(hub.port(), COUNT);
+    crossing.publish(daemon.port(), PAUSE);
+    until_full(&daemon);
+    proxy.pass();
+    let at_qos_1 = Repeats {
+        steps_max: 2,
+        messages_max: 256,
+    };
+    crossing.finish_with([at_qos_1, NO_REPEATS]);
+}
+
+#[test]
+fn what_a_full_outbox_refuses_goes_to_nobody_and_is_answered() {
+    let proxy = FaultProxy::start(1);
+    proxy.refuse();
+    let mut daemon = Daemon::start(&bridge(proxy.port(), "refuse_when_full = true"));
+    let local = Subscriber::start(daemon.port(), "local", "line/#");
+    let (mut client, _) = Connect::new(Version::V5, "publisher").open(daemon.port());
+    let mut publish = |number: u64, qos: u8| {
+        let identifier = u16::try_from(number).unwrap();
+        let message = Message::new("line/1", number.to_string()).qos(qos, identifier);
+        client.send(&message.encode(Version::V5)).unwrap();
+        let answer = if qos == 1 { 0x40 } else { 0x50 };
+        client.expect(answer).unwrap().reason()
+    };
+    for number in 1..=ROOM {
+        assert_eq!(publish(number, 1), 0);
+    }
+    for qos in [1, 2] {
+        assert_eq!(publish(ROOM + 1, qos), 0x97, "QoS {qos}");
+    }
+    // Without the key it goes to those who have room, and is answered as theirs.
+    daemon.reload(&bridge(proxy.port(), ""));
+    assert_eq!(publish(ROOM + 2, 1), 0);
+    until("it has come", || {
+        local.has(|it| it.number() == Some(ROOM + 2))
+    });
+    let numbers: Vec<_> = local.received().iter().map(|it| it.number()).collect();
+    let expected: Vec<_> = (1..=ROOM).chain([ROOM + 2]).map(Some).collect();
+    assert_eq!(numbers, expected);
+}
