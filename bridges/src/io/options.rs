@@ -20,7 +20,8 @@ pub struct TransportOptions {
     /// Times of QUIC.
     pub quic: QuicOptions,
     /// Bytes of the largest WebSocket message that the hub may send, in which there can be
-    /// several packets. A larger one ends the connection.
+    /// several packets. A larger one ends the connection. 4 MiB, and for a bridge `max_packet_size`
+    /// more.
     pub websocket_message_bytes_max: usize,
 }
 
