@@ -39,8 +39,8 @@ const SHUNNED_FOR: Duration = Duration::from_secs(60);
 /// Unacknowledged messages at a hub of MQTT 3, which cannot tell its limit. Mosquitto ends the
 /// connection above 20 of QoS 2.
 const MQTT_3_WINDOW: u16 = 20;
-/// How long the farewell to the hub may take: acknowledgements, the last state, DISCONNECT, and
-/// until the hub has closed the connection.
+/// How long the farewell to the hub may take: acknowledgements of both sides, the last state,
+/// DISCONNECT, and until the hub has closed the connection.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
 /// One bridge to one hub, or to the first of several that can be reached.

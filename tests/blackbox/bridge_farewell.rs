@@ -6,6 +6,8 @@ use serde_json::Value;
 use tests::daemon::Daemon;
 use tests::fault_proxy::FaultProxy;
 use tests::hub::Hub;
+use tests::reservation;
+use tests::scripted_hub::ScriptedHub;
 use tests::subscriber::Subscriber;
 use tests::wait::until;
 use tests::wire::{Kept, Version, WireClient};
@@ -147,6 +149,76 @@ fn after_a_restart_nobody_is_told_that_the_bridge_is_up_before_it_is() {
             state["state"] == "up"
         });
     }
+}
+
+#[test]
+fn what_the_hub_has_not_answered_yet_is_not_sent_twice_because_of_a_reload() {
+    let hub = ScriptedHub::start();
+    let port = hub.port();
+    let bridge = |max_inflight| {
+        format!(
+            "bridges.mqtt.hub {{ server = \"mqtt-tcp://127.0.0.1:{port}\"
+             max_inflight = {max_inflight}
+             notification_topic = \"{STATE}\"
+             forwards = [{{ local_topic = \"t/#\" }}] }}"
+        )
+    };
+    let mut daemon = Daemon::start(&bridge(10));
+    let watcher = Subscriber::start(daemon.port(), "watcher", STATE);
+    let publisher = WireClient::connect(daemon.port(), Version::V5, "p", Kept::Nothing);
+    let (mut publisher, _) = publisher.unwrap();
+    let mut wire = hub.next().accept();
+    publisher.publish_acknowledged("t/1", b"1").unwrap();
+    let sent = wire.receive_publish().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| daemon.reload(&bridge(20)));
+        until_said(&watcher, STOPPED, 1);
+        wire.acknowledge(sent.identifier).unwrap();
+        wire.expect(0xE0).unwrap();
+        drop(wire);
+    });
+    let mut wire = hub.next().accept();
+    publisher.publish_acknowledged("t/2", b"2").unwrap();
+    assert_eq!(wire.receive_publish().unwrap().topic, "t/2");
+}
+
+#[test]
+fn a_backlog_comes_once_in_batches_although_the_bridge_is_changed_amid_it() {
+    const MESSAGES: u64 = 5_000;
+    let hub = Daemon::start("");
+    let cloud = Subscriber::start_with(hub.port(), "cloud", "t", 1);
+    let bridge = |port, max_inflight| {
+        format!(
+            "bridges.mqtt.hub {{ server = \"mqtt-tcp://127.0.0.1:{port}\"
+             max_inflight = {max_inflight}
+             batch {{ max_messages = 100, linger = 0s }}
+             forwards = [{{ local_topic = t }}] }}"
+        )
+    };
+    let nobody = reservation::port();
+    let mut daemon = Daemon::start(&bridge(nobody, 1));
+    let publisher = WireClient::connect(daemon.port(), Version::V5, "p", Kept::Nothing);
+    let (mut publisher, _) = publisher.unwrap();
+    for number in 0..MESSAGES {
+        let payload = format!("{{\"n\": {number}}}");
+        publisher.publish("t", payload.as_bytes()).unwrap();
+        if number >= 100 {
+            publisher.expect(0x40).unwrap();
+        }
+    }
+    for max_inflight in 2..7 {
+        let before = cloud.count();
+        daemon.reload(&bridge(hub.port(), max_inflight));
+        let is_over = || cloud.count() as u64 >= MESSAGES;
+        until("something comes", || cloud.count() > before || is_over());
+    }
+    until("all have come", || {
+        cloud.has(|it| it.number() == Some(MESSAGES - 1))
+    });
+    let received = cloud.received().into_iter();
+    let numbers: Vec<_> = received.filter_map(|it| it.number()).collect();
+    assert_eq!(numbers.len() as u64, MESSAGES);
+    assert!(numbers.is_sorted());
 }
 
 #[test]

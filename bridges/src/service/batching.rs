@@ -207,14 +207,8 @@ impl Service<'_> {
         is_due
     }
 
-    /// Sends what is packed, and packs nothing more.
-    pub(super) fn send_packed(&mut self) {
-        self.send_batch();
-        self.batching = None;
-    }
-
     /// Sends what is packed. One message goes by itself.
-    fn send_batch(&mut self) {
+    pub(super) fn send_batch(&mut self) {
         let Some(batching) = &mut self.batching else {
             return;
         };
