@@ -110,6 +110,7 @@ fn bridge(port: u16, rules: &str, reloads: u32) -> String {
 
 /// Each message comes, in the order of its topic: with QoS 2 once, with QoS 1 again only after a
 /// connection was lost.
+#[expect(clippy::print_stdout, reason = "it says what it did, if it fails")]
 fn check(rules: &'static str, is_upwards: bool) {
     let seed = Random::seed();
     println!("SEED={seed}");
