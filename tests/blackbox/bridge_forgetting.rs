@@ -107,14 +107,21 @@ impl Fate {
     }
 }
 
+/// A hub that has some of the messages in part, with these identifiers, and is not connected.
 #[track_caller]
-fn check_forgotten(fate: Fate) {
+fn leave(fate: Fate) -> (ScriptedHub, Daemon, Vec<u16>) {
     let scripted = ScriptedHub::start();
     let mut daemon = Daemon::start(&bridge(scripted.port()));
     let mut hub = scripted.next().accept();
     let identifiers = begin(&daemon, &mut hub);
     drop(hub);
     fate.befalls(&mut daemon);
+    (scripted, daemon, identifiers)
+}
+
+#[track_caller]
+fn check_forgotten(fate: Fate) {
+    let (scripted, daemon, identifiers) = leave(fate);
     let mut hub = scripted.next().accept();
     hear(&mut hub, 2..=6, &identifiers[1..]);
     complete(&daemon, &scripted, hub, &identifiers[1..]);
@@ -132,12 +139,7 @@ fn what_the_hub_has_forgotten_is_published_again_after_a_kill() {
 
 #[track_caller]
 fn check_kept(fate: Fate) {
-    let scripted = ScriptedHub::start();
-    let mut daemon = Daemon::start(&bridge(scripted.port()));
-    let mut hub = scripted.next().accept();
-    let identifiers = begin(&daemon, &mut hub);
-    drop(hub);
-    fate.befalls(&mut daemon);
+    let (scripted, daemon, identifiers) = leave(fate);
     let mut hub = scripted.next().resume();
     for identifier in &identifiers[1..3] {
         // All that it may have become is released.
@@ -166,11 +168,7 @@ fn what_the_hub_still_has_is_only_released_after_a_kill() {
 /// Killed at any moment from CONNECT, with which the hub begins a new session, to the first message.
 #[track_caller]
 fn check_kill_amid(answer: impl FnOnce(&ScriptedHub, &[u16]) -> Option<WireClient>) {
-    let scripted = ScriptedHub::start();
-    let mut daemon = Daemon::start(&bridge(scripted.port()));
-    let mut hub = scripted.next().accept();
-    let identifiers = begin(&daemon, &mut hub);
-    drop(hub);
+    let (scripted, mut daemon, identifiers) = leave(Fate::Lives);
     let hub = answer(&scripted, &identifiers);
     daemon.kill();
     drop(hub);
