@@ -170,9 +170,6 @@ impl GatewaySession {
     fn subscribe(&self, requests: &[SubscriptionRequest]) {
         let wanted: BTreeSet<&TopicFilter> = requests.iter().map(|it| &it.filter).collect();
         let known: Vec<TopicFilter> = self.link.lock().subscriptions.iter().cloned().collect();
-        for filter in known.iter().filter(|filter| !wanted.contains(filter)) {
-            self.exchange.unsubscribe(&self.link, filter);
-        }
         for request in requests {
             let handling = if request.retained {
                 RetainHandling::SendIfNew
@@ -192,6 +189,10 @@ impl GatewaySession {
                 let (gateway, filter) = (&*self.link.client_id, &request.filter);
                 tracing::error!(gateway, %filter, "another client has this filter exclusively");
             }
+        }
+        // Only then: what is published meanwhile, and wanted by one or the other, is not missed.
+        for filter in known.iter().filter(|filter| !wanted.contains(filter)) {
+            self.exchange.unsubscribe(&self.link, filter);
         }
     }
 }
@@ -434,6 +435,7 @@ impl Broker for GatewaySession {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+    use std::sync::atomic::AtomicBool;
 
     use gateway::{Client, RunFuture, Status};
     use mqtt::QoS;
@@ -442,12 +444,17 @@ mod tests {
     use super::*;
     use crate::exchange::tests::{attach, exchange, subscribe};
 
-    /// A gateway that is only a name.
-    struct Named;
+    /// A gateway that is only a name, and perhaps a filter.
+    struct Named(&'static [&'static str]);
 
     impl Gateway for Named {
         fn subscriptions(&self) -> Vec<SubscriptionRequest> {
-            Vec::new()
+            let requests = self.0.iter().map(|it| SubscriptionRequest {
+                filter: TopicFilter::new(it).unwrap(),
+                qos: QoS::AtLeastOnce,
+                retained: false,
+            });
+            requests.collect()
         }
 
         fn is_durable(&self) -> bool {
@@ -457,6 +464,39 @@ mod tests {
         fn run(&self, _: Client, _: Arc<Status>) -> RunFuture {
             Box::pin(pending())
         }
+    }
+
+    #[test]
+    fn a_gateway_whose_filters_change_misses_nothing_meanwhile() {
+        const CHANGES: usize = 2_000;
+        let exchange = Arc::new(exchange(Store::disabled()));
+        let open = |place: usize| {
+            let filters = [&["s/#"], &["s/+"]][place % 2];
+            drop(GatewaySession::open(
+                &exchange,
+                "bridge/up",
+                &Named(filters),
+                Arc::default(),
+            ));
+        };
+        open(0);
+        let is_over = AtomicBool::new(false);
+        let missed = std::thread::scope(|scope| {
+            let publisher = scope.spawn(|| {
+                let topic = TopicName::new("s/1").unwrap();
+                let mut missed = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    let message = Message::new(topic.clone(), "");
+                    let published = exchange.publish(message, None, Refusal::Silence);
+                    missed += usize::from(published.unwrap().subscribers == 0);
+                }
+                missed
+            });
+            (1..CHANGES).for_each(open);
+            is_over.store(true, Ordering::Relaxed);
+            publisher.join().unwrap()
+        });
+        assert_eq!(missed, 0);
     }
 
     #[test]
@@ -470,7 +510,7 @@ mod tests {
             retain_handling: RetainHandling::Send,
         };
         subscribe(&exchange, &client.link, "#", options);
-        let session = GatewaySession::open(&exchange, "zmq/plant", &Named, Arc::default());
+        let session = GatewaySession::open(&exchange, "zmq/plant", &Named(&[]), Arc::default());
         let topic = TopicName::new("t").unwrap();
         let message = |length: usize| Message {
             retain: true,
