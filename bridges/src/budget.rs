@@ -46,7 +46,7 @@ struct Day {
 struct Record {
     #[serde(flatten)]
     day: Day,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     later: Option<Day>,
 }
 

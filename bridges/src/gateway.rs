@@ -20,6 +20,7 @@ use crate::hub::{Hub, HubError};
 use crate::loop_guard::Announcement;
 use crate::mirror::{Mirror, Properties};
 use crate::options::{Options, Target};
+use crate::partner;
 use crate::rate::Rate;
 use crate::rival::Rival;
 use crate::service::{Batching, Cause, Memory, Service, Terms};
@@ -341,11 +342,7 @@ impl Shared {
         memory: &mut Memory,
     ) -> Left {
         let Reached { mut hub, place } = reached;
-        // The hub counts its identifiers anew, or they may be those of another hub: better a message
-        // comes twice than that a new one is taken for it, or that one which only the other has is
-        // given up.
-        let is_kept = hub.session_present && self.options.targets.len() == 1;
-        client.connected(is_kept);
+        partner::settle(&self.options, place, &mut hub, client);
         self.tell_shortfall(&hub, status);
         let unanswered = self.subscribe(&mut hub, status);
         memory.mirror.connected(place, hub.session_present);

@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::budget::Budget;
 use crate::config::Config;
+use crate::record;
 
 /// How much may go at once that was not used before.
 const BURST: Duration = Duration::from_secs(1);
@@ -84,7 +85,7 @@ impl Rate {
         if let Some(budget) = &mut self.budget
             && let Some(record) = budget.spend(bytes, now.wall)
         {
-            self.client.set_record(record);
+            record::put(&self.client, &record);
         }
     }
 
@@ -122,7 +123,7 @@ impl Rate {
 impl Drop for Rate {
     fn drop(&mut self) {
         if let Some(record) = self.budget.as_mut().and_then(Budget::settle) {
-            self.client.set_record(record);
+            record::put(&self.client, &record);
         }
     }
 }

@@ -53,6 +53,12 @@ fn hear(hub: &mut WireClient, numbers: RangeInclusive<u16>, known: &[u16]) -> Ve
     identifiers
 }
 
+/// So many come next; returns their Packet Identifiers.
+#[track_caller]
+fn hear_any<const COUNT: usize>(hub: &mut WireClient) -> [u16; COUNT] {
+    [(); COUNT].map(|()| hub.hear().identifier)
+}
+
 /// The first of six messages is completed, the hub has the second and third, and their PUBREL; the
 /// others are only sent. Returns their identifiers.
 #[track_caller]
@@ -195,6 +201,40 @@ fn a_daemon_that_is_killed_amid_what_is_published_again_loses_nothing() {
         hear(&mut hub, 2..=3, &identifiers[1..3]);
         Some(hub)
     });
+}
+
+/// The first hub has kept a session, and Packet Identifiers in it that were never released, while the
+/// bridge was elsewhere and used them for other messages.
+#[test]
+fn a_bridge_that_comes_back_to_a_hub_releases_what_it_left_there() {
+    let [first, second] = [(); 2].map(|()| ScriptedHub::start());
+    let mut daemon = Daemon::start(&bridge(first.port()));
+    let mut hub = first.next().accept();
+    let identifiers = begin(&daemon, &mut hub);
+    daemon.reload(&bridge(second.port()));
+    drop(hub);
+    // It does not know the bridge, and gets everything that the first one has not completed.
+    let mut hub = second.next().accept();
+    hear(&mut hub, 2..=6, &identifiers[1..]);
+    complete(&daemon, &second, hub, &identifiers[1..]);
+    daemon.kill();
+    daemon.reconfigure(&bridge(first.port()));
+    let mut hub = first.next().resume();
+    for identifier in 1..=u16::MAX {
+        assert_eq!(hub.answer(), (PUBREL, identifier, 0));
+    }
+    // What the second one had not completed comes behind that.
+    let [last] = hear_any(&mut hub);
+    hub.reply_reason(PUBCOMP, last, NOT_FOUND);
+    hub.reply(PUBREC, last);
+    assert_eq!(hub.answer(), (PUBREL, last, 0));
+    hub.reply(PUBCOMP, last);
+    publish(&daemon, 8..=8);
+    hear(&mut hub, 8..=8, &[]);
+    drop(hub);
+    // There is no other hub any more.
+    let mut hub = first.next().resume();
+    hear_any::<1>(&mut hub);
 }
 
 /// A hub that passes a message on at PUBREL, as Mosquitto does, and keeps nothing on a disk.
