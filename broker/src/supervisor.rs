@@ -175,6 +175,10 @@ impl Supervisor {
         }
         let waiting = GatewaySession::retire(&self.exchange, name);
         if waiting == 0 {
+            tracing::info!(
+                gateway = name,
+                "no longer configured, and nothing waits for it"
+            );
             self.roster.remove(name);
             return;
         }

@@ -268,6 +268,10 @@ fn a_wrong_configuration_changes_nothing() {
     let said = daemon.reload(&wrong);
     assert_counts(&said, "tidegate.conf:10:");
     assert_counts(&said, "keepalife");
+    // Nor does one that an editor has emptied before it writes it.
+    std::fs::write(daemon.conf(), "\n").unwrap();
+    let said = daemon.reload_with(|process| process.signal("HUP"));
+    assert_counts(&said, "the configuration file is empty");
     let said = daemon.reload(&right);
     assert_counts(&said, "added=0 changed=0 paused=0 removed=0 unchanged=1");
     assert_eq!(hub.connections_of("new"), 0);

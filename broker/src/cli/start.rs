@@ -1,5 +1,6 @@
 //! `tidegate start`
 
+use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -107,8 +108,14 @@ async fn serve(settings: Settings, start: &Start) -> Result<(), String> {
     stopped.map_err(|error| error.to_string())
 }
 
-/// Reads the configuration anew. One that is wrong changes nothing.
+/// Reads the configuration anew. One that is wrong changes nothing; nor does an empty one, which
+/// would take every bridge away: an editor may have emptied it to write it.
 async fn reload(daemon: &mut Daemon, conf: Option<&Path>) {
+    let text = conf.and_then(|it| fs::read_to_string(it).ok());
+    if text.is_some_and(|it| it.trim().is_empty()) {
+        tracing::error!("the configuration file is empty, nothing is changed");
+        return;
+    }
     match Settings::load(conf, environment()) {
         Ok(settings) => {
             for notice in settings.notices() {
