@@ -269,7 +269,7 @@ fn a_wrong_configuration_changes_nothing() {
     assert_counts(&said, "tidegate.conf:10:");
     assert_counts(&said, "keepalife");
     // Nor does one that an editor has emptied before it writes it.
-    std::fs::write(daemon.conf(), "\n").unwrap();
+    fs::write(daemon.conf(), "\n").unwrap();
     let said = daemon.reload_with(|process| process.signal("HUP"));
     assert_counts(&said, "the configuration file is empty");
     let said = daemon.reload(&right);
