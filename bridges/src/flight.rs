@@ -6,7 +6,7 @@
 
 use gateway::{Delivery, DeliveryId};
 use hashbrown::HashMap;
-use mqtt::{QoS, TopicName};
+use mqtt::{Message, QoS};
 
 /// Messages of QoS 1 and 2 that one delivery may become; further ones are dropped and counted.
 pub(crate) const COPIES_MAX: u16 = 16;
@@ -266,11 +266,11 @@ impl Flight {
         Progress::Done(delivery)
     }
 
-    /// The topics of what the hub has not answered.
-    pub(crate) fn unanswered(&self) -> impl Iterator<Item = &TopicName> {
+    /// What was delivered and the hub has not answered.
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = &Message> {
         let unanswered = self.copies.values().filter(|it| it.unanswered > 0);
         let deliveries = unanswered.filter_map(|it| it.delivery.as_ref());
-        deliveries.map(|it| &it.message.topic)
+        deliveries.map(|it| &*it.message)
     }
 
     /// True if the hub has answered everything; what is packed was not sent.
@@ -288,7 +288,7 @@ impl Flight {
 mod tests {
     use std::sync::Arc;
 
-    use mqtt::Message;
+    use mqtt::TopicName;
 
     use super::*;
 

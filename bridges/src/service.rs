@@ -381,7 +381,7 @@ impl<'b> Service<'b> {
 
     /// Sends what becomes of a delivery. Returns it if that cannot be sent yet.
     fn send(&mut self, delivery: Delivery, context: &mut Context<'_>) -> Option<Delivery> {
-        match self.suspicion.verdict(&delivery.message.topic) {
+        match self.suspicion.verdict(&delivery.message) {
             Verdict::Send if self.is_one_by_one() && !self.flight.is_empty() => {
                 return Some(delivery);
             }
@@ -391,7 +391,11 @@ impl<'b> Service<'b> {
                 return None;
             }
             Verdict::Condemn => {
-                self.condemn(&delivery);
+                self.condemn(&delivery, None);
+                return None;
+            }
+            Verdict::CondemnSize(bytes) => {
+                self.condemn(&delivery, Some(bytes));
                 return None;
             }
         }

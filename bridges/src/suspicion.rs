@@ -9,10 +9,13 @@
 //! 2. A topic at which the hub has closed [`STRIKES`] connections in a row, soon after the message
 //!    was sent, is withheld, and the others go on.
 //! 3. If the connection lasts for [`WITHHELD_FOR`] without it, and the hub takes others, or took
-//!    some before and there is no place for them now, it is sent once more. If the hub closes the
-//!    connection again, what comes of that topic are dead letters for [`CONDEMNED_FOR`]. If the
-//!    connection ends without it too, the fault is the hub's or the network's. What the hub refuses
-//!    before it closes needs no such proof.
+//!    some before and owes no answer now, it is sent once more. If the hub closes the connection
+//!    again, what comes of that topic are dead letters for [`CONDEMNED_FOR`]. If the connection ends
+//!    without it too, the fault is the hub's or the network's. What the hub refuses before it closes
+//!    needs no such proof.
+//! 4. If the message is larger than all that the hub has taken, it may be its size: then smaller ones
+//!    of that topic go on. Once the hub takes one of these, it is the size, whatever the topic, until
+//!    the hub takes one as large.
 //!
 //! A topic for which the hub has no room (0x97), and has for others, is withheld too, but never
 //! given up.
@@ -20,7 +23,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use mqtt::TopicName;
+use mqtt::{Message, TopicName};
 use tokio::time::Instant;
 
 /// Connections in a row that end without an acknowledgement before messages are sent one by one.
@@ -46,8 +49,10 @@ pub(crate) enum Verdict {
     Send,
     /// It is kept back for a time.
     Withhold,
-    /// It is not sent.
+    /// It is not sent, because of its topic.
     Condemn,
+    /// It is not sent: of this topic or of any, no message of so many bytes is.
+    CondemnSize(usize),
 }
 
 /// How a connection ended.
@@ -68,11 +73,29 @@ pub(crate) struct Suspicion {
     taken: u32,
     /// There was one ever.
     has_taken: bool,
+    /// The largest of those, see [`Message::byte_count`].
+    largest: usize,
+    /// What is not sent of any topic.
+    too_large: Option<TooLarge>,
     /// When the last message was sent.
     sent_at: Option<Instant>,
     topics: HashMap<TopicName, Suspect>,
     /// The topic that was refused last, if no message was taken after that.
     refused: Option<TopicName>,
+}
+
+/// Messages that are not sent because of their size.
+#[derive(Clone, Copy, Debug)]
+struct TooLarge {
+    /// From so many bytes on.
+    bytes: usize,
+    until: Instant,
+}
+
+impl TooLarge {
+    fn holds(&self) -> bool {
+        self.until > Instant::now()
+    }
 }
 
 /// A topic at which connections ended.
@@ -84,6 +107,8 @@ enum Suspect {
     OnTrial,
     /// Its messages are not sent until then.
     Condemned(Instant),
+    /// Its smaller messages are sent.
+    TooLarge(TooLarge),
     /// The hub had no room for it; until then it is withheld.
     NoRoom(Instant),
 }
@@ -96,7 +121,7 @@ impl Suspect {
     const fn is_decided(&self) -> bool {
         match self {
             Self::Struck(_) | Self::OnTrial => false,
-            Self::Condemned(_) | Self::NoRoom(_) => true,
+            Self::Condemned(_) | Self::TooLarge(_) | Self::NoRoom(_) => true,
         }
     }
 }
@@ -107,12 +132,19 @@ impl Suspicion {
         self.fruitless >= FRUITLESS_MAX
     }
 
-    /// What is to be done with a message of this topic.
-    pub(crate) fn verdict(&mut self, topic: &TopicName) -> Verdict {
+    /// What is to be done with a message.
+    pub(crate) fn verdict(&mut self, message: &Message) -> Verdict {
+        let topic = &message.topic;
+        let is_too_large = |it: &TooLarge| it.holds() && message.byte_count() >= it.bytes;
+        if let Some(it) = self.too_large.filter(is_too_large) {
+            return Verdict::CondemnSize(it.bytes);
+        }
         match self.topics.get(topic) {
             None => Verdict::Send,
             Some(Suspect::Condemned(end)) if *end > Instant::now() => Verdict::Condemn,
-            Some(Suspect::Condemned(_)) => {
+            Some(Suspect::TooLarge(it)) if is_too_large(it) => Verdict::CondemnSize(it.bytes),
+            Some(Suspect::TooLarge(it)) if it.holds() => Verdict::Send,
+            Some(Suspect::Condemned(_) | Suspect::TooLarge(_)) => {
                 self.topics.remove(topic);
                 Verdict::Send
             }
@@ -130,15 +162,25 @@ impl Suspicion {
     }
 
     /// The hub has taken a message.
-    pub(crate) fn note_taken(&mut self, topic: &TopicName) {
+    pub(crate) fn note_taken(&mut self, message: &Message) {
         self.refused = None;
         self.taken = self.taken.saturating_add(1);
         self.has_taken = true;
         if self.taken >= CALM && self.topics.values().all(Suspect::is_decided) {
             self.fruitless = 0;
         }
-        if !self.topics.is_empty() {
-            self.topics.remove(topic);
+        let bytes = message.byte_count();
+        if bytes > self.largest {
+            self.largest = bytes;
+            self.too_large = self.too_large.filter(|it| it.bytes > bytes);
+            self.topics
+                .retain(|_, it| !matches!(it, Suspect::TooLarge(it) if it.bytes <= bytes));
+        }
+        if !self.topics.is_empty()
+            && let Some(Suspect::TooLarge(it)) = self.topics.remove(&message.topic)
+        {
+            let smaller = |known: &TooLarge| known.holds() && known.bytes < it.bytes;
+            self.too_large = self.too_large.filter(smaller).or(Some(it));
         }
     }
 
@@ -160,10 +202,10 @@ impl Suspicion {
     }
 
     /// Something was withheld for [`WITHHELD_FOR`], and is sent once more. If the hub has taken
-    /// others meanwhile, that decides. So it does if so much was withheld that there was no place for
-    /// others, and the hub has taken some before.
-    pub(crate) fn conclude(&mut self, was_full: bool) {
-        let next = if self.taken > 0 || was_full && self.has_taken {
+    /// others meanwhile, that decides. So it does if the hub has taken some before and now, since
+    /// there are no others or no place for them, `owes_nothing`: the connection lasts without it.
+    pub(crate) fn conclude(&mut self, owes_nothing: bool) {
+        let next = if self.taken > 0 || owes_nothing && self.has_taken {
             Suspect::OnTrial
         } else {
             Suspect::Struck(STRIKES - 1)
@@ -179,12 +221,12 @@ impl Suspicion {
         self.fruitless > 0
     }
 
-    /// The connection has ended, with messages of these topics unacknowledged. True if a topic is
+    /// The connection has ended, with these messages unacknowledged. True if a topic or a size is
     /// not sent from now on.
-    pub(crate) fn note_ended<'t>(
+    pub(crate) fn note_ended<'m>(
         &mut self,
         end: End,
-        mut unacknowledged: impl Iterator<Item = &'t TopicName>,
+        mut unacknowledged: impl Iterator<Item = &'m Message>,
     ) -> bool {
         let was_careful = self.is_careful();
         let was_soon = self.sent_at.take().is_some_and(|it| it.elapsed() <= SOON);
@@ -193,11 +235,11 @@ impl Suspicion {
             self.fruitless = self.fruitless.saturating_add(1);
         }
         let alone = first.filter(|_| was_careful && was_soon && unacknowledged.next().is_none());
-        let refused = self.refused.take();
-        let is_refused = refused.is_some();
-        let guilty = refused.or_else(|| alone.cloned());
+        // What was refused is so for the reason that the hub gave, whatever its size.
+        let refused = self.refused.take().map(|topic| (topic, None));
+        let guilty = refused.or_else(|| alone.map(|it| (it.topic.clone(), Some(it.byte_count()))));
         match guilty.filter(|_| end == End::Closed) {
-            Some(guilty) => self.strike(guilty, is_refused),
+            Some((topic, bytes)) => self.strike(topic, bytes),
             None => {
                 // It ends without them too.
                 self.topics.retain(|_, it| it.is_decided());
@@ -206,7 +248,9 @@ impl Suspicion {
         }
     }
 
-    fn strike(&mut self, topic: TopicName, is_refused: bool) -> bool {
+    /// The connection was closed at a message of so many bytes; none if it was refused.
+    fn strike(&mut self, topic: TopicName, bytes: Option<usize>) -> bool {
+        let is_refused = bytes.is_none();
         if self.topics.len() >= TOPICS_MAX && !self.topics.contains_key(&topic) {
             return false;
         }
@@ -216,209 +260,21 @@ impl Suspicion {
             Suspect::Struck(strikes) if !is_refused || strikes + 1 < STRIKES => {
                 Suspect::Struck(strikes + 1)
             }
-            Suspect::NoRoom(_) => Suspect::Struck(1),
+            Suspect::NoRoom(_) | Suspect::TooLarge(_) => Suspect::Struck(1),
             Suspect::Struck(_) | Suspect::OnTrial | Suspect::Condemned(_) => {
-                Suspect::Condemned(Instant::now() + CONDEMNED_FOR)
+                let until = Instant::now() + CONDEMNED_FOR;
+                match bytes.filter(|it| *it > self.largest) {
+                    Some(bytes) => Suspect::TooLarge(TooLarge { bytes, until }),
+                    None => Suspect::Condemned(until),
+                }
             }
         };
         if suspect.is_withheld() {
             self.fruitless = self.fruitless.max(FRUITLESS_MAX);
         }
-        suspect.is_withheld() || matches!(suspect, Suspect::Condemned(_))
+        suspect.is_withheld() || suspect.is_decided()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn topic(name: &str) -> TopicName {
-        TopicName::new(name).unwrap()
-    }
-
-    /// Ends so many connections with messages of these topics on their way.
-    fn end(suspicion: &mut Suspicion, end: End, topics: &[&str], times: u32) {
-        let topics: Vec<TopicName> = topics.iter().map(|it| topic(it)).collect();
-        for _ in 0..times {
-            suspicion.note_sent();
-            suspicion.note_ended(end, topics.iter());
-        }
-    }
-
-    /// One in which a topic is withheld.
-    fn withholding(bad: &str) -> Suspicion {
-        let mut suspicion = Suspicion::default();
-        end(&mut suspicion, End::Closed, &["good", bad], FRUITLESS_MAX);
-        assert!(suspicion.is_careful());
-        end(&mut suspicion, End::Closed, &[bad], STRIKES - 1);
-        assert_eq!(suspicion.verdict(&topic(bad)), Verdict::Send);
-        end(&mut suspicion, End::Closed, &[bad], 1);
-        assert_eq!(suspicion.verdict(&topic(bad)), Verdict::Withhold);
-        assert!(suspicion.is_careful());
-        suspicion
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_topic_at_which_the_hub_closes_is_condemned_if_it_takes_others() {
-        let mut suspicion = withholding("bad");
-        let (good, bad) = (topic("good"), topic("bad"));
-        assert_eq!(suspicion.verdict(&good), Verdict::Send);
-        suspicion.note_taken(&good);
-        assert_eq!(suspicion.verdict(&bad), Verdict::Withhold);
-        suspicion.conclude(false);
-        assert_eq!(suspicion.verdict(&bad), Verdict::Send);
-        assert!(suspicion.is_careful());
-        end(&mut suspicion, End::Closed, &["bad"], 1);
-        assert_eq!(suspicion.verdict(&bad), Verdict::Condemn);
-        for _ in 0..CALM {
-            suspicion.note_taken(&good);
-        }
-        assert!(!suspicion.is_careful());
-        tokio::time::advance(CONDEMNED_FOR).await;
-        assert_eq!(suspicion.verdict(&bad), Verdict::Send);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_topic_that_is_taken_after_all_is_not_at_fault() {
-        let mut suspicion = withholding("bad");
-        let (good, bad) = (topic("good"), topic("bad"));
-        suspicion.note_taken(&good);
-        suspicion.conclude(false);
-        suspicion.note_taken(&bad);
-        end(&mut suspicion, End::Closed, &["bad"], 1);
-        assert_eq!(suspicion.verdict(&bad), Verdict::Send);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn several_topics_are_found_one_by_one() {
-        let mut suspicion = withholding("a");
-        end(&mut suspicion, End::Closed, &["b"], STRIKES);
-        for bad in ["a", "b"] {
-            assert_eq!(suspicion.verdict(&topic(bad)), Verdict::Withhold);
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_hub_that_takes_nothing_is_not_the_fault_of_a_topic() {
-        let mut suspicion = withholding("bad");
-        let bad = topic("bad");
-        for _ in 0..10 {
-            suspicion.conclude(false);
-            assert_eq!(suspicion.verdict(&bad), Verdict::Send);
-            end(&mut suspicion, End::Closed, &["bad"], 1);
-            assert_eq!(suspicion.verdict(&bad), Verdict::Withhold);
-        }
-        suspicion.note_taken(&bad);
-        assert_eq!(suspicion.verdict(&bad), Verdict::Send);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn where_no_others_have_a_place_those_count_that_the_hub_took_before() {
-        let bad = topic("bad");
-        for (took_before, expected) in [(false, Verdict::Withhold), (true, Verdict::Condemn)] {
-            let mut suspicion = Suspicion::default();
-            if took_before {
-                suspicion.note_taken(&topic("good"));
-                end(&mut suspicion, End::Closed, &[], 1);
-            }
-            end(
-                &mut suspicion,
-                End::Closed,
-                &["bad"],
-                FRUITLESS_MAX + STRIKES,
-            );
-            assert_eq!(suspicion.verdict(&bad), Verdict::Withhold);
-            suspicion.conclude(true);
-            end(&mut suspicion, End::Closed, &["bad"], 1);
-            assert_eq!(suspicion.verdict(&bad), expected);
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_that_ends_without_a_topic_too_is_not_its_fault() {
-        let bad = topic("bad");
-        for (how, topics) in [
-            (End::Closed, &[][..]),
-            (End::Closed, &["a", "b"]),
-            (End::Lost, &["a"]),
-        ] {
-            let mut suspicion = withholding("bad");
-            suspicion.note_taken(&topic("good"));
-            end(&mut suspicion, how, topics, 1);
-            assert_eq!(suspicion.verdict(&bad), Verdict::Send, "{topics:?}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_network_that_fails_is_not_the_fault_of_a_topic() {
-        let mut suspicion = Suspicion::default();
-        end(&mut suspicion, End::Lost, &["a"], 100);
-        end(&mut suspicion, End::Closed, &["a", "b"], 100);
-        end(&mut suspicion, End::Closed, &[], 100);
-        for _ in 0..100 {
-            // It takes long to be carried.
-            suspicion.note_sent();
-            tokio::time::advance(SOON * 2).await;
-            suspicion.note_ended(End::Closed, [&topic("a")].into_iter());
-        }
-        assert_eq!(suspicion.verdict(&topic("a")), Verdict::Send);
-        for _ in 0..CALM {
-            suspicion.note_taken(&topic("b"));
-        }
-        assert!(!suspicion.is_careful());
-        // The hub takes something now and then.
-        for _ in 0..100 {
-            end(&mut suspicion, End::Closed, &["a"], 1);
-            suspicion.note_taken(&topic("b"));
-        }
-        assert_eq!(suspicion.verdict(&topic("a")), Verdict::Send);
-    }
-
-    #[test]
-    fn a_topic_that_is_refused_before_the_end_is_guilty_of_it() {
-        let mut suspicion = Suspicion::default();
-        let (good, bad) = (topic("good"), topic("bad"));
-        suspicion.note_refused(&bad);
-        suspicion.note_taken(&good);
-        end(&mut suspicion, End::Closed, &["good", "bad"], 1);
-        assert!(suspicion.topics.is_empty());
-        for _ in 0..STRIKES {
-            suspicion.note_refused(&bad);
-            end(&mut suspicion, End::Closed, &["good", "bad"], 1);
-        }
-        assert_eq!(suspicion.verdict(&bad), Verdict::Condemn);
-        assert_eq!(suspicion.verdict(&good), Verdict::Send);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_topic_without_room_is_withheld_for_a_time_and_never_condemned() {
-        let mut suspicion = Suspicion::default();
-        let (good, full) = (topic("good"), topic("full"));
-        suspicion.note_no_room(&full, false);
-        assert_eq!(suspicion.verdict(&full), Verdict::Send);
-        suspicion.note_no_room(&full, true);
-        for _ in 0..10 {
-            assert_eq!(suspicion.verdict(&full), Verdict::Withhold);
-            suspicion.note_taken(&good);
-            suspicion.conclude(false);
-            tokio::time::advance(WITHHELD_FOR).await;
-            assert_eq!(suspicion.verdict(&full), Verdict::Send);
-            // It is known.
-            suspicion.note_no_room(&full, false);
-        }
-        suspicion.note_taken(&full);
-        assert_eq!(suspicion.verdict(&full), Verdict::Send);
-    }
-
-    #[test]
-    fn no_more_topics_are_remembered_than_allowed() {
-        let mut suspicion = Suspicion::default();
-        for number in 0..TOPICS_MAX + 10 {
-            suspicion.note_no_room(&topic(&number.to_string()), true);
-        }
-        assert_eq!(suspicion.topics.len(), TOPICS_MAX);
-        suspicion.note_refused(&topic("a"));
-        end(&mut suspicion, End::Closed, &[], 1);
-        assert_eq!(suspicion.topics.len(), TOPICS_MAX);
-    }
-}
+mod tests;

@@ -1,13 +1,14 @@
 //! Messages that are too large for one side of a bridge to a hub of MQTT 3.1.1, where neither side
 //! can tell the other its limit.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use tests::daemon::Daemon;
 use tests::hub::Hub;
 use tests::message::Message;
 use tests::publisher::{Publisher, Stream};
-use tests::sequence::{NO_REPEATS, assert_complete};
+use tests::sequence::{NO_REPEATS, Repeats, assert_complete};
 use tests::subscriber::Subscriber;
 use tests::wait::until;
 use tests::wire::{Kept, Version, WireClient};
@@ -169,4 +170,46 @@ bridges.mqtt.up {{
         assert!(at_hub.has(|it| it.topic == "line/fits"));
         assert_eq!(hub.connections_of("edge"), 1);
     }
+}
+
+#[test]
+fn a_message_that_is_too_large_for_the_hub_is_kept_aside_and_its_topic_goes_on() {
+    const SMALL: u64 = 10;
+    // Where the hub closed the connection before its answers were read.
+    const REPEATS: Repeats = Repeats {
+        steps_max: CLOSES_MAX,
+        messages_max: 20,
+    };
+    let hub = Hub::start_with("max_packet_size 2000");
+    let daemon = Daemon::start(&format!(
+        r#"
+bridges.mqtt.up {{
+  server = "mqtt-tcp://127.0.0.1:{}"
+  clientid = "edge"
+  proto_ver = 4
+  backoff_max = 200ms
+  forwards = [{{ local_topic = "f/#" }}]
+}}
+"#,
+        hub.port()
+    ));
+    let at_hub = Subscriber::start(hub.port(), "all", "f/#");
+    let letters = Subscriber::start(daemon.port(), "letters", "$dead_letter/up/#");
+    let mut client = join_at(daemon.port(), "c");
+    let mut publish = |numbers: RangeInclusive<u64>| {
+        for number in numbers {
+            let payload = number.to_string();
+            let sent = client.publish_acknowledged("f/a", payload.as_bytes());
+            sent.unwrap();
+        }
+        client.publish_acknowledged("f/a", &[b'x'; 4_000]).unwrap();
+    };
+    publish(1..=SMALL);
+    publish(SMALL + 1..=2 * SMALL);
+    let of_hub = || numbers(&at_hub);
+    until("all small ones have come", || {
+        of_hub().iter().any(|(_, number)| *number == 2 * SMALL)
+    });
+    until("the large ones are kept aside", || letters.count() == 2);
+    assert_complete("small ones", &of_hub(), 1..=2 * SMALL, REPEATS);
 }

@@ -92,7 +92,7 @@ impl Service<'_> {
     pub(super) fn poll_withheld(&mut self, context: &mut Context<'_>) {
         let end = self.withheld.end.as_mut();
         if end.is_some_and(|it| it.as_mut().poll(context).is_ready()) {
-            self.suspicion.conclude(self.withheld.is_full);
+            self.suspicion.conclude(self.flight.is_empty());
             self.client.keep_back(0, 0);
             for delivery in self.withheld.take().into_iter().rev() {
                 self.outgoing.push_front(Outgoing::Publish(delivery));
@@ -103,7 +103,7 @@ impl Service<'_> {
     /// The hub has taken a message.
     pub(super) fn note_taken(&mut self, packet_id: u16) {
         if let Some(delivery) = self.flight.delivery(packet_id) {
-            self.suspicion.note_taken(&delivery.message.topic);
+            self.suspicion.note_taken(&delivery.message);
         }
     }
 
@@ -115,10 +115,19 @@ impl Service<'_> {
         }
     }
 
-    /// Keeps a delivery aside that the hub would close the connection for.
-    pub(super) fn condemn(&self, delivery: &Delivery) {
-        let reason = "the hub closes the connection when it gets a message of this topic";
-        self.set_aside(delivery, DropReason::Refused, reason);
+    /// Keeps a delivery aside that the hub would close the connection for, because of its topic, or
+    /// of its size if it has so many bytes.
+    pub(super) fn condemn(&self, delivery: &Delivery, size: Option<usize>) {
+        if let Some(bytes) = size {
+            let reason = format!(
+                "the hub closes the connection when it gets a message of {bytes} bytes, and has \
+                 taken smaller ones"
+            );
+            self.set_aside(delivery, DropReason::TooLarge, &reason);
+        } else {
+            let reason = "the hub closes the connection when it gets a message of this topic";
+            self.set_aside(delivery, DropReason::Refused, reason);
+        }
         self.client.acknowledge(delivery.id);
     }
 
@@ -139,7 +148,8 @@ impl Service<'_> {
         self.unanswered == 0 && !self.suspicion.is_fruitless()
     }
 
-    /// The connection has ended for this reason. True if a topic is not sent from now on.
+    /// The connection has ended for this reason. True if a topic or a size is not sent from
+    /// now on.
     pub(crate) fn note_ended(&mut self, error: &HubError) -> bool {
         let end = error.end();
         end.is_some_and(|end| self.suspicion.note_ended(end, self.flight.unanswered()))
