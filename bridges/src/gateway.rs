@@ -255,7 +255,9 @@ impl Shared {
                     let hub = &mut hubs[place];
                     hub.note_ended(is_sound && (lost.has_found || lost.has_served));
                     let client_id = &self.options.client.client_id;
-                    let why = hub.rival.explain(&lost.error, lasted, client_id);
+                    let is_sought = memory.suspicion.is_careful();
+                    let rival = &mut hub.rival;
+                    let why = rival.explain(&lost.error, lasted, client_id, is_sought);
                     format!("not connected to {name}: {why}")
                 }
                 Err(problem) => problem,

@@ -22,12 +22,14 @@ pub(crate) struct Rival {
 
 impl Rival {
     /// A connection with this Client Identifier has ended: why, with what is known or may be of such a
-    /// client.
+    /// client. It may be a message instead if one `is_sought`: then there are unacknowledged ones on
+    /// their way each time.
     pub(crate) fn explain(
         &mut self,
         error: &HubError,
         lasted: Duration,
         client_id: &str,
+        is_sought: bool,
     ) -> String {
         // In MQTT 5 the hub has to say so, and Mosquitto does not.
         let is_suspect = lasted < EARLY && error.is_silent();
@@ -36,10 +38,12 @@ impl Rival {
             format!("{error}: another client connects with the client id `{client_id}`")
         } else if self.closed >= CLOSED_MIN {
             let closed = self.closed;
-            format!(
-                "{error}, {closed} times in a row within a minute: perhaps another client connects \
-                 with the client id `{client_id}`"
-            )
+            let perhaps = if is_sought {
+                "because of a message, which is being looked for".to_owned()
+            } else {
+                format!("another client connects with the client id `{client_id}`")
+            };
+            format!("{error}, {closed} times in a row, each within a minute: perhaps {perhaps}")
         } else {
             error.to_string()
         }
@@ -66,7 +70,22 @@ mod tests {
 
     fn explain(rival: &mut Rival, error: &HubError, is_early: bool) -> String {
         let lasted = Duration::from_secs(if is_early { 59 } else { 60 });
-        rival.explain(error, lasted, "edge")
+        rival.explain(error, lasted, "edge", false)
+    }
+
+    #[test]
+    fn a_hub_that_may_not_stand_a_message_is_not_said_to_serve_another() {
+        let mut rival = Rival::default();
+        let lasted = Duration::from_secs(1);
+        let mut explain = || rival.explain(&HubError::Closed, lasted, "edge", true);
+        for _ in 1..CLOSED_MIN {
+            assert_eq!(explain(), "the hub closed the connection");
+        }
+        assert_eq!(
+            explain(),
+            "the hub closed the connection, 3 times in a row, each within a minute: perhaps \
+             because of a message, which is being looked for"
+        );
     }
 
     #[test]
@@ -79,7 +98,8 @@ mod tests {
             }
             let said = explain(&mut rival, &HubError::Closed, true);
             assert!(
-                said.contains("3 times in a row") && said.ends_with(PERHAPS),
+                said.contains("3 times in a row, each within a minute: ")
+                    && said.ends_with(PERHAPS),
                 "{said}"
             );
             // One that lasted, or was lost otherwise, says something else.
