@@ -284,7 +284,8 @@ impl<'b> Service<'b> {
         if let Some(delivery) = self.flight.delivery(ack.packet_id) {
             let reason = describe(ack.reason, ack.properties.reason_string());
             self.suspicion.note_refused(&delivery.message.topic);
-            let error = format!("the hub refused it: {reason}");
+            let topic = &delivery.message.topic;
+            let error = format!("the hub refused one to `{topic}`: {reason}");
             self.status
                 .report_drop(self.label, DropReason::Refused, &error);
             self.dead_letter

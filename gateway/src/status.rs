@@ -204,13 +204,14 @@ impl Status {
     }
 
     /// Counts a message that goes no further. The 1st, 2nd, 4th, 8th and so on of each reason is
-    /// logged under the gateway's name, so that a flood of bad messages does not become a flood
-    /// of lines.
+    /// logged under the gateway's name and is the last error, so that a flood of bad messages does
+    /// not become a flood of lines.
     pub fn report_drop(&self, gateway: &str, reason: DropReason, error: &dyn Display) {
         let dropped = self.counters.count_dropped(reason);
         if dropped.is_power_of_two() {
             let reason = reason.as_str();
             tracing::warn!(gateway, reason, dropped, %error, "a message was dropped");
+            self.note_problem(format!("a message was dropped: {error}"));
         }
     }
 
@@ -337,6 +338,23 @@ mod tests {
         let report = status.report(None);
         assert_eq!(report.last_error.as_deref(), Some("a filter is refused"));
         assert_eq!((report.link, report.since_millis), (LinkState::Up, 7));
+    }
+
+    #[test]
+    fn fewer_and_fewer_of_many_drops_are_told() {
+        let status = Status::default();
+        status.report_up("bridge/hub", "mqtt-tcp://a");
+        assert!(status.take_change(|| 7));
+        let mut told = Vec::new();
+        for number in 1..=20 {
+            status.report_drop("bridge/hub", DropReason::Refused, &number);
+            if status.take_change(|| 8) {
+                told.extend(status.report(None).last_error);
+            }
+        }
+        let expected = [1, 2, 4, 8, 16].map(|it| format!("a message was dropped: {it}"));
+        assert_eq!(told, expected);
+        assert_eq!(status.link(), LinkState::Up);
     }
 
     #[test]

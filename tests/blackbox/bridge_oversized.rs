@@ -183,6 +183,7 @@ fn a_message_that_is_too_large_for_the_hub_is_kept_aside_and_its_topic_goes_on()
     let hub = Hub::start_with("max_packet_size 2000");
     let daemon = Daemon::start(&format!(
         r#"
+sys_topics.interval = 1s
 bridges.mqtt.up {{
   server = "mqtt-tcp://127.0.0.1:{}"
   clientid = "edge"
@@ -195,6 +196,8 @@ bridges.mqtt.up {{
     ));
     let at_hub = Subscriber::start(hub.port(), "all", "f/#");
     let letters = Subscriber::start(daemon.port(), "letters", "$dead_letter/up/#");
+    let said = "$SYS/broker/gateway/bridge/up/last_error";
+    let errors = Subscriber::start(daemon.port(), "errors", said);
     let mut client = join_at(daemon.port(), "c");
     let mut publish = |numbers: RangeInclusive<u64>| {
         for number in numbers {
@@ -211,5 +214,12 @@ bridges.mqtt.up {{
         of_hub().iter().any(|(_, number)| *number == 2 * SMALL)
     });
     until("the large ones are kept aside", || letters.count() == 2);
+    let says = |text: &str| errors.has(|it| String::from_utf8_lossy(&it.payload).contains(text));
+    for text in [
+        "perhaps because of a message",
+        "one to `f/a`: the hub closes the connection when it gets a message of 4003 bytes",
+    ] {
+        until("it is told why", || says(text));
+    }
     assert_complete("small ones", &of_hub(), 1..=2 * SMALL, REPEATS);
 }

@@ -133,7 +133,8 @@ impl Service<'_> {
 
     /// Counts a message that does not reach the hub, and makes a dead letter of it.
     pub(super) fn set_aside(&self, delivery: &Delivery, cause: DropReason, reason: &str) {
-        self.status.report_drop(self.label, cause, &reason);
+        let error = format!("one to `{}`: {reason}", delivery.message.topic);
+        self.status.report_drop(self.label, cause, &error);
         self.dead_letter.put(&delivery.message, reason, self.client);
     }
 
