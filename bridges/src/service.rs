@@ -470,7 +470,7 @@ impl<'b> Service<'b> {
             }
         } else {
             let reason = "its packet is larger than the hub accepts, or than `max_packet_size`";
-            self.set_aside(delivery, DropReason::NoRoom, reason);
+            self.set_aside(delivery, DropReason::TooLarge, reason);
         }
     }
 }

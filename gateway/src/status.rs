@@ -75,7 +75,7 @@ pub enum DropReason {
     NoRoom,
     /// No mapping rule applied.
     Unmapped,
-    /// The foreign message is larger than what is taken in.
+    /// The message is larger than what is taken in, here or by the foreign side.
     TooLarge,
     /// The connection to the foreign side ended before it was sent, and nothing keeps it.
     LinkDown,

@@ -149,6 +149,7 @@ fn what_is_too_large_by_the_limit_of_the_bridge_is_kept_aside_at_once() {
         let hub = Hub::start();
         let daemon = Daemon::start(&format!(
             r#"
+sys_topics.interval = 1s
 bridges.mqtt.up {{
   server = "mqtt-tcp://127.0.0.1:{}"
   clientid = "edge"
@@ -161,12 +162,17 @@ bridges.mqtt.up {{
         ));
         let at_hub = Subscriber::start(hub.port(), "all", "line/#");
         let letters = Subscriber::start(daemon.port(), "letters", "$dead_letter/up/#");
+        let dropped = "$SYS/broker/gateway/bridge/up/dropped/#";
+        let dropped = Subscriber::start(daemon.port(), "dropped", dropped);
         let mut client = join_at(daemon.port(), "c");
         for (topic, bytes) in [("line/large", LIMIT), ("line/fits", LIMIT - 1_000)] {
             client.publish_acknowledged(topic, &vec![1; bytes]).unwrap();
         }
         until("the other one has come", || at_hub.count() == 1);
         until("it is kept aside", || letters.count() == 1);
+        until("it is counted", || {
+            dropped.has(|it| it.topic.ends_with("/too_large") && it.payload == b"1")
+        });
         assert!(at_hub.has(|it| it.topic == "line/fits"));
         assert_eq!(hub.connections_of("edge"), 1);
     }
