@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use gateway::Client;
+use gateway::{Client, Status};
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::budget::Budget;
@@ -18,6 +18,8 @@ use crate::record;
 
 /// How much may go at once that was not used before.
 const BURST: Duration = Duration::from_secs(1);
+/// What is said of a bridge whose budget is.
+const USED_UP: &str = "the bytes of this day are used up: the outbox waits until midnight UTC";
 /// What timers count in: a shorter pause would end too early.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -97,18 +99,21 @@ impl Rate {
         second.max(budget.and_then(|it| it.wait(now.wall)))
     }
 
-    /// Ready when a message may go. Says once a day in the log, under the bridge's name, that the
-    /// budget of the day is used up.
-    pub(crate) fn poll(&mut self, bridge: &str, context: &mut Context<'_>) -> Poll<()> {
+    /// Ready when a message may go. Says once a day, in the log under the bridge's name and in its
+    /// status, that the budget of the day is used up.
+    pub(crate) fn poll(
+        &mut self,
+        bridge: &str,
+        status: &Status,
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
         if !self.is_limited() {
             return Poll::Ready(());
         }
         while let Some(wait) = self.wait(Now::read()) {
             if self.budget.as_mut().is_some_and(Budget::is_news) {
-                tracing::warn!(
-                    bridge,
-                    "the bytes of this day are used up: the outbox waits until midnight UTC"
-                );
+                tracing::warn!(bridge, "{USED_UP}");
+                status.note_problem(USED_UP.to_owned());
             }
             let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(wait)));
             ready!(pause.as_mut().poll(context));
@@ -176,7 +181,8 @@ mod tests {
     }
 
     async fn go(rate: &mut Rate) {
-        poll_fn(|context| rate.poll("b", context)).await;
+        let status = Status::default();
+        poll_fn(|context| rate.poll("b", &status, context)).await;
     }
 
     async fn send(rate: &mut Rate, messages: u32) {

@@ -400,7 +400,8 @@ impl<'b> Service<'b> {
                 return None;
             }
         }
-        if self.rate.poll(self.label, context).is_pending() {
+        let (label, status) = (self.label, self.status);
+        if self.rate.poll(label, status, context).is_pending() {
             return Some(delivery);
         }
         let mut forwarded = std::mem::take(&mut self.forwarded);

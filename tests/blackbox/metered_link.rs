@@ -100,6 +100,7 @@ fn what_a_day_does_not_allow_waits_for_the_next() {
     let mut daemon = Daemon::start_at("@2031-01-01 12:00:00", &caps);
     let used_up = "the bytes of this day are used up";
     let times = |daemon: &mut Daemon| daemon.process().log().matches(used_up).count();
+    let watcher = Subscriber::start(daemon.port(), "watcher", "$SYS/brokers/bridges/hub/status");
     // A packet has a little more than a thousand bytes.
     publish(&daemon, 1..=25, 1_000);
     for (day, sum) in [(1, 10), (2, 20)] {
@@ -110,6 +111,9 @@ fn what_a_day_does_not_allow_waits_for_the_next() {
         publish(&daemon, 26..=26, 1_000);
         assert_eq!(at_hub.count(), sum);
     }
+    until("it is told", || {
+        watcher.has(|it| String::from_utf8_lossy(&it.payload).contains(used_up))
+    });
     // The rest is in the outbox.
     daemon.kill();
     daemon.reconfigure(&bridge(&hub, ""));
