@@ -71,9 +71,10 @@ pub(crate) struct Suspicion {
     fruitless: u32,
     /// Acknowledgements since a connection ended.
     taken: u32,
-    /// There was one ever.
+    /// There was one since a topic was condemned: a hub that takes nothing any more loses no
+    /// further topic.
     has_taken: bool,
-    /// The largest of those, see [`Message::byte_count`].
+    /// The largest that was taken, see [`Message::byte_count`].
     largest: usize,
     /// What is not sent of any topic.
     too_large: Option<TooLarge>,
@@ -271,6 +272,9 @@ impl Suspicion {
         };
         if suspect.is_withheld() {
             self.fruitless = self.fruitless.max(FRUITLESS_MAX);
+        }
+        if matches!(suspect, Suspect::Condemned(_)) {
+            self.has_taken = false;
         }
         suspect.is_withheld() || suspect.is_decided()
     }

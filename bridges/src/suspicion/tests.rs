@@ -204,6 +204,21 @@ fn what_is_refused_before_the_end_is_not_so_because_of_its_size() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hub_that_takes_nothing_any_more_costs_one_topic() {
+    let mut suspicion = Suspicion::default();
+    suspicion.note_taken(&message("good"));
+    end(&mut suspicion, End::Closed, &[], 1);
+    for (bad, expected) in [("a", Verdict::Condemn), ("b", Verdict::Withhold)] {
+        end(&mut suspicion, End::Closed, &[bad], FRUITLESS_MAX + STRIKES);
+        for _ in 0..3 {
+            suspicion.conclude(true);
+            end(&mut suspicion, End::Closed, &[bad], 1);
+        }
+        assert_eq!(suspicion.verdict(&message(bad)), expected, "{bad}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_ends_without_a_topic_too_is_not_its_fault() {
     let bad = message("bad");
     for (how, topics) in [
