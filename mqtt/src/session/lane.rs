@@ -61,12 +61,13 @@ struct Pending {
     /// What has spilled since then.
     since: Amount,
     is_loading: bool,
-    trims: u32,
-    /// What the trims are to remove at least.
-    promised: Amount,
+    /// What each of the trims is to remove at least.
+    promises: VecDeque<Amount>,
     /// What was superseded since the first request that is not answered, and may be among the
     /// entries that the answers are about.
     superseded: Vec<Superseded>,
+    /// Their sum.
+    doubtful: Amount,
 }
 
 #[derive(Clone, Debug)]
@@ -74,7 +75,7 @@ struct Superseded {
     sequence: u64,
     amount: Amount,
     /// The trims that were under way then.
-    trims: u32,
+    trims: usize,
 }
 
 impl Lane {
@@ -114,13 +115,18 @@ impl Lane {
         }
     }
 
-    /// What waits, without what is being trimmed.
+    /// What waits, without what is being trimmed. What was superseded meanwhile may be what goes, so
+    /// this may be too much, but it is nothing only if nothing is left: no other lane makes way
+    /// before it is.
     pub(super) fn waiting(&self) -> Amount {
         let spilled = self.spilled.amount;
         let Some(pending) = &self.pending else {
             return self.in_memory().plus(spilled);
         };
-        let left = spilled.minus(pending.since).minus(pending.promised);
+        let promised = pending.promises.iter();
+        let promised = promised.fold(Amount::ZERO, |sum, it| sum.plus(*it));
+        let promised = promised.minus(pending.doubtful);
+        let left = spilled.minus(pending.since).minus(promised);
         // How many bytes go is known when they are gone; no messages have none.
         let left = if left.messages > 0 {
             left
@@ -168,7 +174,9 @@ impl Lane {
     }
 
     pub(super) fn is_trimming(&self) -> bool {
-        self.pending.as_ref().is_some_and(|it| it.trims > 0)
+        self.pending
+            .as_ref()
+            .is_some_and(|it| !it.promises.is_empty())
     }
 
     /// Takes in a delivery, for which there must be room.
@@ -260,11 +268,13 @@ impl Lane {
         };
         if sequence >= pending.to {
             pending.since = pending.since.minus(amount);
+            return true;
         }
+        pending.doubtful = pending.doubtful.plus(amount);
         pending.superseded.push(Superseded {
             sequence,
             amount,
-            trims: pending.trims,
+            trims: pending.promises.len(),
         });
         true
     }
@@ -281,8 +291,7 @@ impl Lane {
         let pending = self.pending.get_or_insert_default();
         pending.to = to;
         pending.since = Amount::ZERO;
-        pending.trims += 1;
-        pending.promised = pending.promised.plus(wanted);
+        pending.promises.push_back(wanted);
         TrimRequest {
             from: self.spilled.first,
             to,
@@ -296,8 +305,7 @@ impl Lane {
         let Some(mut pending) = self.pending.take() else {
             return 0;
         };
-        pending.trims -= 1;
-        pending.promised = pending.promised.minus(request.wanted);
+        pending.promises.pop_front();
         let mut removed = done.removed;
         pending.superseded.retain_mut(|it| {
             let is_removed = (request.from..done.next).contains(&it.sequence);
@@ -305,17 +313,28 @@ impl Lane {
                 removed = removed.minus(it.amount);
             }
             it.trims -= 1;
-            !is_removed && it.trims > 0
+            let is_doubtful = !is_removed && it.trims > 0;
+            if !is_doubtful {
+                pending.doubtful = pending.doubtful.minus(it.amount);
+            }
+            is_doubtful
         });
         self.spilled.amount = self.spilled.amount.minus(removed);
         if request.skip == 0 {
             self.spilled.first = self.spilled.first.max(done.next);
-            if done.complete && pending.trims == 0 {
+            if done.complete && pending.promises.is_empty() {
                 self.spilled.amount = pending.since;
                 self.spilled.first = pending.to;
             }
         }
-        self.pending = Some(pending).filter(|it| it.trims > 0);
+        // One that removed more than it was to leaves less for the next.
+        let mut left = self.spilled.amount.minus(pending.since);
+        left = left.plus(pending.doubtful);
+        for promise in &mut pending.promises {
+            *promise = promise.min(left);
+            left = left.minus(*promise);
+        }
+        self.pending = Some(pending).filter(|it| !it.promises.is_empty());
         removed.messages
     }
 

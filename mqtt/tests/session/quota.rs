@@ -1,5 +1,6 @@
 //! The quotas of a session, in memory and in a store together, and who makes way.
 
+mod backlog;
 mod line;
 mod unsettled;
 
@@ -78,6 +79,8 @@ enum Operation {
     Remove(u64),
     Load(PageRequest),
     Trim(TrimRequest),
+    /// Nothing: all of a range that has a lower number than this has been trimmed by now.
+    Trimmed(u8, u64),
 }
 
 /// A session with its store, and what waits according to what was said of it.
@@ -243,7 +246,15 @@ impl World {
             };
             assert!(lane_of(sequence) < losers, "{evicted:?}");
             if let Evicted::Dropped(sequence) = evicted {
-                self.assert_oldest(sequence, u64::MAX);
+                // What is being trimmed still waits here.
+                let backlog = range_of(sequence) ^ SIDE;
+                let is_trimmed = self.is_trimmed(backlog);
+                self.assert_oldest(sequence, if is_trimmed { 0 } else { u64::MAX });
+                if is_trimmed && self.live == Some(side_of(sequence)) {
+                    let last = self.waiting.keys().map(|it| number_of(*it)).max();
+                    let trimmed = Operation::Trimmed(backlog, last.unwrap() + 1);
+                    self.operations.push_back(trimmed);
+                }
                 self.waiting.remove(&sequence);
             }
         }
@@ -255,12 +266,7 @@ impl World {
         let first = |range| self.waiting.keys().find(|it| range_of(**it) == range);
         let range = range_of(sequence);
         assert_eq!(first(range), Some(&sequence), "not the oldest");
-        // What is being trimmed still waits here.
-        let is_trimmed = |it: &Operation| match it {
-            Operation::Trim(request) => range_of(request.to) == range ^ SIDE,
-            Operation::Put(_) | Operation::Remove(_) | Operation::Load(_) => false,
-        };
-        if self.live == Some(side_of(sequence)) && !self.operations.iter().any(is_trimmed) {
+        if self.live == Some(side_of(sequence)) {
             let backlog = first(range ^ SIDE).filter(|it| number_of(**it) < next);
             assert_eq!(backlog, None, "before the backlog");
         }
@@ -316,6 +322,10 @@ impl World {
                 self.loading = None;
                 let evicted = self.session.take_evicted();
                 self.evict(evicted, u8::MAX);
+            }
+            Some(Operation::Trimmed(range, next)) => {
+                let is_before = |it: &u64| range_of(*it) == range && number_of(*it) < next;
+                assert!(!self.waiting.keys().any(is_before), "before the backlog");
             }
             Some(Operation::Trim(request)) => {
                 let done = self.trim(&request);
