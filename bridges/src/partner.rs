@@ -31,10 +31,7 @@ pub(crate) fn settle(options: &Options, place: usize, hub: &mut Hub, client: &Cl
         options.client.client_id, options.targets[place].name
     );
     let partner = if is_alone { name } else { String::new() };
-    let known: Fields = client
-        .record()
-        .and_then(|it| serde_json::from_str(&it).ok())
-        .unwrap_or_default();
+    let known: Fields = record::get(client);
     let is_other = known.partner.as_ref().is_some_and(|it| *it != partner);
     // The hub counts its identifiers anew, or they may be those of another hub: better a message
     // comes twice than that a new one is taken for it, or that one which only the other has is

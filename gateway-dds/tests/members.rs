@@ -28,6 +28,14 @@ fn rich(id: i64) -> Value {
     })
 }
 
+/// What is written is there for readers that come later.
+fn lasting() -> EndpointSettings {
+    EndpointSettings {
+        durability: Durability::TransientLocal,
+        ..EndpointSettings::default()
+    }
+}
+
 #[test]
 fn every_kind_of_member_crosses_in_both_directions() {
     let domain = free_domain();
@@ -81,12 +89,8 @@ fn a_topic_that_cannot_be_published_to_costs_the_sample_only() {
     let broker = Arc::new(FakeBroker::default());
     let status = Arc::new(Status::default());
     let peer = Peer::open(&settings(domain)).unwrap();
-    let lasting = EndpointSettings {
-        durability: Durability::TransientLocal,
-        ..EndpointSettings::default()
-    };
     let writer = peer
-        .writer("Readings", &structure("Demo::Reading"), &lasting)
+        .writer("Readings", &structure("Demo::Reading"), &lasting())
         .unwrap();
     for sensor in ["#", "good", "a+b"] {
         let mut value = reading(1);
@@ -111,12 +115,8 @@ fn instances_are_told_apart_by_keys_of_every_kind() {
     "#;
     let gateway = gateway(domain, rules);
     let peer = Peer::open(&settings(domain)).unwrap();
-    let lasting = EndpointSettings {
-        durability: Durability::TransientLocal,
-        ..EndpointSettings::default()
-    };
     let writer = peer
-        .writer("Keyed", &structure("Demo::Keyed"), &lasting)
+        .writer("Keyed", &structure("Demo::Keyed"), &lasting())
         .unwrap();
     let first = json!({
         "part": {"a": 1, "b": 1}, "whole": {"a": 1, "b": "x"}, "id": [1, 2], "flag": true,

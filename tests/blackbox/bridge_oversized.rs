@@ -105,22 +105,28 @@ bridges.mqtt.down {{
     assert_eq!(hub.connections_of("edge"), 2, "it was restarted once");
 }
 
+/// A bridge that forwards by these rules.
+fn uplink(port: u16, proto_ver: u8, rules: &str) -> String {
+    format!(
+        r#"
+sys_topics.interval = 1s
+bridges.mqtt.up {{
+  server = "mqtt-tcp://127.0.0.1:{port}"
+  clientid = "edge"
+  proto_ver = {proto_ver}
+  backoff_max = 200ms
+  forwards = [{rules}]
+}}
+"#
+    )
+}
+
 #[test]
 fn topics_that_are_too_large_for_the_hub_do_not_stop_the_others() {
     // Mosquitto closes the connection once it has read the length.
     let hub = Hub::start_with("max_packet_size 2000");
-    let daemon = Daemon::start(&format!(
-        r#"
-bridges.mqtt.up {{
-  server = "mqtt-tcp://127.0.0.1:{}"
-  clientid = "edge"
-  proto_ver = 4
-  backoff_max = 200ms
-  forwards = [{{ local_topic = "line/#" }}, {{ local_topic = "big/#" }}]
-}}
-"#,
-        hub.port()
-    ));
+    let rules = r#"{ local_topic = "line/#" }, { local_topic = "big/#" }"#;
+    let daemon = Daemon::start(&uplink(hub.port(), 4, rules));
     let at_hub = Subscriber::start(hub.port(), "spy", "big/#");
     let letters = Subscriber::start(daemon.port(), "letters", "$dead_letter/up/#");
     let crossing = Crossing::start(daemon.port(), hub.port(), GOOD, PAUSE);
@@ -147,18 +153,10 @@ bridges.mqtt.up {{
 fn what_is_too_large_by_the_limit_of_the_bridge_is_kept_aside_at_once() {
     for proto_ver in [4, 5] {
         let hub = Hub::start();
+        let rules = r#"{ local_topic = "line/#" }"#;
+        let uplink = uplink(hub.port(), proto_ver, rules);
         let daemon = Daemon::start(&format!(
-            r#"
-sys_topics.interval = 1s
-bridges.mqtt.up {{
-  server = "mqtt-tcp://127.0.0.1:{}"
-  clientid = "edge"
-  proto_ver = {proto_ver}
-  max_packet_size = 64KiB
-  forwards = [{{ local_topic = "line/#" }}]
-}}
-"#,
-            hub.port()
+            "{uplink}bridges.mqtt.up.max_packet_size = 64KiB\n"
         ));
         let at_hub = Subscriber::start(hub.port(), "all", "line/#");
         let letters = Subscriber::start(daemon.port(), "letters", "$dead_letter/up/#");
@@ -188,19 +186,7 @@ fn check_sizes(topics: &[&str]) {
         messages_max: 20,
     };
     let hub = Hub::start_with("max_packet_size 2000");
-    let daemon = Daemon::start(&format!(
-        r#"
-sys_topics.interval = 1s
-bridges.mqtt.up {{
-  server = "mqtt-tcp://127.0.0.1:{}"
-  clientid = "edge"
-  proto_ver = 4
-  backoff_max = 200ms
-  forwards = [{{ local_topic = "f/#" }}]
-}}
-"#,
-        hub.port()
-    ));
+    let daemon = Daemon::start(&uplink(hub.port(), 4, r#"{ local_topic = "f/#" }"#));
     let at_hub = Subscriber::start(hub.port(), "all", "f/#");
     let letters = Subscriber::start(daemon.port(), "letters", "$dead_letter/up/#");
     let said = "$SYS/broker/gateway/bridge/up/last_error";

@@ -207,8 +207,9 @@ impl Client {
             return self.refuse(incoming.ack, ReasonCode::TopicNameInvalid);
         };
         let exchange = Arc::clone(&self.exchange);
-        let _turn = exchange.outbox_turn(&message);
-        if let Some(ack) = incoming.ack.filter(|_| self.refuses(&message)) {
+        let room = exchange.outbox_room(&message);
+        let is_refused = |_: &_| room.is_err() || self.refuses(&message);
+        if let Some(ack) = incoming.ack.filter(is_refused) {
             return self.refuse_for_now(ack);
         }
         match self.take_in(message, incoming.ack) {

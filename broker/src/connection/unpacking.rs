@@ -123,8 +123,8 @@ impl Client {
         }
         let invalid = ReasonCode::TopicNameInvalid;
         let message = self.message_of(packed).ok_or(invalid)?;
-        let _turn = self.exchange.outbox_turn(&message);
-        if message.qos.is_acknowledged() && self.refuses(&message) {
+        let room = self.exchange.outbox_room(&message);
+        if room.is_err() || message.qos.is_acknowledged() && self.refuses(&message) {
             count(&self.exchange.counters.refused);
             return Err(ReasonCode::QuotaExceeded);
         }

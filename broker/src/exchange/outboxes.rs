@@ -14,9 +14,13 @@ use crate::link::Link;
 pub(crate) struct Outboxes {
     /// There is one, or was.
     exist: AtomicBool,
-    /// Held from the question to the answer, so that nobody else who asks takes the room.
+    /// Held from the question until the message has its place, so that nobody else who asks takes it.
     turn: Mutex<()>,
 }
+
+/// One has no room for a message that it would have to keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OutboxFull;
 
 impl Exchange {
     /// A bridge's session is such an outbox from now on, or is not.
@@ -32,35 +36,37 @@ impl Exchange {
             && targets.any(|it| it.link.refuses_when_full.load(Ordering::Relaxed))
     }
 
-    /// Waits until nobody else asks for room; none if there is nothing to ask about. No other lock is
-    /// held then.
-    pub(crate) fn outbox_turn(&self, message: &Message) -> Option<MutexGuard<'_, ()>> {
-        let exist = self.outboxes.exist.load(Ordering::Relaxed);
-        let asks = exist
-            && message.qos.is_acknowledged()
-            && self.asks_first(&self.resolve(&message.topic, None));
-        asks.then(|| {
-            let turn = self.outboxes.turn.lock();
-            turn.unwrap_or_else(PoisonError::into_inner)
-        })
-    }
-
-    /// True if such an outbox has no room for a message that it would have to keep.
-    pub(crate) fn has_full_outbox(&self, message: &Message) -> bool {
-        let exist = self.outboxes.exist.load(Ordering::Relaxed);
-        if !exist || !message.qos.is_acknowledged() {
-            return false;
+    /// Asks such outboxes for room, once nobody else does; none if there is none to ask. Whoever has
+    /// the answer keeps it until the message is routed. No other lock is held before.
+    ///
+    /// # Errors
+    /// One has none.
+    pub(crate) fn outbox_room(
+        &self,
+        message: &Message,
+    ) -> Result<Option<MutexGuard<'_, ()>>, OutboxFull> {
+        if !self.outboxes.exist.load(Ordering::Relaxed) || !message.qos.is_acknowledged() {
+            return Ok(None);
         }
+        let route = self.resolve(&message.topic, None);
+        if !self.asks_first(&route) {
+            return Ok(None);
+        }
+        let turn = self.outboxes.turn.lock();
+        let turn = turn.unwrap_or_else(PoisonError::into_inner);
         let message = Arc::new(message.clone());
         let storing = self.storing(&message);
-        let route = self.resolve(&message.topic, None);
         let mut targets = route.targets.iter();
-        targets.any(|target| {
+        let is_full = targets.any(|target| {
             let refuses = target.link.refuses_when_full.load(Ordering::Relaxed);
             let delivery = target.delivery(&message, &storing);
             refuses
                 && delivery.qos.is_acknowledged()
                 && !target.link.lock().session.has_room(&delivery)
-        })
+        });
+        if is_full {
+            return Err(OutboxFull);
+        }
+        Ok(Some(turn))
     }
 }

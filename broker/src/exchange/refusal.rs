@@ -19,10 +19,10 @@ pub(crate) enum Refusal {
 
 impl Exchange {
     /// True if a message is not to be taken now: it would have to be stored before it is
-    /// acknowledged, and the store cannot be written or is full, or an outbox that refuses then.
+    /// acknowledged, and the store cannot be written or is full.
     pub(crate) fn refuses(&self, message: &Message, refusal: Refusal) -> bool {
         // Until something is drained, which may take days.
-        if self.is_full_for(message) || self.has_full_outbox(message) {
+        if self.is_full_for(message) {
             return true;
         }
         if !self.store.is_failing() {

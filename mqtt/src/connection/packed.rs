@@ -40,8 +40,8 @@ impl<'p> IncomingPublish<'p> {
 }
 
 impl ServerConnection {
-    /// Appends an acknowledgement with a Reason String or User Property, which is left out if the client does not
-    /// want to know [MQTT-3.1.2-29] or accepts no packet of that size.
+    /// Appends an acknowledgement with a Reason String or User Property, which is left out if the
+    /// client does not want to know [MQTT-3.1.2-29] or accepts no packet of that size.
     pub fn encode_ack_saying(&mut self, ack: PendingAck, said: Property<'_>, out: &mut Vec<u8>) {
         let mut raw = Vec::new();
         said.encode(&mut raw);

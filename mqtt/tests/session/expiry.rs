@@ -7,24 +7,14 @@ use std::time::Duration;
 
 use mqtt::session::{
     Acknowledged, Amount, DEFAULT_LANE, Delivery, Enqueue, LANE_MAX, Outgoing, PageRequest,
-    QueueClass, QueueLimits, Session, StoredLane, StoredQueue, WhenFull, lane_of, number_of,
-    sequence,
+    QueueClass, Session, StoredLane, StoredQueue, lane_of, number_of, sequence,
 };
 use mqtt::{QoS, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::{NOW, delivery, number};
+use crate::{NOW, STORED, delivery, number};
 
-const LIMITS: QueueLimits = QueueLimits {
-    messages_max: 4,
-    bytes_max: 1 << 20,
-    live_bytes_max: 0,
-    stored_messages_max: 1_000,
-    stored_bytes_max: 1 << 20,
-    when_full: WhenFull::RejectNew,
-    holds_encoded: true,
-};
 /// Of the content of each delivery.
 const BYTES: u64 = 9;
 const WINDOW: u16 = 3;
@@ -122,7 +112,7 @@ struct Model {
 impl Model {
     fn new(left: &Left) -> Self {
         let mut model = Self {
-            session: Session::new(LIMITS, true),
+            session: Session::new(STORED, true),
             now: NOW,
             disk: BTreeMap::new(),
             operations: VecDeque::new(),
@@ -161,7 +151,7 @@ impl Model {
             released: Vec::new(),
             in_flight: Vec::new(),
         };
-        model.session = Session::recovered(LIMITS, &stored);
+        model.session = Session::recovered(STORED, &stored);
         model.session.resume(WINDOW);
         model
     }
@@ -346,7 +336,7 @@ proptest! {
 /// What nobody takes leaves memory and store, whichever of them it is in.
 #[test]
 fn a_queue_that_nobody_reads_empties() {
-    let mut session = Session::new(LIMITS, true);
+    let mut session = Session::new(STORED, true);
     for number in 1..=10 {
         session.enqueue(delivery(QoS::AtLeastOnce, number, 0));
     }
@@ -364,7 +354,7 @@ fn a_queue_that_nobody_reads_empties() {
 
 #[test]
 fn a_delivery_ends_before_its_message_if_it_may_not_wait_as_long() {
-    let mut session = Session::new(LIMITS, true);
+    let mut session = Session::new(STORED, true);
     let end = |millis| Some(NOW.after(Duration::from_millis(millis)));
     for (number, waiting, message) in [
         (1, end(5), None),
@@ -389,7 +379,7 @@ fn a_delivery_ends_before_its_message_if_it_may_not_wait_as_long() {
 #[test]
 fn a_page_leaves_behind_it_what_is_still_there() {
     for (expired, left) in [(None, 4), (Some(5), 3), (Some(6), 3), (Some(7), 3)] {
-        let mut session = Session::new(LIMITS, true);
+        let mut session = Session::new(STORED, true);
         let mut rows = Vec::new();
         for number in 1..=6 {
             let mut delivery = delivery(QoS::AtLeastOnce, number, 0);
@@ -415,7 +405,7 @@ fn a_page_leaves_behind_it_what_is_still_there() {
 /// What is sent first may have come last.
 #[test]
 fn what_waits_behind_a_higher_lane_was_not_sent() {
-    let mut session = Session::new(LIMITS, true);
+    let mut session = Session::new(STORED, true);
     for (number, lane) in [(1, 0), (2, 0), (3, LANE_MAX)] {
         let mut delivery = delivery(QoS::ExactlyOnce, number, 0);
         delivery.class = QueueClass {

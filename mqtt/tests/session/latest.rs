@@ -4,28 +4,16 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use mqtt::session::{
-    Acknowledged, Amount, Delivery, Enqueue, Evicted, Outgoing, QueueLimits, Session, StoredLane,
-    StoredLast, StoredQueue, WhenFull, number_of, range_of, side_of,
+    Acknowledged, Amount, Delivery, Enqueue, Evicted, Outgoing, Session, StoredLane, StoredLast,
+    StoredQueue, number_of, range_of, side_of,
 };
 use mqtt::{QoS, TopicName};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::{NOW, delivery_of, number};
+use crate::{NOW, STORED, delivery_of, number};
 
-/// Fewer than what waits, so that most of it comes from the store.
-const MESSAGES_MAX: usize = 4;
 const WINDOW: u16 = 5;
-
-const LIMITS: QueueLimits = QueueLimits {
-    messages_max: MESSAGES_MAX,
-    bytes_max: 1 << 20,
-    live_bytes_max: 0,
-    stored_messages_max: 1_000,
-    stored_bytes_max: 1 << 20,
-    when_full: WhenFull::RejectNew,
-    holds_encoded: true,
-};
 
 /// A session, its store, and its receiver.
 struct World {
@@ -45,7 +33,7 @@ struct World {
 
 impl World {
     fn new(percent: u8) -> Self {
-        let mut session = Session::new(LIMITS, true);
+        let mut session = Session::new(STORED, true);
         session.share_live(percent);
         Self {
             session,
@@ -176,7 +164,7 @@ impl World {
             released: Vec::new(),
             in_flight: Vec::new(),
         };
-        self.session = Session::recovered(LIMITS, &stored);
+        self.session = Session::recovered(STORED, &stored);
         self.session.share_live(self.percent);
         self.is_connected = false;
         self.unacknowledged.clear();

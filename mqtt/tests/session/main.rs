@@ -16,9 +16,19 @@ mod share;
 
 use std::sync::Arc;
 
-use mqtt::session::{Delivery, QueueClass};
+use mqtt::session::{Delivery, QueueClass, QueueLimits, WhenFull};
 use mqtt::{Message, QoS, Timestamp, TopicName};
 
+/// Fewer in memory than what waits, so that most of it comes from the store.
+const STORED: QueueLimits = QueueLimits {
+    messages_max: 4,
+    bytes_max: 1 << 20,
+    live_bytes_max: 0,
+    stored_messages_max: 1_000,
+    stored_bytes_max: 1 << 20,
+    when_full: WhenFull::RejectNew,
+    holds_encoded: true,
+};
 const NOW: Timestamp = Timestamp::from_millis(1_000);
 
 /// A delivery that is named by its number and has so many bytes of payload.
