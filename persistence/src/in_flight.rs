@@ -22,8 +22,8 @@ pub(crate) const CONNECTING: u64 = 0;
 /// A receiver has forgotten what it had received: what has its message waits again.
 pub(crate) fn forget(connection: &Connection, session: SessionId) -> Result<(), Error> {
     let mut forget = connection.prepare_cached(
-        "DELETE FROM outbound WHERE session_id = ?1 AND sequence IN
-             (SELECT sequence FROM queue WHERE session_id = ?1)",
+        "DELETE FROM outbound WHERE session_id = ?1 AND EXISTS
+             (SELECT 1 FROM queue WHERE session_id = ?1 AND sequence = outbound.sequence)",
     )?;
     forget.execute([session.0]).map(|_| ())
 }
