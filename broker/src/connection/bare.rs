@@ -20,8 +20,7 @@ use crate::registry::Claim;
 pub(crate) struct Bare(pub(super) Client);
 
 impl Bare {
-    /// Lets in who sends this CONNECT, with a session that ends with the connection. None if it is
-    /// none.
+    /// Lets in who sends this CONNECT, with a new session. None if it is none.
     pub(crate) fn connect(exchange: &Arc<Exchange>, connect: &[u8]) -> Option<Self> {
         let limits = Limits::default();
         let (frame, _) = Frame::split(connect, connect.len()).ok()??;
@@ -33,7 +32,7 @@ impl Bare {
         let attached = exchange.attach(Claim {
             client_id: &handshake.client_id,
             clean_start: true,
-            expiry: Duration::ZERO,
+            expiry: handshake.session_expiry,
             inflight_messages_max: handshake.inflight_messages_max,
             keep_alive_millis: None,
             will: None,

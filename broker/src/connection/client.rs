@@ -128,7 +128,6 @@ impl Client {
             }
         };
         // Also what came before a violation.
-        self.take_answers(&mut batch);
         self.flush(&mut batch);
         // Whole packets, and not a byte now and then, are a sign of life [MQTT-3.1.2-22].
         if used > 0 {
@@ -157,7 +156,6 @@ impl Client {
             batch.answers.push((&ack).into());
             return Ok(());
         }
-        self.take_answers(batch);
         self.flush(batch);
         let packet = Packet::decode(frame, version)?;
         let before = self.outbox.bytes().len();
@@ -182,8 +180,8 @@ impl Client {
         Ok(())
     }
 
-    /// Handles the acknowledgements that have come, all under one lock. They have nothing to do
-    /// with messages that came between them.
+    /// Handles the acknowledgements that have come, all under one lock. Messages that came between
+    /// them are routed after them.
     pub(super) fn take_answers(&mut self, batch: &mut Batch<'_>) {
         if batch.answers.is_empty() {
             return;

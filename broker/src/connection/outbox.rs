@@ -87,6 +87,12 @@ impl Outbox {
         self.unwritten().is_empty() && self.replies.is_empty()
     }
 
+    /// What the last answer waits for.
+    #[cfg(test)]
+    pub(super) fn last_position(&self) -> Option<Position> {
+        self.replies.back().map(|(position, _)| *position)
+    }
+
     /// Answers that wait.
     pub(super) fn waiting(&self) -> usize {
         self.replies.len()

@@ -144,8 +144,10 @@ impl Client {
         Ok(())
     }
 
-    /// Routes what waits in a batch.
+    /// Handles the acknowledgements in a batch, then routes its messages: who gets the answer to a
+    /// message that is stored knows that what it had acknowledged before is stored too.
     pub(super) fn flush(&mut self, batch: &mut Batch<'_>) {
+        self.take_answers(batch);
         let Some(route) = batch.route.take() else {
             return;
         };

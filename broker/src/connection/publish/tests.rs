@@ -199,6 +199,45 @@ fn what_comes_with_one_read_stops_at_the_bound_of_the_store() {
     store.close().unwrap();
 }
 
+/// A client that is answered once it has acknowledged something must not get that again after a
+/// crash.
+#[test]
+fn what_came_before_a_message_is_stored_before_it_is_answered() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(directory.path(), Options::default()).unwrap();
+    let exchange = Arc::new(exchange::tests::exchange(store.clone()));
+    let message = |topic, retain| Sent {
+        topic,
+        qos: QoS::AtLeastOnce,
+        retain,
+        has_property: false,
+        payload_bytes: 1,
+    };
+    for retain in [false, true] {
+        let mut packet = connect("durable");
+        // With a Session Expiry Interval.
+        packet.splice(12..13, *b"\x05\x11\0\0\0\x3C");
+        packet[1] += 5;
+        let mut client = Bare::connect(&exchange, &packet).unwrap();
+        let at_least_once = exchange::tests::qos(QoS::AtLeastOnce);
+        exchange::tests::subscribe(&exchange, &client.0.link, "a/1", at_least_once);
+        let mut publisher = Bare::connect(&exchange, &connect("p")).unwrap();
+        let delivered = encode(&message("a/1", false), 0);
+        assert_eq!(publisher.handle(&delivered), Ok(delivered.len()));
+        // Which waits until the new session is stored.
+        let taken = std::iter::repeat_with(|| client.take()).find(|it| !it.is_empty());
+        assert_eq!(taken.unwrap()[..2], [0x32, delivered.len() as u8 - 2]);
+
+        let puback: &[u8] = &[0x40, 2, 0, 1];
+        let read = [puback, &encode(&message("a/1", retain), 7)].concat();
+        assert_eq!(client.handle(&read), Ok(read.len()));
+        let next = store.submit(Operation::NoteTime);
+        let answered = client.0.outbox.last_position();
+        assert_eq!(answered, Some(Position(next.0 - 1)), "retain: {retain}");
+    }
+    store.close().unwrap();
+}
+
 #[test]
 fn topics_with_the_same_receivers_are_routed_together() {
     assert_eq!(together(&["a/1"]), 100);
