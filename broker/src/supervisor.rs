@@ -106,8 +106,10 @@ impl Supervisor {
         }
         let entry = notification.map(|it| (name.to_owned(), it));
         self.notifications.extend(entry);
+        let hosted = self.roster.enter(name);
+        hosted.status.set_link(LinkState::Starting);
         let args = GatewayArgs {
-            hosted: self.roster.enter(name, LinkState::Starting),
+            hosted,
             gateway,
             exchange: Arc::clone(&self.exchange),
         };
@@ -148,8 +150,8 @@ impl Supervisor {
     /// Notes that one is configured and does not run.
     pub(crate) fn pause_gateway(&self, name: &str) {
         let backlog = GatewaySession::backlog(&self.exchange, name);
-        let state = LinkState::Down("paused, `enable` is off".to_owned());
-        self.roster.enter(name, state);
+        let hosted = self.roster.enter(name);
+        hosted.status.set_stopped("paused, `enable` is off");
         if let Some(backlog) = backlog {
             tracing::info!(
                 gateway = name,
@@ -182,8 +184,9 @@ impl Supervisor {
             self.roster.remove(name);
             return;
         }
-        let state = LinkState::Down("no longer configured, its queue is kept".to_owned());
-        self.roster.enter(name, state);
+        let hosted = self.roster.enter(name);
+        let reason = "no longer configured, its queue is kept";
+        hosted.status.set_stopped(reason);
         tracing::warn!(
             gateway = name,
             waiting,
@@ -232,4 +235,70 @@ async fn stop<A: Actor>(actor: &ActorRef<A>) {
 /// Waits until an actor has stopped to the end: its mailbox is closed before its `on_stop`.
 async fn stopped<A: Actor>(actor: &ActorRef<A>) {
     actor.wait_for_shutdown_with_result(|_| ()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use gateway::{Client, RunFuture, Status, StatusReport, SubscriptionRequest};
+    use persistence::Store;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::exchange::tests::exchange;
+
+    /// Breaks down the first time that it runs.
+    #[derive(Default)]
+    struct Brittle {
+        has_broken: Arc<AtomicBool>,
+        is_up: Arc<Notify>,
+    }
+
+    impl Gateway for Brittle {
+        fn subscriptions(&self) -> Vec<SubscriptionRequest> {
+            Vec::new()
+        }
+
+        fn is_durable(&self) -> bool {
+            false
+        }
+
+        fn run(&self, _: Client, status: Arc<Status>) -> RunFuture {
+            let has_broken = Arc::clone(&self.has_broken);
+            let is_up = Arc::clone(&self.is_up);
+            Box::pin(async move {
+                status.counters.count_sent(1);
+                assert!(has_broken.swap(true, Ordering::Relaxed), "it is brittle");
+                status.set_link(LinkState::Up);
+                is_up.notify_one();
+                std::future::pending().await
+            })
+        }
+    }
+
+    fn report(supervisor: &Supervisor) -> StatusReport {
+        supervisor.roster.list()[0].status.report(None)
+    }
+
+    #[tokio::test]
+    async fn a_mistake_of_ours_is_an_error_of_the_gateway_and_a_stop_is_none() {
+        let exchange = Arc::new(exchange(Store::disabled()));
+        let mut supervisor = Supervisor::start(exchange, Arc::default(), None).await;
+        let gateway = Arc::new(Brittle::default());
+        let name = "zmq/brittle".to_owned();
+        for sent in 2..=3 {
+            let gateway = Arc::<Brittle>::clone(&gateway);
+            let is_up = Arc::clone(&gateway.is_up);
+            supervisor.start_gateway(&name, gateway).await;
+            is_up.notified().await;
+            supervisor.stop_gateways([&name].into_iter()).await;
+            let report = report(&supervisor);
+            assert_eq!(report.link.reason(), Some("it is stopped"));
+            let error = report.last_error.as_deref();
+            assert_eq!(error, Some("it broke down, the log has the place"));
+            assert_eq!(report.sent, sent);
+        }
+        supervisor.stop().await;
+    }
 }

@@ -109,19 +109,24 @@ impl DropReason {
 }
 
 impl Status {
-    /// Sets whether the foreign side can be reached; true if that is a change.
+    /// Sets whether the foreign side can be reached; true if that is a change. Why it cannot is the
+    /// last error from then on.
     pub fn set_link(&self, state: LinkState) -> bool {
-        self.set(state, None)
+        let error = state.reason().map(str::to_owned);
+        self.set(state, None, error)
     }
 
-    fn set(&self, state: LinkState, address: Option<&str>) -> bool {
+    /// It is out of service because somebody wants that, which is no error.
+    pub fn set_stopped(&self, reason: &str) {
+        self.set(LinkState::Down(reason.to_owned()), None, None);
+    }
+
+    fn set(&self, state: LinkState, address: Option<&str>, error: Option<String>) -> bool {
         let mut link = self.lock();
         if link.state == state && link.address.as_deref() == address {
             return false;
         }
-        if let LinkState::Down(reason) = &state {
-            link.last_error = Some(reason.clone());
-        }
+        link.last_error = error.or_else(|| link.last_error.take());
         // Another reason or another address does not make it down or up anew.
         if discriminant(&link.state) != discriminant(&state) {
             link.since_millis = 0;
@@ -146,7 +151,7 @@ impl Status {
 
     /// The foreign side can be reached at this address; logs a change under the gateway's name.
     pub fn report_up(&self, gateway: &str, address: &str) {
-        if self.set(LinkState::Up, Some(address)) {
+        if self.set(LinkState::Up, Some(address), None) {
             tracing::info!(gateway, address, "the gateway is up");
         }
     }
@@ -324,6 +329,22 @@ mod tests {
         let report = status.report(None);
         assert_eq!(report.address, None);
         assert_eq!(report.last_error.as_deref(), Some("lost"));
+    }
+
+    #[test]
+    fn a_stop_that_is_wanted_is_told_and_is_no_error() {
+        let status = Status::default();
+        for error in [None, Some("refused")] {
+            if let Some(error) = error {
+                status.set_link(down(error));
+            }
+            status.set_link(LinkState::Up);
+            status.set_stopped("paused");
+            assert!(status.take_change(|| 7));
+            let report = status.report(None);
+            assert_eq!((report.link, report.since_millis), (down("paused"), 7));
+            assert_eq!(report.last_error.as_deref(), error);
+        }
     }
 
     #[test]

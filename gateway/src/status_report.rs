@@ -15,7 +15,8 @@ pub struct StatusReport {
     pub since_millis: u64,
     /// What it is connected to, if there are several it could be.
     pub address: Option<Arc<str>>,
-    /// Why it was down last, also if it is up again; or what the foreign side refused later than that.
+    /// Why it was down last, unless that was wanted, also if it is up again; or what the foreign side
+    /// refused later than that.
     pub last_error: Option<String>,
     /// The time to the foreign side and back, as it was measured last.
     pub round_trip: Option<Duration>,

@@ -11,10 +11,14 @@ const STATUS: &str = "$SYS/brokers/bridges/hub/status";
 const CONNECTION: &str = "$SYS/broker/connection/hub/state";
 const CLIENT: &str = "$SYS/brokers/client_status/edge";
 
-/// A bridge to this hub; `more` is appended to its keys.
 fn start(hub: &Hub, more: &str, rest: &str) -> Daemon {
+    Daemon::start(&bridge(hub, more, rest))
+}
+
+/// A bridge to this hub; `more` is appended to its keys.
+fn bridge(hub: &Hub, more: &str, rest: &str) -> String {
     let port = hub.port();
-    Daemon::start(&format!(
+    format!(
         r#"
 sys_topics.interval = 1s
 {rest}
@@ -26,7 +30,7 @@ bridges.mqtt.hub {{
   {more}
 }}
 "#
-    ))
+    )
 }
 
 /// What was said last on a topic.
@@ -183,6 +187,44 @@ fn a_notification_on_a_topic_that_is_forwarded_tells_the_hub_too() {
     assert_eq!(until_state(&cloud, topic, "up"), up);
     daemon.kill();
     until_state(&cloud, topic, "lost");
+}
+
+#[test]
+fn a_bridge_that_is_changed_paused_and_resumed_goes_on_counting_and_tells_no_error() {
+    let hub = Hub::start();
+    let rule = r#"subscription = [{ remote_topic = "cmd/#" }]"#;
+    let mut daemon = start(&hub, rule, "");
+    let watcher = Subscriber::start(daemon.port(), "watcher", "$SYS/#");
+    let (mut cloud, _) =
+        WireClient::connect(hub.port(), Version::V5, "cloud", Kept::Nothing).unwrap();
+    let steps = ["", "keepalive = 7s", "enable = false", "keepalive = 8s"];
+    let mut transferred = 0;
+    for (place, step) in steps.into_iter().enumerate() {
+        if place > 0 {
+            daemon.reload(&bridge(&hub, &format!("{rule}\n{step}"), ""));
+        }
+        if step == "enable = false" {
+            until_said(&watcher, "state", "down: paused, `enable` is off");
+            continue;
+        }
+        transferred += 1;
+        publish(&daemon, 1);
+        until_said(&watcher, "sent", &transferred.to_string());
+        // What the hub has acknowledged came behind SUBSCRIBE.
+        cloud.publish_acknowledged("cmd/a", b"1").unwrap();
+        until_said(&watcher, "received", &transferred.to_string());
+    }
+    let states = watcher.received().into_iter();
+    let states = states.filter(|it| it.topic == STATUS);
+    let states: Vec<Value> = states
+        .map(|it| serde_json::from_slice(&it.payload).unwrap())
+        .collect();
+    let stopped = states.iter().filter(|it| it["reason"] == "it is stopped");
+    assert_eq!(stopped.count(), 2, "{states:?}");
+    let errors = states.iter().filter(|it| it["last_error"] != Value::Null);
+    assert_eq!(errors.count(), 0, "{states:?}");
+    let topic = "$SYS/broker/gateway/bridge/hub/last_error";
+    assert_eq!(last(&watcher, topic), None);
 }
 
 #[test]

@@ -26,6 +26,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A gateway that ran this long had recovered.
 const HEALTHY: Duration = Duration::from_secs(60);
+/// What is said of a gateway that is told to stop, and of one that a mistake of ours has ended.
+const STOPPED: &str = "it is stopped";
+const BROKEN: &str = "it broke down, the log has the place";
 
 /// What the actor is made from, again after a panic.
 #[derive(Clone)]
@@ -109,11 +112,15 @@ impl Actor for GatewayActor {
     async fn on_stop(
         &mut self,
         _: WeakActorRef<Self>,
-        _: ActorStopReason,
+        reason: ActorStopReason,
     ) -> Result<(), Self::Error> {
-        let stopped = LinkState::Down("it is stopped".to_owned());
         let status = Arc::clone(&self.args.hosted.status);
-        status.set_link(stopped.clone());
+        if let ActorStopReason::Panicked(_) = reason {
+            status.set_link(LinkState::Down(BROKEN.to_owned()));
+            self.args.notify_of_change();
+            return Ok(());
+        }
+        status.set_stopped(STOPPED);
         let last_words = self.args.notify_of_change();
         let time = self.args.gateway.farewell_max();
         if let Some(running) = self.running.take()
@@ -128,7 +135,7 @@ impl Actor for GatewayActor {
                 tracing::warn!(gateway, "the foreign side did not say goodbye in time");
             }
         }
-        status.set_link(stopped);
+        status.set_stopped(STOPPED);
         self.args.notify_of_change();
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use gateway::{LinkState, Status};
+use gateway::Status;
 
 use super::age::Ages;
 
@@ -41,8 +41,8 @@ impl Roster {
         self.lock().values().cloned().collect()
     }
 
-    /// Enters one in this state, or sets the state of the one that there is, which goes on counting.
-    pub(crate) fn enter(&self, name: &str, state: LinkState) -> Hosted {
+    /// Enters one, or returns the one that there is, which goes on counting.
+    pub(crate) fn enter(&self, name: &str) -> Hosted {
         let mut hosted = self.lock();
         let name: Arc<str> = name.into();
         let entry = hosted.entry(Arc::clone(&name)).or_insert_with(|| Hosted {
@@ -52,7 +52,6 @@ impl Roster {
             is_leaving: Arc::default(),
         });
         entry.is_leaving.store(false, Ordering::Relaxed);
-        entry.status.set_link(state);
         entry.clone()
     }
 
