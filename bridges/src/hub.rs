@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use crate::config::Endpoint;
 use crate::dialect::Heard;
 use crate::io::{ConnectError, Stream, TransportOptions, connect, reason};
+use crate::refusal;
 use crate::suspicion::End;
 
 /// Bytes that one read may bring.
@@ -176,14 +177,18 @@ impl Hub {
         let connect = async {
             let stream = connect(endpoint, transport).await?;
             ready.await;
-            Self::accepted(stream, options).await
+            Self::accepted(stream, options, transport.has_certificate()).await
         };
         tokio::time::timeout(transport.connect_timeout, connect)
             .await
             .map_err(|_| HubError::ConnectTimeout)?
     }
 
-    async fn accepted(mut stream: Stream, options: &ClientOptions) -> Result<Self, HubError> {
+    async fn accepted(
+        mut stream: Stream,
+        options: &ClientOptions,
+        has_certificate: bool,
+    ) -> Result<Self, HubError> {
         let mut output = Vec::new();
         let handshake = ClientHandshake::new(options, &mut output)?;
         stream.write_all(&output).await?;
@@ -227,10 +232,7 @@ impl Hub {
             }),
             ClientAnswer::Refused(refusal) => Err(HubError::Refused {
                 is_worth_falling_back: refusal.is_worth_falling_back,
-                reason: referring(
-                    describe(refusal.reason, refusal.reason_string.as_deref()),
-                    refusal.server_reference.as_deref(),
-                ),
+                reason: refusal::explain(&refusal, options, has_certificate),
             }),
         }
     }

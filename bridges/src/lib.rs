@@ -41,6 +41,7 @@ mod partner;
 mod patience;
 mod rate;
 mod record;
+mod refusal;
 mod rival;
 mod service;
 mod shortfall;

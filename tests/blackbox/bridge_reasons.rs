@@ -175,6 +175,28 @@ fn another_client_with_the_same_identifier_is_thought_of_where_the_hub_does_not_
 }
 
 #[test]
+fn a_password_that_the_hub_refuses_is_told_with_what_to_look_at() {
+    let keys = "username = \"u\", password = \"hidden\"\n\
+                forwards = [{ local_topic = \"plant/#\" }]";
+    let why = [&[0, 0x87, 6, 0x1F, 0, 3][..], b"why"].concat();
+    for (proto_ver, answer, code) in [(5, why, "0x87: why"), (4, vec![0, 5], "return code 5")] {
+        let hub = ScriptedHub::start();
+        let mut daemon = start(&hub, &format!("proto_ver = {proto_ver}\n{keys}"));
+        let watcher = Subscriber::start(daemon.port(), "watcher", "$SYS/#");
+        let mut wire = hub.next().wire;
+        wire.send(&packet(0x20, &answer)).unwrap();
+        let error = format!(
+            "the hub refused the connection: this bridge is not authorized ({code}); `username` \
+             (`u`) or `password` may be wrong, or the hub does not let in the client id `edge`"
+        );
+        until_told(&watcher, "down", &error);
+        until_logged(&mut daemon, &["bridge/hub", &error]);
+        let log = daemon.process().log();
+        assert!(!log.contains("hidden"), "{log}");
+    }
+}
+
+#[test]
 fn a_server_that_a_refusal_names_is_told() {
     let hub = ScriptedHub::start();
     let daemon = start(&hub, r#"forwards = [{ local_topic = "plant/#" }]"#);

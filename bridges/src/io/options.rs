@@ -88,6 +88,11 @@ impl TransportOptions {
         Ok(())
     }
 
+    /// Whether the hub may be shown a certificate.
+    pub(crate) fn has_certificate(&self) -> bool {
+        self.tls().certfile.is_some()
+    }
+
     pub(super) fn tls(&self) -> Tls {
         self.tls.clone().filter(|it| it.enable).unwrap_or_default()
     }
