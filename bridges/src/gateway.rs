@@ -197,6 +197,10 @@ impl Gateway for Bridge {
         self.shared.notification.as_ref()
     }
 
+    fn check_files(&self) -> Result<(), ConfigError> {
+        self.shared.options.check_files()
+    }
+
     fn farewell_max(&self) -> Duration {
         FAREWELL_MAX
     }

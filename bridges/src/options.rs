@@ -9,7 +9,7 @@ use mqtt::packet::ForwardedProperties;
 use mqtt::{Message, ProtocolVersion, QoS, TopicName};
 
 use crate::batch;
-use crate::config::{Config, Endpoint, Will};
+use crate::config::{Config, Endpoint, Transport, Will};
 use crate::io::{QuicOptions, TransportOptions};
 use crate::loop_guard::Announcement;
 
@@ -48,6 +48,16 @@ impl Options {
             client: client(config, announcement)?,
             transport,
         })
+    }
+
+    /// Reads the files that a connect needs, if one does, as it does itself. Blocks.
+    pub(crate) fn check_files(&self) -> Result<(), ConfigError> {
+        let mut transports = self.targets.iter().map(|it| it.endpoint.transport);
+        if transports.any(Transport::is_encrypted) {
+            self.transport.check_files()
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mqtt::QoS;
 
-use crate::{Client, Notification, Status, SubscriptionRequest};
+use crate::{Client, ConfigError, Notification, Status, SubscriptionRequest};
 
 /// What [`Gateway::run`] returns: the whole life of one gateway.
 pub type RunFuture = Pin<Box<dyn Future<Output = Fault> + Send>>;
@@ -47,6 +47,15 @@ pub trait Gateway: Send + Sync + 'static {
     /// Where its state is published, retained, when it changes; none if that is not wanted.
     fn notification(&self) -> Option<&Notification> {
         None
+    }
+
+    /// Reads the files that it reads while it runs, as it does then. It runs without them, and says
+    /// what is missing. Blocks.
+    ///
+    /// # Errors
+    /// The first one that cannot be used, with its key.
+    fn check_files(&self) -> Result<(), ConfigError> {
+        Ok(())
     }
 
     /// How long it may go on when it is told to stop, see [`crate::Broker::poll_stop`]. Without

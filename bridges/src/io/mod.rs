@@ -76,9 +76,15 @@ async fn open_tls(
     options: &TransportOptions,
     deadline: Deadline,
 ) -> Result<Stream, ConnectError> {
+    let tls = options.tls();
+    let name = tls::server_name(endpoint, &tls).to_owned();
+    let name = name
+        .try_into()
+        .map_err(|error| ConnectError::new(Phase::Tls, error))?;
+    // First, so that a file that cannot be used is told while the hub is away, too.
+    let config = tls::client_config(tls, deadline).await?;
     let tcp = open_tcp(endpoint, options, deadline).await?;
-    let tls = tls::connect(tcp, endpoint, options.tls(), deadline).await?;
-    Ok(Box::new(tls))
+    Ok(Box::new(tls::connect(tcp, name, config, deadline).await?))
 }
 
 /// A TCP connection that leads to the hub.

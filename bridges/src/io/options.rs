@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gateway::ConfigError;
 
+use super::tls;
 use crate::config::{Endpoint, Proxy, Tcp, Tls, Transport};
 
 /// How to connect to a hub.
@@ -86,6 +87,14 @@ impl TransportOptions {
             proxy.check()?;
         }
         Ok(())
+    }
+
+    /// Reads the files of `ssl{}` as a connect does. Blocks, with an encrypted key for up to a second.
+    ///
+    /// # Errors
+    /// The first one that cannot be used, with its key.
+    pub fn check_files(&self) -> Result<(), ConfigError> {
+        tls::check_files(&self.tls())
     }
 
     /// Whether the hub may be shown a certificate.

@@ -21,7 +21,7 @@ const OLD_ENCRYPTED: &str = "Proc-Type: 4,ENCRYPTED";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}`: {reason}", path.display())]
 pub struct PemError {
-    /// The file.
+    /// The file, from the root on: the directory that the process is in is not to be guessed.
     pub path: PathBuf,
     /// Why not.
     pub reason: String,
@@ -30,7 +30,7 @@ pub struct PemError {
 impl PemError {
     pub(super) fn new(path: &Path, reason: impl ToString) -> Self {
         Self {
-            path: path.to_owned(),
+            path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
             reason: reason.to_string(),
         }
     }
@@ -45,7 +45,10 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemErro
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
     let found = found.map_err(|error| PemError::new(path, error))?;
     if found.is_empty() {
-        return Err(PemError::new(path, "there is no certificate in it"));
+        return Err(PemError::new(
+            path,
+            "there is no certificate in it, in PEM form",
+        ));
     }
     Ok(found)
 }
@@ -66,7 +69,7 @@ pub fn private_key(
     }
     let Some((_, rest)) = text.split_once(ENCRYPTED_BEGIN) else {
         return PrivateKeyDer::from_pem_slice(text.as_bytes())
-            .map_err(|_| PemError::new(path, "there is no private key in it"));
+            .map_err(|_| PemError::new(path, "there is no private key in it, in PEM form"));
     };
     let Some(password) = password else {
         let reason = "the key is encrypted, but there is no `key_password`";

@@ -52,14 +52,13 @@ pub fn reason(error: &io::Error) -> String {
     clippy::wildcard_enum_match_arm,
     reason = "the others speak for themselves"
 )]
-pub(super) fn tls_reason(error: &rustls::Error) -> String {
+fn tls_reason(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(error) => certificate_reason(error),
         rustls::Error::AlertReceived(alert) => alert_reason(*alert),
         rustls::Error::InvalidMessage(_) => {
             "the server does not speak TLS, perhaps this is its port without".to_owned()
         }
-        rustls::Error::InconsistentKeys(_) => "the key is not that of the certificate".to_owned(),
         other => other.to_string(),
     }
 }

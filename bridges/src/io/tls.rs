@@ -1,7 +1,10 @@
 //! TLS towards the hub. The cryptography is always ring's.
 
+use std::fmt::Display;
+use std::path::Path;
 use std::sync::Arc;
 
+use gateway::ConfigError;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -14,20 +17,21 @@ use tokio_rustls::client::TlsStream;
 
 use super::deadline::Deadline;
 use super::pem::{PemError, certificates, private_key};
-use super::reason::{reason, tls_reason};
+use super::reason::reason;
 use super::{ConnectError, Phase};
 use crate::config::{Endpoint, Tls};
 
-/// Begins TLS on a connection.
+const CA_FILE: &str = "ssl.cacertfile";
+const CERT_FILE: &str = "ssl.certfile";
+const KEY_FILE: &str = "ssl.keyfile";
+
+/// Begins TLS on a connection to a hub whose certificate must have this name.
 pub(super) async fn connect(
     stream: TcpStream,
-    endpoint: &Endpoint,
-    tls: Tls,
+    name: ServerName<'static>,
+    config: ClientConfig,
     deadline: Deadline,
 ) -> Result<TlsStream<TcpStream>, ConnectError> {
-    let name = ServerName::try_from(server_name(endpoint, &tls).to_owned())
-        .map_err(|error| ConnectError::new(Phase::Tls, error))?;
-    let config = client_config(tls, deadline).await?;
     let handshake = async {
         TlsConnector::from(Arc::new(config))
             .connect(name, stream)
@@ -59,28 +63,37 @@ pub(super) async fn client_config(
     deadline.within(Phase::Certificates, reading).await
 }
 
-fn build(tls: &Tls) -> Result<ClientConfig, String> {
+/// Reads the files, as every connect does. Blocks.
+///
+/// # Errors
+/// The first one that cannot be used, with its key.
+pub(super) fn check_files(tls: &Tls) -> Result<(), ConfigError> {
+    build(tls).map(drop)
+}
+
+fn build(tls: &Tls) -> Result<ClientConfig, ConfigError> {
     let provider = Arc::new(ring::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = if tls.verify {
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots(tls)?), Arc::clone(&provider))
             .build()
-            .map_err(|error| error.to_string())?
+            .map_err(|error| ConfigError::new(CA_FILE, error))?
     } else {
         Arc::new(AnyCertificate(Arc::clone(&provider)))
     };
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
+        .map_err(|error| ConfigError::new("ssl", error))?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
     let mut config = match (&tls.certfile, &tls.keyfile) {
         (Some(certfile), Some(keyfile)) => {
-            let chain = certificates(certfile).map_err(|error| error.to_string())?;
+            let chain =
+                certificates(certfile).map_err(|error| ConfigError::new(CERT_FILE, error))?;
             let key = private_key(keyfile, tls.key_password.as_ref().map(|it| it.as_str()))
-                .map_err(|error| error.to_string())?;
+                .map_err(|error| ConfigError::new(KEY_FILE, error))?;
             builder
                 .with_client_auth_cert(chain, key)
-                .map_err(|error| PemError::new(keyfile, tls_reason(&error)).to_string())?
+                .map_err(|error| unusable(certfile, keyfile, &error))?
         }
         (Some(_) | None, None) | (None, Some(_)) => builder.with_no_client_auth(),
     };
@@ -89,13 +102,12 @@ fn build(tls: &Tls) -> Result<ClientConfig, String> {
 }
 
 /// Whose signature on the hub's certificate counts.
-fn roots(tls: &Tls) -> Result<RootCertStore, String> {
+fn roots(tls: &Tls) -> Result<RootCertStore, ConfigError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = &tls.cacertfile {
-        for certificate in certificates(path).map_err(|error| error.to_string())? {
-            roots
-                .add(certificate)
-                .map_err(|error| PemError::new(path, tls_reason(&error)).to_string())?;
+        for certificate in certificates(path).map_err(|error| ConfigError::new(CA_FILE, error))? {
+            let added = roots.add(certificate);
+            added.map_err(|error| no_certificate(CA_FILE, path, &error))?;
         }
     }
     if tls.trusts_os() {
@@ -104,13 +116,39 @@ fn roots(tls: &Tls) -> Result<RootCertStore, String> {
         if added == 0 {
             let reasons = found.errors.iter().map(|error| format!(": {error}"));
             let reasons: String = reasons.collect();
-            return Err(format!(
+            let problem = format!(
                 "the operating system has no trusted certificates, `cacertfile` names others\
                  {reasons}"
-            ));
+            );
+            return Err(ConfigError::new(CA_FILE, problem));
         }
     }
     Ok(roots)
+}
+
+/// Why a certificate and a key cannot be shown.
+fn unusable(certfile: &Path, keyfile: &Path, error: &Error) -> ConfigError {
+    if let Error::InvalidCertificate(_) = error {
+        return no_certificate(CERT_FILE, certfile, error);
+    }
+    let reason = if let Error::InconsistentKeys(_) = error {
+        "the key is not that of the certificate in `certfile`".to_owned()
+    } else {
+        error.to_string()
+    };
+    ConfigError::new(KEY_FILE, PemError::new(keyfile, reason))
+}
+
+/// What is called a certificate in a file is none.
+fn no_certificate(key: &str, path: &Path, error: &Error) -> ConfigError {
+    // The whole error would speak of the hub's.
+    let why: &dyn Display = if let Error::InvalidCertificate(why) = error {
+        why
+    } else {
+        error
+    };
+    let reason = format!("a certificate in it cannot be read: {why}");
+    ConfigError::new(key, PemError::new(path, reason))
 }
 
 /// Trusts whoever has the key of the certificate that is shown.

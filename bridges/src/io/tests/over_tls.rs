@@ -215,31 +215,75 @@ async fn files_are_read_at_every_connect() {
 async fn a_file_that_cannot_be_used_is_named() {
     let authority = Authority::new("ours");
     let client = authority.sign("bridge", Validity::Now);
-    let certfile = Some(authority.file("bridge.pem", &client.certificate_pem()));
     let other = Authority::new("theirs").sign("bridge", Validity::Now);
-    let absent = Some(authority.folder().join("absent.pem"));
-    let text = Some(authority.file("text.pem", "no PEM"));
-    let tls = |cacertfile: &Option<_>, keyfile: &Option<_>| Tls {
-        cacertfile: cacertfile.clone(),
-        certfile: certfile.clone().filter(|_| keyfile.is_some()),
-        keyfile: keyfile.clone(),
+    let begin = "-----BEGIN CERTIFICATE-----";
+    let damaged = format!("{begin}\nAAAA\n-----END CERTIFICATE-----\n");
+    let absent = authority.folder().join("absent.pem");
+    let folder = authority.folder().to_owned();
+    let text = authority.file("text.pem", "no PEM");
+    let damaged = authority.file("damaged.pem", &damaged);
+    let wrong_key = authority.file("other.key", &other.key_pem());
+    let good = Tls {
+        cacertfile: Some(authority.cacertfile()),
+        certfile: Some(authority.file("bridge.pem", &client.certificate_pem())),
+        keyfile: Some(authority.file("bridge.key", &client.key_pem())),
         ..Tls::default()
     };
-    let ca = Some(authority.cacertfile());
-    let wrong_key = Some(authority.file("other.key", &other.key_pem()));
+    assert_eq!(with_tls(good.clone()).check_files(), Ok(()));
+    let (no_file, no_certificate) = ("No such file", "there is no certificate in it");
     let table = [
-        (tls(&absent, &None), "absent.pem`: No such file"),
-        (tls(&text, &None), "text.pem`: there is no certificate"),
-        (tls(&ca, &absent), "absent.pem`: No such file"),
-        (tls(&ca, &text), "text.pem`: there is no private key"),
-        (tls(&ca, &wrong_key), "other.key`: the key is not that of"),
+        ("cacertfile", &absent, no_file),
+        ("cacertfile", &folder, "Is a directory"),
+        ("cacertfile", &text, no_certificate),
+        (
+            "cacertfile",
+            &damaged,
+            "a certificate in it cannot be read: ",
+        ),
+        ("certfile", &absent, no_file),
+        ("certfile", &text, no_certificate),
+        ("certfile", &wrong_key, no_certificate),
+        ("certfile", &damaged, "a certificate in it cannot be read: "),
+        ("keyfile", &absent, no_file),
+        ("keyfile", &text, "there is no private key in it"),
+        (
+            "keyfile",
+            &wrong_key,
+            "the key is not that of the certificate",
+        ),
     ];
-    for (tls, reason) in table {
+    for (key, path, reason) in table {
+        let mut tls = good.clone();
+        let place = match key {
+            "cacertfile" => &mut tls.cacertfile,
+            "certfile" => &mut tls.certfile,
+            _ => &mut tls.keyfile,
+        };
+        *place = Some(path.clone());
+        let options = with_tls(tls);
+        // Whether the hub can be reached or not.
         let (listener, address) = listen().await;
-        let error = fail(&format!("tls://{address}"), &with_tls(tls)).await;
-        assert_failed(&error, Phase::Certificates, reason);
+        let server = format!("tls://{address}");
+        let error = fail(&server, &options).await;
+        let expected = format!("ssl.{key}: `{}`: {reason}", path.display());
+        assert_failed(&error, Phase::Certificates, &expected);
         drop(listener);
+        assert_eq!(fail(&server, &options).await, error);
+        let found = options.check_files().unwrap_err();
+        assert_eq!(found.to_string(), error.reason);
     }
+}
+
+#[test]
+fn a_file_is_named_from_the_root_on() {
+    let tls = Tls {
+        cacertfile: Some("absent.pem".into()),
+        ..Tls::default()
+    };
+    let error = with_tls(tls).check_files().unwrap_err();
+    let path = std::env::current_dir().unwrap().join("absent.pem");
+    let expected = format!("`{}`: No such file", path.display());
+    assert!(error.problem.starts_with(&expected), "{error}");
 }
 
 #[tokio::test]
