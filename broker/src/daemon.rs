@@ -1,19 +1,27 @@
 //! The daemon: everything that runs, from its settings to its end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use persistence::{CloseStoreError, OpenStoreError, Recovered, Store};
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 
-use crate::config::{Change, ConfiguredExtensions};
+use crate::config::{Change, ConfigError, ConfiguredExtensions};
 use crate::exchange::Exchange;
 use crate::gateways::GATEWAY_PREFIX;
 use crate::listener::Listener;
 use crate::settings::{ListenerSettings, Settings};
 use crate::supervisor::Supervisor;
+
+/// How long it may take to read the files that a new configuration names; a key that is encrypted
+/// takes up to a second.
+const FILES_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// A running broker.
 pub(crate) struct Daemon {
@@ -44,6 +52,20 @@ pub(crate) enum StartError {
     NoDirectory,
 }
 
+/// Why another configuration is not taken over.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReloadError {
+    /// It is wrong, or a file that it names.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Such a file is on a disk that does not answer.
+    #[error("the files that it names cannot be read within {} s", FILES_TIME_MAX.as_secs())]
+    Time(#[from] Elapsed),
+    /// Reading them panicked.
+    #[error("the files that it names could not be read: {0}")]
+    Panicked(#[from] JoinError),
+}
+
 /// Why the daemon did not end in order.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StopError {
@@ -52,7 +74,7 @@ pub(crate) enum StopError {
     Store(#[from] CloseStoreError),
     /// Closing the store panicked.
     #[error("the store could not be closed: {0}")]
-    Panicked(#[from] tokio::task::JoinError),
+    Panicked(#[from] JoinError),
 }
 
 impl Daemon {
@@ -127,11 +149,15 @@ impl Daemon {
 
     /// Goes on with another configuration: gateways and bridges that differ are stopped and
     /// started, the others do not notice, and loops are guarded against as it says. Whatever else differs waits for the next start.
-    pub(crate) async fn reload(&mut self, new: Settings) {
+    ///
+    /// # Errors
+    /// One of those that would be started could not use one of its files: nothing is changed.
+    pub(crate) async fn reload(&mut self, new: Settings) -> Result<(), ReloadError> {
+        let changes = self.settings.gateway_changes(&new);
+        let new = with_files(new, changes.clone()).await?;
         for section in self.settings.fixed_changes(&new) {
             tracing::warn!(section, "a changed section takes effect at the next start");
         }
-        let changes = self.settings.gateway_changes(&new);
         self.supervisor.set_guarding(new.guarding());
         let leaving = changes.iter().filter(|(_, it)| **it == Change::Removed);
         leaving.for_each(|(name, _)| self.supervisor.note_leaving(name));
@@ -147,7 +173,7 @@ impl Daemon {
             }
         }
         for (name, gateway) in new.gateways() {
-            if matches!(changes.get(name), Some(Change::Added | Change::Changed)) {
+            if changes.get(name).is_some_and(|it| it.starts()) {
                 let gateway = Arc::clone(gateway);
                 self.supervisor.start_gateway(name, gateway).await;
             }
@@ -162,6 +188,7 @@ impl Daemon {
             "the configuration was read anew"
         );
         self.settings.take_gateways(new);
+        Ok(())
     }
 
     /// Says farewell to every client, stops everything, and writes what the store holds.
@@ -172,9 +199,19 @@ impl Daemon {
         self.supervisor.stop().await;
         let store = self.store;
         // Closing waits for the disk, which must not hold up a worker.
-        tokio::task::spawn_blocking(move || store.close()).await??;
+        spawn_blocking(move || store.close()).await??;
         Ok(())
     }
+}
+
+/// The same settings, if the gateways and bridges that they start can use their files.
+async fn with_files(
+    new: Settings,
+    changes: BTreeMap<String, Change>,
+) -> Result<Settings, ReloadError> {
+    let starts = move |name: &str| changes.get(name).is_some_and(|it| it.starts());
+    let reading = spawn_blocking(move || new.check_files(starts).map(|()| new));
+    Ok(timeout(FILES_TIME_MAX, reading).await???)
 }
 
 async fn bind(listener: &ListenerSettings) -> Result<TcpListener, StartError> {

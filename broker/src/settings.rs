@@ -12,7 +12,7 @@ use persistence::{CrashPoint, Volume};
 
 use crate::config::{
     self, Change, Config, ConfigError, ConfiguredExtensions, Loaded, LogColor, LogLevel,
-    NamedGateway, Notice,
+    NamedGateway, Notice, Sources,
 };
 use crate::connection::Access;
 use crate::daemon::state_directory;
@@ -38,6 +38,7 @@ pub(crate) struct Settings {
     gateways: Vec<NamedGateway>,
     extensions: ConfiguredExtensions,
     notices: Vec<Notice>,
+    sources: Sources,
     crash_point: Option<CrashPoint>,
 }
 
@@ -67,14 +68,26 @@ impl Settings {
             gateways,
             extensions,
             notices,
+            sources,
         } = config::load(path, environment)?;
         Ok(Self {
             config,
             gateways,
             extensions,
             notices,
+            sources,
             crash_point: None,
         })
+    }
+
+    /// Reads the files that these gateways and bridges read while they run, as they do then. They
+    /// run without them, and say what is missing. Blocks.
+    ///
+    /// # Errors
+    /// The first file that cannot be used, with the place of its key.
+    pub(crate) fn check_files(&self, is_wanted: impl Fn(&str) -> bool) -> Result<(), ConfigError> {
+        let mut wanted = self.gateways.iter().filter(|(name, _)| is_wanted(name));
+        wanted.try_for_each(|it| self.sources.check_files(it))
     }
 
     /// Where the process ends, for crash tests only.

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use tests::certificates::Certificates;
 use tests::daemon::tidegate;
 use tests::process::Process;
 use tests::wait::until;
@@ -121,6 +122,7 @@ fn block(page: &str, opening: &str, column: usize) -> String {
 #[test]
 fn the_bridges_that_are_shown_to_read_are_right() {
     let folder = tempfile::tempdir().unwrap();
+    let certificates = Certificates::make();
     let beside = "Mosquitto                                  ".len() + "# ".len();
     for (name, text, bridge) in [
         (
@@ -135,6 +137,9 @@ fn the_bridges_that_are_shown_to_read_are_right() {
         ),
     ] {
         assert!(text.contains(bridge), "{text}");
+        // The files that a bridge reads are read by the check too.
+        let authority = certificates.path("ca.pem");
+        let text = text.replace("/etc/ssl/hub.pem", authority.to_str().unwrap());
         let path = folder.path().join(name).with_extension("conf");
         fs::write(&path, &text).unwrap();
         let mut command = tidegate(["check", "--conf", path.to_str().unwrap()]);

@@ -9,6 +9,7 @@ mod bench;
 mod bounds;
 mod bridge_batches;
 mod bridge_farewell;
+mod bridge_files;
 mod bridge_forgetting;
 mod bridge_full;
 mod bridge_hubs;

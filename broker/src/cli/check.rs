@@ -3,12 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{EXIT_CONFIG, environment};
-use crate::settings::Settings;
+use super::{EXIT_CONFIG, load_with_files};
 use crate::terminal::Terminal;
 
 pub(super) fn run(conf: Option<&Path>) -> ExitCode {
-    match Settings::load(conf, environment()) {
+    match load_with_files(conf) {
         Ok(settings) => {
             for notice in settings.notices() {
                 Terminal.error(notice);

@@ -14,14 +14,15 @@ mod subscribe;
 pub use resumption::NothingUnacknowledged;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use self::broker_client::words;
 
-use crate::config::ENVIRONMENT_PREFIX;
+use crate::config::{ConfigError, ENVIRONMENT_PREFIX};
+use crate::settings::Settings;
 use crate::{crashlab, demo};
 
 /// A wrong command line, as clap has it.
@@ -85,6 +86,16 @@ pub fn run() -> ExitCode {
         Command::Demo(it) => demo::run(&it),
         Command::Crashlab(it) => crashlab::run(&it),
     }
+}
+
+/// Reads a configuration and the files that bridges of it read.
+///
+/// # Errors
+/// The first thing that is wrong, with its place.
+fn load_with_files(conf: Option<&Path>) -> Result<Settings, ConfigError> {
+    let settings = Settings::load(conf, environment())?;
+    settings.check_files(|_| true)?;
+    Ok(settings)
 }
 
 /// Has `-1` taken for a value, so that the answer is what the argument may be.

@@ -7,8 +7,7 @@ use persistence::holder;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::store::Place;
-use super::{EXIT_CONFIG, environment};
-use crate::settings::Settings;
+use super::{EXIT_CONFIG, load_with_files};
 use crate::terminal::Terminal;
 
 /// Which daemon.
@@ -24,7 +23,7 @@ pub(super) struct Reload {
 pub(super) fn run(reload: &Reload) -> ExitCode {
     // The daemon would only say it in its log.
     if let Some(conf) = reload.place.conf()
-        && let Err(error) = Settings::load(Some(conf), environment())
+        && let Err(error) = load_with_files(Some(conf))
     {
         Terminal.error(error);
         return ExitCode::from(EXIT_CONFIG);

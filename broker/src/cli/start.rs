@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use persistence::CrashPoint;
@@ -19,6 +20,10 @@ use crate::daemon::Daemon;
 use crate::log_limit::LogLimit;
 use crate::settings::Settings;
 use crate::terminal::{Terminal, has_colour};
+
+/// How long threads have to end when everything has stopped: one may read a certificate of a bridge
+/// from a disk that does not answer.
+const THREADS_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Run the broker.
 #[derive(Debug, Args)]
@@ -56,7 +61,11 @@ pub(super) fn run(start: &Start) -> ExitCode {
         .enable_all()
         .build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(serve(settings, start)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(serve(settings, start));
+            runtime.shutdown_timeout(THREADS_TIME_MAX);
+            outcome
+        }
         Err(error) => Err(format!("the runtime cannot be started: {error}")),
     };
     Terminal.exit_code(outcome)
@@ -116,14 +125,17 @@ async fn reload(daemon: &mut Daemon, conf: Option<&Path>) {
         tracing::error!("the configuration file is empty, nothing is changed");
         return;
     }
-    match Settings::load(conf, environment()) {
+    let outcome = match Settings::load(conf, environment()) {
         Ok(settings) => {
             for notice in settings.notices() {
                 notice.log();
             }
-            daemon.reload(settings).await;
+            daemon.reload(settings).await
         }
-        Err(error) => tracing::error!(%error, "the new configuration is wrong, nothing is changed"),
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = outcome {
+        tracing::error!(%error, "the new configuration is wrong, nothing is changed");
     }
 }
 

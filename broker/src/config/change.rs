@@ -28,6 +28,14 @@ impl Change {
         }
     }
 
+    /// Whether one is started, again or for the first time.
+    pub(crate) const fn starts(self) -> bool {
+        match self {
+            Self::Added | Self::Changed => true,
+            Self::Paused | Self::Removed | Self::Unchanged => false,
+        }
+    }
+
     /// What becomes of one with these values before and now; nothing if it was paused and is.
     fn of<C: PartialEq>(
         before: Option<&C>,

@@ -95,6 +95,17 @@ pub(super) fn build(gateways: &Gateways, bridges: &Bridges) -> Result<Vec<NamedG
     Ok(kinds.into_iter().flatten().collect())
 }
 
+/// Reads the files that a gateway or bridge reads while it runs, as it does then. Blocks.
+pub(super) fn check_files((name, gateway): &NamedGateway) -> Result<(), Problem> {
+    let (kind, name) = name.split_once('/').unwrap_or_default();
+    let section = match kind {
+        "bridge" => ["bridges", "mqtt", name],
+        kind => ["gateways", kind, name],
+    };
+    let checked = gateway.check_files();
+    checked.map_err(|error| problem(&section, &error))
+}
+
 /// Refuses a bridge's name that cannot be a level of the topics of its state.
 fn check_names<'c>(names: impl Iterator<Item = &'c String>) -> Result<(), Problem> {
     for name in names {

@@ -45,11 +45,11 @@ pub(crate) use self::mqtt::Mqtt;
 pub(crate) use self::notice::Notice;
 pub(crate) use self::retain::Retain;
 pub(crate) use self::runtime::Runtime;
+pub(crate) use self::sources::Sources;
 pub(crate) use self::store::Store;
 
 use self::gateways::{Bridges, Gateways};
 use self::problem::Problem;
-use self::sources::Sources;
 use crate::extensions::{Extensions, PresetSession};
 
 /// The whole configuration. Every key has a default.
@@ -93,6 +93,7 @@ pub(crate) struct Loaded {
     pub(crate) gateways: Vec<NamedGateway>,
     pub(crate) extensions: ConfiguredExtensions,
     pub(crate) notices: Vec<Notice>,
+    pub(crate) sources: Sources,
 }
 
 /// What goes beyond MQTT.
@@ -144,12 +145,13 @@ fn finish(mut sources: Sources) -> Result<Loaded, ConfigError> {
     let gateways = gateways::build(&config.gateways, &config.bridges).map_err(located)?;
     let extensions = config.extensions().map_err(located)?;
     let mut notices = gateways::notices(&config.bridges).collect::<Vec<_>>();
-    notices.splice(0..0, sources.into_notices().into_iter().chain(cache));
+    notices.splice(0..0, sources.take_notices().into_iter().chain(cache));
     Ok(Loaded {
         config,
         gateways,
         extensions,
         notices,
+        sources,
     })
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 
 use super::error::{ConfigError, Fault};
+use super::gateways::{self, NamedGateway};
 use super::layer::{Layer, Part, Places, merge};
 use super::listeners::name_listeners;
 use super::node::Table;
@@ -17,7 +18,7 @@ use super::{deserializer, environment, hocon, toml_file};
 
 /// All that is configured, before it is given types.
 #[derive(Debug, Default)]
-pub(super) struct Sources {
+pub(crate) struct Sources {
     origins: Origins,
     /// What later layers say goes before what earlier ones say.
     layers: Vec<Layer>,
@@ -95,9 +96,17 @@ impl Sources {
         }
     }
 
+    /// Reads the files that a gateway or bridge reads while it runs, as it does then. Blocks.
+    ///
+    /// # Errors
+    /// The first one that cannot be used, with the place of its key.
+    pub(crate) fn check_files(&self, gateway: &NamedGateway) -> Result<(), ConfigError> {
+        gateways::check_files(gateway).map_err(|problem| self.locate(&problem))
+    }
+
     /// What was left out.
-    pub(super) fn into_notices(self) -> Vec<Notice> {
-        self.origins.notices
+    pub(super) fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.origins.notices)
     }
 
     fn places(&self) -> Places<'_> {
