@@ -62,10 +62,6 @@ impl Options {
 }
 
 fn transport(config: &Config) -> TransportOptions {
-    let defaults = TransportOptions::default();
-    // The largest packet may come with others in one message.
-    let packet_bytes_max = usize::try_from(config.maximum_packet_size()).unwrap_or(usize::MAX);
-    let message_bytes_max = defaults.websocket_message_bytes_max;
     TransportOptions {
         connect_timeout: config.connect_timeout.0,
         tls: config.ssl.clone(),
@@ -77,7 +73,6 @@ fn transport(config: &Config) -> TransportOptions {
             handshake_timeout: config.connect_timeout.0,
             initial_rtt: config.quic_initial_rtt_ms.0,
         },
-        websocket_message_bytes_max: message_bytes_max.saturating_add(packet_bytes_max),
     }
 }
 
@@ -139,20 +134,6 @@ mod tests {
 
     use super::*;
     use crate::Bridge;
-
-    #[test]
-    fn the_largest_packet_fits_a_message_of_a_websocket() {
-        for (size, bytes) in [("1KiB", 1 << 10), ("256MiB", 256 << 20)] {
-            let text = format!("server = \"ws://hub\"\nmax_packet_size = \"{size}\"");
-            let config: Config = toml::from_str(&text).unwrap();
-            let options = Options::new(&config, Announcement::Guarded).unwrap();
-            let default = TransportOptions::default().websocket_message_bytes_max;
-            assert_eq!(
-                options.transport.websocket_message_bytes_max,
-                default + bytes
-            );
-        }
-    }
 
     #[test]
     fn no_password_can_be_printed() {

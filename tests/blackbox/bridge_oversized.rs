@@ -11,6 +11,7 @@ use tests::publisher::{Publisher, Stream};
 use tests::sequence::{NO_REPEATS, Repeats, assert_complete};
 use tests::subscriber::Subscriber;
 use tests::wait::until;
+use tests::websocket_relay::WebSocketRelay;
 use tests::wire::{Kept, Version, WireClient};
 
 use crate::bridge_stream::{Crossing, numbers};
@@ -30,15 +31,15 @@ fn join_at(port: u16, client_id: &str) -> WireClient {
     joined.unwrap().0
 }
 
-/// Publishes a small message of each QoS, a large one of each, and small ones again; the payloads of
-/// the small ones begin with a number that goes on.
-fn publish(client: &mut WireClient, number: &mut u16) {
+/// Publishes a small message of each QoS, one of `large` bytes of each, and small ones again; the
+/// payloads of the small ones begin with a number that goes on.
+fn publish(client: &mut WireClient, large: usize, number: &mut u16) {
     for is_large in [false, true, false] {
         for qos in 0..3 {
             *number += 1;
             let mut payload = number.to_string();
             if is_large {
-                payload = "x".repeat(LARGE);
+                payload = "x".repeat(large);
             }
             let topic = format!("line/{qos}");
             client.deliver(&Message::new(&topic, payload).qos(qos, *number));
@@ -49,19 +50,33 @@ fn publish(client: &mut WireClient, number: &mut u16) {
 #[test]
 fn what_is_too_large_for_the_bridge_is_left_out_and_everything_behind_it_comes() {
     let hub = Hub::start();
+    check_left_out(&hub, &format!("mqtt-tcp://127.0.0.1:{}", hub.port()), LARGE);
+}
+
+#[test]
+fn so_it_is_if_it_is_one_frame_of_a_websocket() {
+    /// More than most that read WebSockets take.
+    const BYTES: usize = 20 << 20;
+    let hub = Hub::start();
+    let relay = WebSocketRelay::start(hub.port());
+    check_left_out(&hub, &format!("ws://127.0.0.1:{}", relay.port()), BYTES);
+}
+
+/// Has the hub send messages of `large` bytes between others, and checks what comes.
+#[track_caller]
+fn check_left_out(hub: &Hub, server: &str, large: usize) {
     let mut daemon = Daemon::start(&format!(
         r#"
 sys_topics.interval = 1s
 bridges.mqtt.down {{
-  server = "mqtt-tcp://127.0.0.1:{}"
+  server = "{server}"
   clientid = "edge"
   proto_ver = 4
   backoff_max = 200ms
   max_packet_size = 64KiB
   subscription = [{{ remote_topic = "line/#", qos = 2 }}]
 }}
-"#,
-        hub.port()
+"#
     ));
     let all = Subscriber::start(daemon.port(), "all", "line/#");
     let mut client = join_at(hub.port(), "publisher");
@@ -72,7 +87,7 @@ bridges.mqtt.down {{
     // What waits at the hub goes before what is live.
     daemon.kill();
     let mut number = 100;
-    publish(&mut client, &mut number);
+    publish(&mut client, large, &mut number);
     daemon.restart();
     let watcher = Subscriber::start(
         daemon.port(),
@@ -81,7 +96,7 @@ bridges.mqtt.down {{
     );
     let has = |text: &str| all.has(|it| it.payload == text.as_bytes());
     until("what waited has come", || has("109"));
-    publish(&mut client, &mut number);
+    publish(&mut client, large, &mut number);
     until("the last one has come", || has("118"));
     // QoS 0 does not wait at the hub.
     for number in [102, 103, 108, 109, 110, 111, 112, 116, 117, 118] {

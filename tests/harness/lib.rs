@@ -41,6 +41,7 @@ pub mod subscription;
 pub mod udp_proxy;
 pub mod wait;
 pub mod wall_clock;
+pub mod websocket_relay;
 pub mod wire;
 
 use std::path::PathBuf;

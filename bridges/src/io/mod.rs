@@ -61,11 +61,11 @@ pub async fn connect(
         Transport::Tls => open_tls(endpoint, options, deadline).await?,
         Transport::WebSocket => {
             let tcp = Box::new(open_tcp(endpoint, options, deadline).await?);
-            Box::new(websocket::connect(tcp, endpoint, options, deadline).await?)
+            Box::new(websocket::connect(tcp, endpoint, deadline).await?)
         }
         Transport::SecureWebSocket => {
             let tls = open_tls(endpoint, options, deadline).await?;
-            Box::new(websocket::connect(tls, endpoint, options, deadline).await?)
+            Box::new(websocket::connect(tls, endpoint, deadline).await?)
         }
         Transport::Quic => Box::new(quic::connect(endpoint, options, deadline).await?),
     })

@@ -20,10 +20,6 @@ pub struct TransportOptions {
     pub proxy: Option<Proxy>,
     /// Times of QUIC.
     pub quic: QuicOptions,
-    /// Bytes of the largest WebSocket message that the hub may send, in which there can be
-    /// several packets. A larger one ends the connection. 4 MiB, and for a bridge `max_packet_size`
-    /// more.
-    pub websocket_message_bytes_max: usize,
 }
 
 /// Times of a QUIC connection.
@@ -48,7 +44,6 @@ impl Default for TransportOptions {
             tcp: Tcp::default(),
             proxy: None,
             quic: QuicOptions::default(),
-            websocket_message_bytes_max: 4 << 20,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! MQTT in the binary messages of a WebSocket (MQTT 5.0, 6; RFC 6455).
 
+mod cutter;
+
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -14,9 +16,10 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use self::cutter::CutStream;
 use super::deadline::Deadline;
 use super::reason::reason;
-use super::{ConnectError, Phase, Stream, TransportOptions};
+use super::{ConnectError, Phase, Stream};
 use crate::config::Endpoint;
 
 const SUBPROTOCOL: &str = "mqtt";
@@ -28,7 +31,7 @@ const READ_BUFFER_BYTES: usize = 16 << 10;
 
 /// The bytes in the binary messages of a WebSocket.
 pub(super) struct WebSocket {
-    messages: WebSocketStream<Stream>,
+    messages: WebSocketStream<CutStream>,
     /// What of the last message has not been read yet.
     unread: Bytes,
     /// The server has closed it; whether it closes the connection too is up to the server.
@@ -39,21 +42,18 @@ pub(super) struct WebSocket {
 pub(super) async fn connect(
     stream: Stream,
     endpoint: &Endpoint,
-    options: &TransportOptions,
     deadline: Deadline,
 ) -> Result<WebSocket, ConnectError> {
     let uri: Uri = uri(endpoint)
         .parse()
         .map_err(|error| ConnectError::new(Phase::WebSocket, error))?;
     let request = ClientRequestBuilder::new(uri).with_sub_protocol(SUBPROTOCOL);
-    let bytes_max = Some(options.websocket_message_bytes_max);
     let config = WebSocketConfig::default()
-        .max_message_size(bytes_max)
-        .max_frame_size(bytes_max)
         .read_buffer_size(READ_BUFFER_BYTES)
         // Written at once, as every other stream does.
         .write_buffer_size(0)
         .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX);
+    let stream = CutStream::new(stream);
     let handshake = async {
         client_async_with_config(request, stream, Some(config))
             .await

@@ -87,10 +87,7 @@ async fn receive(message: Message) -> std::io::Result<usize> {
         messages
     };
     let server = format!("ws://{address}");
-    let options = TransportOptions {
-        websocket_message_bytes_max: 100,
-        ..options()
-    };
+    let options = options();
     let call = async {
         let mut stream = connect_to(&server, &options).await.unwrap();
         stream.read(&mut [0; 200]).await
@@ -102,15 +99,35 @@ async fn receive(message: Message) -> std::io::Result<usize> {
 }
 
 #[tokio::test]
-async fn messages_have_a_limit() {
-    assert_eq!(
-        receive(Message::Binary(vec![0; 100].into())).await.unwrap(),
-        100
-    );
-    let error = receive(Message::Binary(vec![0; 101].into()))
-        .await
-        .unwrap_err();
-    assert!(reason(&error).contains("too long"), "{error}");
+async fn a_frame_is_read_as_it_comes_however_large_it_is() {
+    // 1 TiB.
+    const HEADER: [u8; 10] = [0x82, 127, 0, 0, 1, 0, 0, 0, 0, 0];
+    let sent: Vec<u8> = (0..=250).cycle().take(1 << 20).collect();
+    let (listener, address) = listen().await;
+    let serve = async {
+        let mut messages = upgrade(accept(&listener).await, "/mqtt").await;
+        let stream = messages.get_mut();
+        stream.write_all(&HEADER).await.unwrap();
+        stream.write_all(&sent).await.unwrap();
+        messages
+    };
+    let server = format!("ws://{address}");
+    let options = options();
+    let call = async {
+        let mut stream = connect_to(&server, &options).await.unwrap();
+        let mut came = vec![0; sent.len()];
+        stream.read_exact(&mut came).await.unwrap();
+        came
+    };
+    let (_messages, came) = tokio::join!(serve, call);
+    assert!(came == sent);
+}
+
+#[tokio::test]
+async fn a_ping_has_a_limit() {
+    let ping = Message::Ping(vec![0; 126].into());
+    let error = receive(ping).await.unwrap_err();
+    assert!(reason(&error).contains("too big"), "{error}");
 }
 
 #[tokio::test]
