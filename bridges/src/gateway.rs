@@ -219,7 +219,7 @@ impl Shared {
     async fn run(&self, client: &Client, status: &Status) {
         let mut memory = Memory {
             rate: Rate::new(&self.config, client),
-            suspicion: Suspicion::default(),
+            suspicion: Suspicion::resume(self.options.hubs(), &client.record().unwrap_or_default()),
             mirror: self.mirror(client),
         };
         let mut backoff = Backoff::new(FIRST_PAUSE, self.config.backoff_max.0, seed());

@@ -59,6 +59,12 @@ impl Options {
             Ok(())
         }
     }
+
+    /// All hubs, as they are written.
+    pub(crate) fn hubs(&self) -> String {
+        let names: Vec<_> = self.targets.iter().map(|it| it.name.as_str()).collect();
+        names.join(" ")
+    }
 }
 
 fn transport(config: &Config) -> TransportOptions {

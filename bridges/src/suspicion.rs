@@ -15,16 +15,21 @@
 //!    needs no such proof.
 //! 4. If the message is larger than all that the hub has taken, it may be its size: then smaller ones
 //!    of that topic go on. Once the hub takes one of these, it is the size, whatever the topic, until
-//!    the hub takes one as large.
+//!    the hub takes one as large. What it took before a restart shows no more than that one which
+//!    is larger than all of it may be too large.
 //!
 //! A topic for which the hub has no room (0x97), and has for others, is withheld too, but never
 //! given up.
+
+mod largest;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use mqtt::{Message, TopicName};
 use tokio::time::Instant;
+
+use largest::Largest;
 
 /// Connections in a row that end without an acknowledgement before messages are sent one by one.
 const FRUITLESS_MAX: u32 = 2;
@@ -74,8 +79,7 @@ pub(crate) struct Suspicion {
     /// There was one since a topic was condemned: a hub that takes nothing any more loses no
     /// further topic.
     has_taken: bool,
-    /// The largest that was taken, see [`Message::byte_count`].
-    largest: usize,
+    largest: Largest,
     /// What is not sent of any topic.
     too_large: Option<TooLarge>,
     /// When the last message was sent.
@@ -106,6 +110,9 @@ enum Suspect {
     Struck(u32),
     /// The connection lasted without it: it is tried for the last time.
     OnTrial,
+    /// The same, but the hub has taken others only before a restart: if it is not larger than all
+    /// of them, nothing follows.
+    SizeOnTrial,
     /// Its messages are not sent until then.
     Condemned(Instant),
     /// Its smaller messages are sent.
@@ -121,13 +128,21 @@ impl Suspect {
 
     const fn is_decided(&self) -> bool {
         match self {
-            Self::Struck(_) | Self::OnTrial => false,
+            Self::Struck(_) | Self::OnTrial | Self::SizeOnTrial => false,
             Self::Condemned(_) | Self::TooLarge(_) | Self::NoRoom(_) => true,
         }
     }
 }
 
 impl Suspicion {
+    /// Begins with what was written down of these hubs.
+    pub(crate) fn resume(hubs: String, record: &str) -> Self {
+        Self {
+            largest: Largest::resume(hubs, record),
+            ..Self::default()
+        }
+    }
+
     /// True while messages are to be sent one by one.
     pub(crate) const fn is_careful(&self) -> bool {
         self.fruitless >= FRUITLESS_MAX
@@ -151,7 +166,9 @@ impl Suspicion {
             }
             Some(Suspect::NoRoom(end)) if *end > Instant::now() => Verdict::Withhold,
             Some(suspect) if suspect.is_withheld() => Verdict::Withhold,
-            Some(Suspect::Struck(_) | Suspect::OnTrial | Suspect::NoRoom(_)) => Verdict::Send,
+            Some(
+                Suspect::Struck(_) | Suspect::OnTrial | Suspect::SizeOnTrial | Suspect::NoRoom(_),
+            ) => Verdict::Send,
         }
     }
 
@@ -162,8 +179,8 @@ impl Suspicion {
         }
     }
 
-    /// The hub has taken a message.
-    pub(crate) fn note_taken(&mut self, message: &Message) {
+    /// The hub has taken a message. Returns what is to be written down, if it is anything new.
+    pub(crate) fn note_taken(&mut self, message: &Message) -> Option<String> {
         self.refused = None;
         self.taken = self.taken.saturating_add(1);
         self.has_taken = true;
@@ -171,8 +188,7 @@ impl Suspicion {
             self.fruitless = 0;
         }
         let bytes = message.byte_count();
-        if bytes > self.largest {
-            self.largest = bytes;
+        if bytes > self.largest.bytes {
             self.too_large = self.too_large.filter(|it| it.bytes > bytes);
             self.topics
                 .retain(|_, it| !matches!(it, Suspect::TooLarge(it) if it.bytes <= bytes));
@@ -183,6 +199,7 @@ impl Suspicion {
             let smaller = |known: &TooLarge| known.holds() && known.bytes < it.bytes;
             self.too_large = self.too_large.filter(smaller).or(Some(it));
         }
+        self.largest.note(bytes)
     }
 
     /// The hub has refused a message. It was answered, so nothing stalls; but a hub that closes
@@ -208,6 +225,8 @@ impl Suspicion {
     pub(crate) fn conclude(&mut self, owes_nothing: bool) {
         let next = if self.taken > 0 || owes_nothing && self.has_taken {
             Suspect::OnTrial
+        } else if owes_nothing && self.largest.before > 0 {
+            Suspect::SizeOnTrial
         } else {
             Suspect::Struck(STRIKES - 1)
         };
@@ -252,6 +271,8 @@ impl Suspicion {
     /// The connection was closed at a message of so many bytes; none if it was refused.
     fn strike(&mut self, topic: TopicName, bytes: Option<usize>) -> bool {
         let is_refused = bytes.is_none();
+        let larger = bytes.filter(|it| *it > self.largest.bytes);
+        let may_be_size = larger.is_some_and(|it| it > self.largest.before);
         if self.topics.len() >= TOPICS_MAX && !self.topics.contains_key(&topic) {
             return false;
         }
@@ -262,9 +283,13 @@ impl Suspicion {
                 Suspect::Struck(strikes + 1)
             }
             Suspect::NoRoom(_) | Suspect::TooLarge(_) => Suspect::Struck(1),
-            Suspect::Struck(_) | Suspect::OnTrial | Suspect::Condemned(_) => {
+            Suspect::SizeOnTrial if !is_refused && !may_be_size => Suspect::Struck(STRIKES),
+            Suspect::Struck(_)
+            | Suspect::OnTrial
+            | Suspect::SizeOnTrial
+            | Suspect::Condemned(_) => {
                 let until = Instant::now() + CONDEMNED_FOR;
-                match bytes.filter(|it| *it > self.largest) {
+                match larger {
                     Some(bytes) => Suspect::TooLarge(TooLarge { bytes, until }),
                     None => Suspect::Condemned(until),
                 }

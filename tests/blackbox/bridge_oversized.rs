@@ -251,3 +251,29 @@ fn a_message_that_is_too_large_for_the_hub_is_kept_aside_and_its_topic_goes_on()
 fn messages_that_are_too_large_for_the_hub_are_kept_aside_if_there_is_no_topic_without_them() {
     check_sizes(&["f/a", "f/b", "f/c"]);
 }
+
+#[test]
+fn after_a_restart_a_message_that_is_too_large_for_the_hub_is_found_although_only_its_like_wait() {
+    let hub = Hub::start_with("max_packet_size 2000");
+    let mut daemon = Daemon::start(&uplink(hub.port(), 4, r#"{ local_topic = "f/#" }"#));
+    let at_hub = Subscriber::start(hub.port(), "all", "f/#");
+    let publish = |daemon: &Daemon, topics: &[&str], payload: &[u8]| {
+        let mut client = join_at(daemon.port(), "c");
+        for topic in topics {
+            client.publish_acknowledged(topic, payload).unwrap();
+        }
+    };
+    publish(&daemon, &["f/a"], b"1");
+    until("the hub has taken something", || at_hub.count() == 1);
+    // The bridge waits for the answers of the hub.
+    daemon.stop();
+    daemon.restart();
+    let letters = Subscriber::start(daemon.port(), "letters", "$dead_letter/up/#");
+    publish(&daemon, &["f/a", "f/b", "f/a"], &[b'x'; 4_000]);
+    until("they are kept aside", || letters.count() == 3);
+    publish(&daemon, &["f/a", "f/b"], b"2");
+    until("smaller ones go on", || at_hub.count() == 3);
+    let numbers = numbers(&at_hub);
+    let expected = [("f/a", 1), ("f/a", 2), ("f/b", 2)].map(|(topic, it)| (topic.to_owned(), it));
+    assert_eq!(numbers, expected);
+}

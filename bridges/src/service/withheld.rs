@@ -9,6 +9,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::Service;
 use crate::hub::HubError;
+use crate::record;
 use crate::suspicion::WITHHELD_FOR;
 
 /// Pauses after which the hub has room for others, if at all, but not for the message in front.
@@ -102,8 +103,10 @@ impl Service<'_> {
 
     /// The hub has taken a message.
     pub(super) fn note_taken(&mut self, packet_id: u16) {
-        if let Some(delivery) = self.flight.delivery(packet_id) {
-            self.suspicion.note_taken(&delivery.message);
+        if let Some(delivery) = self.flight.delivery(packet_id)
+            && let Some(record) = self.suspicion.note_taken(&delivery.message)
+        {
+            record::put(self.client, &record);
         }
     }
 

@@ -159,6 +159,57 @@ async fn a_size_that_the_hub_never_took_is_not_sent_and_what_is_smaller_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_taken_before_a_restart_shows_that_a_larger_one_is_too_large_and_nothing_else() {
+    let resume = |hub: &str, record: &str| Suspicion::resume(hub.to_owned(), record);
+    let record = resume("hub", "").note_taken(&sized("a", 10)).unwrap();
+    for (hub, bytes, verdict) in [
+        ("hub", 99, Verdict::CondemnSize(100)),
+        ("hub", 11, Verdict::CondemnSize(12)),
+        ("hub", 10, Verdict::Withhold),
+        ("other", 99, Verdict::Withhold),
+    ] {
+        let mut suspicion = resume(hub, &record);
+        let guilty = sized("b", bytes);
+        find_guilty(&mut suspicion, &guilty);
+        assert_eq!(suspicion.verdict(&guilty), verdict, "{hub} {bytes}");
+        if verdict == Verdict::Withhold {
+            find_guilty(&mut suspicion, &guilty);
+            assert_eq!(suspicion.verdict(&guilty), verdict, "{hub} {bytes}");
+        }
+        suspicion.note_taken(&sized("b", 99));
+        assert_eq!(suspicion.verdict(&guilty), Verdict::Send);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_takes_less_than_before_a_restart_loses_the_size_and_not_the_topic() {
+    let record = Suspicion::default().note_taken(&sized("a", 1_000)).unwrap();
+    let mut suspicion = Suspicion::resume(String::new(), &record);
+    suspicion.note_taken(&sized("a", 10));
+    find_guilty(&mut suspicion, &sized("a", 99));
+    let too_large = Verdict::CondemnSize(100);
+    assert_eq!(suspicion.verdict(&sized("a", 99)), too_large);
+    assert_eq!(suspicion.verdict(&sized("a", 98)), Verdict::Send);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_may_be_too_large_and_is_not_is_condemned_only_if_the_hub_takes_others() {
+    let record = Suspicion::default().note_taken(&sized("a", 10)).unwrap();
+    let mut suspicion = Suspicion::resume(String::new(), &record);
+    let (good, bad) = (sized("a", 10), sized("b", 5));
+    find_guilty(&mut suspicion, &bad);
+    suspicion.conclude(true);
+    // It took others without it, but not for so long.
+    suspicion.note_taken(&good);
+    end_at(&mut suspicion, End::Closed, std::slice::from_ref(&bad));
+    assert_eq!(suspicion.verdict(&bad), Verdict::Withhold);
+    suspicion.note_taken(&good);
+    suspicion.conclude(false);
+    end_at(&mut suspicion, End::Closed, std::slice::from_ref(&bad));
+    assert_eq!(suspicion.verdict(&bad), Verdict::Condemn);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_that_is_taken_lifts_what_was_said_of_its_size() {
     for is_known in [false, true] {
         let mut suspicion = Suspicion::default();
