@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// It is written down when it has grown by one part in so many, so 200 times in a run at most.
+/// It is written down when it has grown by one part in so many, so 200 times at most.
 const PARTS: usize = 8;
 
 /// The largest message that was taken, see [`mqtt::Message::byte_count`]; 0 if none was.
@@ -11,8 +11,8 @@ const PARTS: usize = 8;
 pub(super) struct Largest {
     /// In this run.
     pub(super) bytes: usize,
-    /// In the last run before this one in which the same hubs took any. A hub may have become
-    /// stricter, so no more is concluded from it than that larger ones may be too large.
+    /// In all runs before this one, of the same hubs. A hub may have become stricter, so no more is
+    /// concluded from it than that larger ones may be too large.
     pub(super) before: usize,
     record: Record,
 }
@@ -32,12 +32,13 @@ impl Largest {
         // Nothing was, or by a later version.
         let record: Record = serde_json::from_str(record).unwrap_or_default();
         let is_same = record.taken_by == hubs;
+        let before = if is_same { record.largest_taken } else { 0 };
         Self {
             bytes: 0,
-            before: if is_same { record.largest_taken } else { 0 },
+            before,
             record: Record {
                 taken_by: hubs,
-                largest_taken: 0,
+                largest_taken: before,
             },
         }
     }
@@ -72,9 +73,10 @@ mod tests {
         let mut largest = resume("a", &record);
         assert_eq!((largest.before, largest.bytes), (1_000, 0));
         assert_eq!(resume("b", &record).before, 0);
-        // The hub may not take as much any more.
-        let record = largest.note(10).unwrap();
-        assert_eq!(resume("a", &record).before, 10);
+        // A run in which the hub took little does not make it one that takes little.
+        assert_eq!(largest.note(10), None);
+        let record = largest.note(2_000).unwrap();
+        assert_eq!(resume("a", &record).before, 2_000);
         for strange in ["{}", "{\"largest_taken\":\"x\"}", "5"] {
             assert_eq!(resume("a", strange).before, 0, "{strange}");
         }

@@ -163,6 +163,10 @@ async fn a_server_that_stays_with_http_is_recognized() {
             "the server answers 404 Not Found",
         ),
         ("HTTP/1.1 401 Unauthorized\r\n\r\n", "answers 401"),
+        (
+            "HTTP/1.1 403 Forbidden\r\ncontent-length: 9\r\n\r\nForbidden",
+            "the server answers 403 Forbidden",
+        ),
         ("SSH-2.0-OpenSSH\r\n\r\n", "invalid"),
         ("", "the server closed the connection"),
     ];

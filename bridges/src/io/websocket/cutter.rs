@@ -62,6 +62,7 @@ impl Cutter {
     }
 
     /// Cuts what is at the front of `input`, as far as `output` has room, and takes it out of it.
+    /// Behind an answer it ends: what follows one that refuses is no frame.
     fn cut(&mut self, input: &mut &[u8], output: &mut ReadBuf<'_>) -> io::Result<()> {
         loop {
             let header = pass(&self.made, output);
@@ -71,7 +72,13 @@ impl Cutter {
             }
             let next = mem::replace(&mut self.next, Next::Header(Vec::new()));
             self.next = match next {
-                Next::Answer { is_line_empty } => pass_byte(is_line_empty, input, output),
+                Next::Answer { is_line_empty } => {
+                    self.next = pass_byte(is_line_empty, input, output);
+                    if let Next::Header(_) = self.next {
+                        return Ok(());
+                    }
+                    continue;
+                }
                 Next::Header(bytes) => self.read_header(bytes, input)?,
                 Next::Payload(header, piece, behind) => {
                     let room = usize::try_from(piece).unwrap_or(usize::MAX);
