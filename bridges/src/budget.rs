@@ -110,13 +110,21 @@ impl Budget {
         serde_json::to_string(&record).unwrap_or_default()
     }
 
+    /// Bytes that are not used.
+    pub(crate) fn left(&mut self, wall: Duration) -> u64 {
+        self.begin(wall);
+        self.bytes.saturating_sub(self.day.used)
+    }
+
     /// How long until it is worth while to look again; none if something is left.
     pub(crate) fn wait(&mut self, wall: Duration) -> Option<Duration> {
         const TICK: Duration = Duration::from_millis(1);
-        self.begin(wall);
+        if self.left(wall) > 0 {
+            return None;
+        }
         let passed = Duration::new(wall.as_secs() % DAY.as_secs(), wall.subsec_nanos());
         let left = DAY.saturating_sub(passed) + TICK;
-        (self.day.used >= self.bytes).then(|| left.min(LOOK_INTERVAL))
+        Some(left.min(LOOK_INTERVAL))
     }
 
     /// True once for each day of which nothing is left.

@@ -2,7 +2,8 @@
 //!
 //! What was sent is counted afterwards, since acknowledgements and PINGREQ have to go in any case.
 //! So a cap may be exceeded by one packet, of whatever size, which is worked off before the next
-//! message goes: nothing is too large to be sent ever, and the average holds.
+//! message goes: nothing is too large to be sent ever, and the average holds. A batch of messages
+//! never exceeds what is left of the day, see `service/batching.rs`.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -89,6 +90,11 @@ impl Rate {
         {
             record::put(&self.client, &record);
         }
+    }
+
+    /// Bytes that are left of the day; none if they are not counted.
+    pub(crate) fn left(&mut self) -> Option<u64> {
+        self.budget.as_mut().map(|it| it.left(Now::read().wall))
     }
 
     /// How long the next message has to wait; none if it may go.

@@ -4,6 +4,8 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use tests::daemon::Daemon;
+use tests::dialogue::join;
+use tests::fault_proxy::FaultProxy;
 use tests::hub::Hub;
 use tests::sequence::{NO_REPEATS, Repeats, assert_complete};
 use tests::subscriber::Subscriber;
@@ -12,14 +14,17 @@ use tests::wire::{Kept, Version, WireClient};
 
 /// A bridge to a hub with these caps.
 fn bridge(hub: &Hub, caps: &str) -> String {
+    bridge_to(hub.port(), caps)
+}
+
+fn bridge_to(port: u16, caps: &str) -> String {
     format!(
         "bridges.mqtt.hub {{\n\
-         server = \"mqtt-tcp://127.0.0.1:{}\"\n\
+         server = \"mqtt-tcp://127.0.0.1:{port}\"\n\
          backoff_max = 500ms\n\
          {caps}\n\
          forwards = [{{ local_topic = \"t/#\" }}]\n\
-         }}\n",
-        hub.port()
+         }}\n"
     )
 }
 
@@ -40,6 +45,12 @@ fn received(at_hub: &Subscriber) -> Vec<(String, u64)> {
     let all = at_hub.received().into_iter();
     all.map(|it| (it.topic.clone(), it.number().unwrap()))
         .collect()
+}
+
+/// Says that a day is used up, so often.
+fn days_used_up(daemon: &mut Daemon) -> usize {
+    let used_up = "the bytes of this day are used up";
+    daemon.process().log().matches(used_up).count()
 }
 
 #[test]
@@ -70,9 +81,7 @@ fn a_restart_does_not_begin_the_day_again() {
     daemon.kill();
     daemon.restart();
     publish(&daemon, 6..=15, 1_000);
-    let used_up = "the bytes of this day are used up";
-    let times = |daemon: &mut Daemon| daemon.process().log().matches(used_up).count();
-    until("the day is used up", || times(&mut daemon) == 1);
+    until("the day is used up", || days_used_up(&mut daemon) == 1);
     until("it has brought this", || at_hub.count() >= 9);
     // CONNECT and the like count, and the crash a little.
     let count = at_hub.count();
@@ -80,7 +89,7 @@ fn a_restart_does_not_begin_the_day_again() {
     let (status, _) = daemon.stop();
     assert!(status.success(), "{status}");
     daemon.restart();
-    until("it still is", || times(&mut daemon) == 2);
+    until("it still is", || days_used_up(&mut daemon) == 2);
     assert_eq!(at_hub.count(), count);
     daemon.set_wall_clock("@2031-01-02 12:00:00");
     until("the rest comes", || at_hub.count() >= 15);
@@ -99,13 +108,12 @@ fn what_a_day_does_not_allow_waits_for_the_next() {
     let caps = bridge(&hub, "daily_bytes = 10000");
     let mut daemon = Daemon::start_at("@2031-01-01 12:00:00", &caps);
     let used_up = "the bytes of this day are used up";
-    let times = |daemon: &mut Daemon| daemon.process().log().matches(used_up).count();
     let watcher = Subscriber::start(daemon.port(), "watcher", "$SYS/brokers/bridges/hub/status");
     // A packet has a little more than a thousand bytes.
     publish(&daemon, 1..=25, 1_000);
     for (day, sum) in [(1, 10), (2, 20)] {
         daemon.set_wall_clock(&format!("@2031-01-0{day} 12:00:00"));
-        until("the day is used up", || times(&mut daemon) == day);
+        until("the day is used up", || days_used_up(&mut daemon) == day);
         until("it has brought this", || at_hub.count() >= sum);
         // Has its place behind the others.
         publish(&daemon, 26..=26, 1_000);
@@ -121,4 +129,96 @@ fn what_a_day_does_not_allow_waits_for_the_next() {
     let numbers: Vec<u64> = received(&at_hub).into_iter().map(|it| it.1).collect();
     let expected: Vec<u64> = (1..=26).chain([26]).collect();
     assert_eq!(numbers, expected);
+}
+
+/// Bytes of which half cannot be made smaller.
+fn noise(number: u64) -> Vec<u8> {
+    const HALF: usize = 450;
+    let mut state = number;
+    let mut bytes: Vec<u8> = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_be_bytes()[0]
+    })
+    .take(HALF)
+    .collect();
+    bytes.resize(2 * HALF, 0);
+    bytes
+}
+
+#[test]
+fn a_batch_fits_what_is_left_of_the_day() {
+    const COUNT: usize = 100;
+    const BUDGET: u64 = 20_000;
+    /// What is not compressed, with PINGREQ and the like.
+    const MESSAGE_BYTES_MAX: u64 = 1_000;
+    let hub = Daemon::start("");
+    let at_hub = Subscriber::start(hub.port(), "cloud", "t/#");
+    let proxy = FaultProxy::start(hub.port());
+    proxy.refuse();
+    let caps = format!("daily_bytes = {BUDGET}, batch {{ linger = 50ms }}");
+    let mut daemon = Daemon::start_at("@2031-01-01 12:00:00", &bridge_to(proxy.port(), &caps));
+    let mut publisher = join(&daemon, Version::V5, "p");
+    for number in (1..).take(COUNT) {
+        let topic = format!("t/{number}");
+        publisher
+            .publish_acknowledged(&topic, &noise(number))
+            .unwrap();
+    }
+    proxy.pass();
+    let (mut carried, mut come) = (0, 0);
+    for day in 1..=2 {
+        daemon.set_wall_clock(&format!("@2031-01-0{day} 12:00:00"));
+        until("the day is used up", || days_used_up(&mut daemon) == day);
+        let bytes = proxy.carried()[0] - carried;
+        assert!(
+            (BUDGET..=BUDGET + MESSAGE_BYTES_MAX).contains(&bytes),
+            "{bytes} on day {day}"
+        );
+        carried += bytes;
+        // They would not be so many if they were not packed.
+        until("it has brought this", || at_hub.count() >= come + 30);
+        come = at_hub.count();
+    }
+    daemon.set_wall_clock("@2031-01-03 12:00:00");
+    until("the rest comes", || at_hub.count() >= COUNT);
+    let topics: Vec<String> = at_hub.received().into_iter().map(|it| it.topic).collect();
+    let expected: Vec<String> = (1..=COUNT).map(|number| format!("t/{number}")).collect();
+    assert_eq!(topics, expected);
+}
+
+#[test]
+fn what_is_packed_when_the_day_is_used_up_waits_for_the_next() {
+    const BUDGET: u64 = 2_000;
+    /// Acknowledgements of them, of four bytes each, use it up.
+    const COMMANDS: usize = 600;
+    let hub = Daemon::start("");
+    let at_hub = Subscriber::start(hub.port(), "cloud", "t/#");
+    let proxy = FaultProxy::start(hub.port());
+    let configuration = |linger| {
+        let rules = "subscription = [{ remote_topic = \"cmd/#\", qos = 1 }]";
+        let caps = format!("daily_bytes = {BUDGET}\nbatch {{ linger = {linger} }}\n{rules}");
+        bridge_to(proxy.port(), &caps)
+    };
+    let mut daemon = Daemon::start_at("@2031-01-01 12:00:00", &configuration("60s"));
+    let local = Subscriber::start(daemon.port(), "local", "cmd/#");
+    let mut operator = join(&hub, Version::V5, "operator");
+    until("the bridge has subscribed", || {
+        operator.publish_acknowledged("cmd/0", b"").unwrap();
+        local.count() > 0
+    });
+    publish(&daemon, 1..=2, 3);
+    for _ in 0..COMMANDS {
+        operator.publish_acknowledged("cmd/1", b"").unwrap();
+    }
+    until("the day is used up", || proxy.carried()[0] >= BUDGET);
+    let (status, _) = daemon.stop();
+    assert!(status.success(), "{status}");
+    assert_eq!(at_hub.count(), 0);
+    daemon.set_wall_clock("@2031-01-02 12:00:00");
+    daemon.reconfigure(&configuration("0s"));
+    until("they come", || at_hub.count() >= 2);
+    let numbers: Vec<u64> = received(&at_hub).into_iter().map(|it| it.1).collect();
+    assert_eq!(numbers, [1, 2]);
 }

@@ -26,6 +26,11 @@ const PACKET_OVERHEAD: usize = 32;
 /// Messages that may be unacknowledged, in batches and by themselves.
 const WINDOW_MAX: u16 = gateway::INFLIGHT_MESSAGES_MAX;
 
+/// Bytes of the PUBLISH with a batch of so many bytes, at most.
+const fn around(packets: usize) -> usize {
+    TOPIC.len() + PACKET_OVERHEAD + Packer::bytes_max(packets)
+}
+
 /// The batch that is being made, and the one that is on its way.
 pub(crate) struct Batching {
     packer: Packer,
@@ -80,8 +85,7 @@ impl Batching {
             );
             return None;
         }
-        let around = TOPIC.len() + PACKET_OVERHEAD + Packer::bytes_max(0);
-        let room = (hub.terms().packet_bytes_max as usize).saturating_sub(around);
+        let room = (hub.terms().packet_bytes_max as usize).saturating_sub(around(0));
         let max_bytes = usize::try_from(config.max_bytes.bytes()).unwrap_or(usize::MAX);
         Some(Self {
             packer: Packer::new(config.compression_level.into()).ok()?,
@@ -105,6 +109,15 @@ impl Batching {
         let may_be = messages.iter().all(|it| it.qos < QoS::ExactlyOnce);
         let bytes = messages.iter().map(size).sum();
         (may_be && messages.len() <= self.messages_max && bytes <= self.bytes_max).then_some(bytes)
+    }
+
+    /// True if so many messages with so many bytes fit in beside what is packed, and all of it into
+    /// what is left of the day, even if it cannot be made smaller.
+    fn has_room(&self, messages: usize, bytes: usize, left: Option<u64>) -> bool {
+        let bytes = self.next.packets.len() + bytes;
+        bytes <= self.bytes_max
+            && self.next.messages + messages <= self.messages_max
+            && left.is_none_or(|left| around(bytes) as u64 <= left)
     }
 
     /// Adds a message; false if the hub does not accept a packet of that size.
@@ -153,11 +166,9 @@ impl Service<'_> {
             return true;
         };
         let size = batching.size(messages);
-        let has_room = size.is_some_and(|bytes| {
-            batching.next.packets.len() + bytes <= batching.bytes_max
-                && batching.next.messages + messages.len() <= batching.messages_max
-        });
-        if !has_room {
+        let left = self.rate.left();
+        // The first is packed in any case: alone it goes as it would without batches.
+        if !size.is_some_and(|bytes| batching.has_room(messages.len(), bytes, left)) {
             self.send_batch();
         }
         let Some(batching) = &mut self.batching else {
@@ -191,7 +202,7 @@ impl Service<'_> {
         }
     }
 
-    /// Sends the next batch if it waits for nothing; true if it does.
+    /// Sends the next batch if it waits for nothing, also not for the next day; true if it does.
     pub(super) fn send_if_due(&mut self, context: &mut Context<'_>) -> bool {
         let Some(batching) = &mut self.batching else {
             return false;
@@ -200,15 +211,41 @@ impl Service<'_> {
         // One by one, if it is being found out which message the hub does not stand.
         let waits = !self.suspicion.is_careful()
             && deadline.is_some_and(|it| it.as_mut().poll(context).is_pending());
-        let is_due = batching.next.messages > 0 && !waits;
+        let is_due = batching.next.messages > 0 && !waits && !self.is_day_over(context);
         if is_due {
             self.send_batch();
         }
         is_due
     }
 
-    /// Sends what is packed. One message goes by itself.
-    pub(super) fn send_batch(&mut self) {
+    /// True if nothing is left of the day: acknowledgements may have used it up since messages were
+    /// packed.
+    fn is_day_over(&mut self, context: &mut Context<'_>) -> bool {
+        let (label, status) = (self.label, self.status);
+        self.is_used_up() && self.rate.poll(label, status, context).is_pending()
+    }
+
+    fn is_used_up(&mut self) -> bool {
+        self.rate.count(0, self.hub.take_count());
+        self.rate.left() == Some(0)
+    }
+
+    /// Sends what is packed when the bridge is to stop, unless that is for another day.
+    pub(super) fn send_last_batch(&mut self) {
+        if self.is_used_up() {
+            self.give_up_batch(Cause::Ended);
+        } else {
+            self.send_batch();
+        }
+    }
+
+    /// Sends what is packed, and counts it at once. One message goes by itself.
+    fn send_batch(&mut self) {
+        self.launch_batch();
+        self.rate.count(0, self.hub.take_count());
+    }
+
+    fn launch_batch(&mut self) {
         let Some(batching) = &mut self.batching else {
             return;
         };

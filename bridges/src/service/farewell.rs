@@ -22,7 +22,7 @@ impl Service<'_> {
     /// waits in the outbox stays there. A bridge that is removed ends its subscriptions first: the hub
     /// keeps its session, and would collect messages for nobody.
     pub(crate) async fn farewell(&mut self, farewell: Farewell) {
-        self.send_batch();
+        self.send_last_batch();
         let answers = self.serve_until(|service| service.flight.is_empty());
         let answered = timeout(ANSWERS_TIME_MAX, answers).await;
         if answered.is_ok_and(|it| it.is_err()) {
