@@ -176,13 +176,8 @@ impl Gateway for Bridge {
         true
     }
 
-    /// A message that is sent with more than it was published with has to be kept as such, or it
-    /// would have no Packet Identifier that survives a restart.
     fn least_qos(&self) -> QoS {
-        let rules = self.shared.config.forwards.iter();
-        let least = rules.filter_map(|rule| rule.qos).map(|it| it.0).max();
-        let retried = self.shared.config.retry_qos_0.then_some(QoS::AtLeastOnce);
-        least.max(retried).unwrap_or(QoS::AtMostOnce)
+        self.shared.config.least_qos()
     }
 
     fn live_share(&self) -> u8 {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::config::{Change, ConfigError, ConfiguredExtensions};
 use crate::exchange::Exchange;
-use crate::gateways::GATEWAY_PREFIX;
+use crate::gateways::{GATEWAY_PREFIX, GatewaySession};
 use crate::listener::Listener;
 use crate::settings::{ListenerSettings, Settings};
 use crate::supervisor::Supervisor;
@@ -106,6 +106,9 @@ impl Daemon {
         let orphans = orphans(&settings, &recovered);
         let wills = std::mem::take(&mut recovered.wills);
         recover(&exchange, recovered);
+        for (name, config) in settings.bridges() {
+            GatewaySession::prepare(&exchange, &name, config);
+        }
         preset_sessions.iter().for_each(|it| exchange.preset(it));
         let mut listeners = Vec::new();
         for (listener, socket) in sockets {

@@ -319,6 +319,12 @@ impl Settings {
         &self.gateways
     }
 
+    /// The bridges, whether they run or not, with their names among these.
+    pub(crate) fn bridges(&self) -> impl Iterator<Item = (String, &bridges::Config)> {
+        let bridges = self.config.bridges.mqtt.iter();
+        bridges.map(|(name, config)| (format!("bridge/{name}"), config))
+    }
+
     /// The names of those that are configured and do not run.
     pub(crate) fn paused(&self) -> Vec<String> {
         self.config.paused().collect()

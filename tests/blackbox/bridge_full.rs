@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use tests::connect::Connect;
 use tests::daemon::Daemon;
+use tests::dialogue::join;
 use tests::fault_proxy::FaultProxy;
 use tests::hub::Hub;
 use tests::message::Message;
 use tests::sequence::{NO_REPEATS, Repeats};
 use tests::subscriber::Subscriber;
 use tests::wait::until;
-use tests::wire::Version;
+use tests::wire::{Version, WireClient};
 
 use crate::bridge_stream::Crossing;
 
@@ -26,6 +26,22 @@ fn bridge(port: u16, more: &str) -> String {
          bridges.mqtt.up {{\nserver = \"mqtt-tcp://127.0.0.1:{port}\"\nclientid = \"edge\"\n\
          backoff_max = 100ms\nforwards = [{{ local_topic = \"line/#\" }}]\n{more}\n}}\n"
     )
+}
+
+/// Publishes a number with MQTT 5; returns the reason in the answer.
+#[track_caller]
+fn publish(client: &mut WireClient, number: u64, qos: u8) -> u8 {
+    let identifier = u16::try_from(number).unwrap();
+    let message = Message::new("line/1", number.to_string()).qos(qos, identifier);
+    client.send(&message.encode(Version::V5)).unwrap();
+    let answer = if qos == 1 { 0x40 } else { 0x50 };
+    client.expect(answer).unwrap().reason()
+}
+
+/// The numbers that have come, in order.
+fn numbers(subscriber: &Subscriber) -> Vec<u64> {
+    let received = subscriber.received();
+    received.iter().map(|it| it.number().unwrap()).collect()
 }
 
 #[track_caller]
@@ -61,27 +77,52 @@ fn what_a_full_outbox_refuses_goes_to_nobody_and_is_answered() {
     proxy.refuse();
     let mut daemon = Daemon::start(&bridge(proxy.port(), "refuse_when_full = true"));
     let local = Subscriber::start(daemon.port(), "local", "line/#");
-    let (mut client, _) = Connect::new(Version::V5, "publisher").open(daemon.port());
-    let mut publish = |number: u64, qos: u8| {
-        let identifier = u16::try_from(number).unwrap();
-        let message = Message::new("line/1", number.to_string()).qos(qos, identifier);
-        client.send(&message.encode(Version::V5)).unwrap();
-        let answer = if qos == 1 { 0x40 } else { 0x50 };
-        client.expect(answer).unwrap().reason()
-    };
+    let mut client = join(&daemon, Version::V5, "publisher");
     for number in 1..=ROOM {
-        assert_eq!(publish(number, 1), 0);
+        assert_eq!(publish(&mut client, number, 1), 0);
     }
     for qos in [1, 2] {
-        assert_eq!(publish(ROOM + 1, qos), 0x97, "QoS {qos}");
+        assert_eq!(publish(&mut client, ROOM + 1, qos), 0x97, "QoS {qos}");
     }
     // Without the key it goes to those who have room, and is answered as theirs.
     daemon.reload(&bridge(proxy.port(), ""));
-    assert_eq!(publish(ROOM + 2, 1), 0);
+    assert_eq!(publish(&mut client, ROOM + 2, 1), 0);
     until("it has come", || {
         local.has(|it| it.number() == Some(ROOM + 2))
     });
-    let numbers: Vec<_> = local.received().iter().map(|it| it.number()).collect();
-    let expected: Vec<_> = (1..=ROOM).chain([ROOM + 2]).map(Some).collect();
-    assert_eq!(numbers, expected);
+    let expected: Vec<_> = (1..=ROOM).chain([ROOM + 2]).collect();
+    assert_eq!(numbers(&local), expected);
+}
+
+/// What would have been published with QoS 0 waits there too.
+#[test]
+fn an_outbox_of_a_bridge_that_is_paused_refuses_after_a_restart_too() {
+    let hub = Hub::start();
+    let at_hub = Subscriber::start(hub.port(), "cloud", "line/#");
+    let proxy = FaultProxy::start(hub.port());
+    proxy.refuse();
+    let more = "refuse_when_full = true\nretry_qos_0 = true";
+    let mut daemon = Daemon::start(&bridge(proxy.port(), more));
+    let (status, _) = daemon.stop();
+    assert!(status.success(), "{status}");
+    daemon.reconfigure(&bridge(proxy.port(), &format!("enable = false\n{more}")));
+    // It has room for what no outbox has.
+    let local = Subscriber::start(daemon.port(), "local", "line/#");
+    let mut client = join(&daemon, Version::V5, "publisher");
+    client
+        .send(&Message::new("line/1", "1").encode(Version::V5))
+        .unwrap();
+    for number in 2..=ROOM {
+        assert_eq!(publish(&mut client, number, 1), 0);
+    }
+    for qos in [1, 2] {
+        let refused = publish(&mut client, ROOM + 1, qos);
+        assert_eq!(refused, 0x97, "QoS {qos}");
+    }
+    daemon.reload(&bridge(proxy.port(), more));
+    proxy.pass();
+    until("everything has come", || at_hub.count() >= 100);
+    let expected: Vec<_> = (1..=ROOM).collect();
+    assert_eq!(numbers(&at_hub), expected);
+    assert_eq!(numbers(&local), expected);
 }

@@ -14,7 +14,7 @@ mod tls;
 mod will;
 
 use gateway::{ByteSize, ConfigError, ConfiguredDuration, Notification, Secret};
-use mqtt::TopicName;
+use mqtt::{QoS, TopicName};
 use serde::Deserialize;
 
 pub use self::batch::Batch;
@@ -350,6 +350,17 @@ impl Config {
         let interval = written.or(self.session_expiry_interval);
         let seconds = interval.unwrap_or(SESSION_EXPIRY).0.as_secs();
         u32::try_from(seconds).unwrap_or(u32::MAX)
+    }
+
+    /// The least QoS with which messages are kept for the hub. One that is sent with more than it was
+    /// published with has to be kept as such, or it would have no Packet Identifier that survives a
+    /// restart.
+    #[must_use]
+    pub fn least_qos(&self) -> QoS {
+        let rules = self.forwards.iter().filter_map(|rule| rule.qos);
+        let least = rules.map(|it| it.0).max();
+        let retried = self.retry_qos_0.then_some(QoS::AtLeastOnce);
+        least.max(retried).unwrap_or(QoS::AtMostOnce)
     }
 
     /// Messages from the hub that may be unacknowledged.

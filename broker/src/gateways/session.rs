@@ -66,6 +66,15 @@ impl GatewaySession {
         session
     }
 
+    /// What the store has of a bridge collects from here on as the bridge is configured, before it runs
+    /// or if it is paused.
+    pub(crate) fn prepare(exchange: &Exchange, name: &str, config: &bridges::Config) {
+        if let Some(link) = exchange.registry.link(&client_id(name)) {
+            exchange.refuse_when_full(&link, config.refuse_when_full);
+            link.set_least_qos(config.least_qos());
+        }
+    }
+
     /// Notes whether what is on the other side of a gateway can be reached.
     pub(super) fn note_cut(exchange: &Exchange, name: &str, is_cut: bool) {
         if let Some(link) = exchange.registry.link(&client_id(name)) {
