@@ -25,6 +25,14 @@ pub trait Broker: Send + Sync {
     /// The message is refused as a whole and went nowhere, unless the error says otherwise.
     fn publish(&self, message: Message) -> Result<Receipt, PublishError>;
 
+    /// The same for a message that its sender keeps until it is acknowledged: it is also refused if
+    /// the outbox of a bridge has no room for it that refuses when it is full. There [`Broker::publish`]
+    /// drops it and counts it.
+    ///
+    /// # Errors
+    /// The message is refused as a whole and went nowhere, unless the error says otherwise.
+    fn publish_acknowledged(&self, message: Message) -> Result<Receipt, PublishError>;
+
     /// Ready once everything up to `receipt` has reached the configured durability.
     fn poll_stored(
         &self,
@@ -32,8 +40,8 @@ pub trait Broker: Send + Sync {
         context: &mut Context<'_>,
     ) -> Poll<Result<(), NotStored>>;
 
-    /// Publishes a message of QoS 2 that came under this Packet Identifier, unless one under it is
-    /// there already. Both are in one commit, so that a crash neither loses nor repeats it.
+    /// [`Broker::publish_acknowledged`] for a message of QoS 2 that came under this Packet Identifier,
+    /// unless one under it is there already. Both are in one commit, so that a crash neither loses nor repeats it.
     ///
     /// # Errors
     /// The message is refused as a whole and went nowhere, unless the error says otherwise.
@@ -153,6 +161,15 @@ impl Client {
     /// The store failed; the message must be treated as not accepted.
     pub async fn stored(&self, receipt: Receipt) -> Result<(), NotStored> {
         poll_fn(|context| self.broker.poll_stored(receipt, context)).await
+    }
+
+    /// [`Client::publish_now`] for a message of QoS 1 that can be sent again, see
+    /// [`Broker::publish_acknowledged`].
+    ///
+    /// # Errors
+    /// The message is refused as a whole and went nowhere, unless the error says otherwise.
+    pub fn publish_acknowledged(&self, message: Message) -> Result<Receipt, PublishError> {
+        self.broker.publish_acknowledged(message)
     }
 
     /// [`Client::publish_now`] for a message of QoS 2, see [`Broker::publish_once`].

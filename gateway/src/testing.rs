@@ -147,6 +147,10 @@ impl Broker for FakeBroker {
         Ok(Receipt::default())
     }
 
+    fn publish_acknowledged(&self, message: Message) -> Result<Receipt, PublishError> {
+        self.publish(message)
+    }
+
     fn poll_stored(&self, _: Receipt, _: &mut Context<'_>) -> Poll<Result<(), NotStored>> {
         Poll::Ready(Ok(()))
     }

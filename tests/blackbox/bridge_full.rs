@@ -5,12 +5,13 @@ use std::time::Duration;
 use tests::daemon::Daemon;
 use tests::dialogue::join;
 use tests::fault_proxy::FaultProxy;
+use tests::figure::wait_figure;
 use tests::hub::Hub;
 use tests::message::Message;
 use tests::sequence::{NO_REPEATS, Repeats};
 use tests::subscriber::Subscriber;
 use tests::wait::until;
-use tests::wire::{Version, WireClient};
+use tests::wire::{Kept, Version, WireClient};
 
 use crate::bridge_stream::Crossing;
 
@@ -125,4 +126,35 @@ fn an_outbox_of_a_bridge_that_is_paused_refuses_after_a_restart_too() {
     let expected: Vec<_> = (1..=ROOM).collect();
     assert_eq!(numbers(&at_hub), expected);
     assert_eq!(numbers(&local), expected);
+}
+
+/// One bridge brings what another has no room for. A hub cannot be refused a message, so it is
+/// acknowledged only when there is room.
+#[test]
+fn what_a_bridge_brings_for_a_full_outbox_stays_at_its_hub_until_there_is_room() {
+    let [hub, source] = [Hub::start(), Hub::start()];
+    let proxy = FaultProxy::start(hub.port());
+    proxy.refuse();
+    let down = format!(
+        "bridges.mqtt.down {{\nserver = \"mqtt-tcp://127.0.0.1:{}\"\nclientid = \"edge\"\n\
+         subscription = [{{ remote_topic = \"line/#\", qos = 2 }}, {{ remote_topic = probe }}]\n}}\n",
+        source.port()
+    );
+    let daemon = Daemon::start(&(bridge(proxy.port(), "refuse_when_full = true") + &down));
+    let mut crossing = Crossing::subscribe(hub.port(), COUNT);
+    // They have room for what the outbox has not.
+    let here = Crossing::subscribe(daemon.port(), COUNT);
+    let probed = Subscriber::start(daemon.port(), "probed", "probe");
+    let prober = WireClient::connect(source.port(), Version::V5, "prober", Kept::Nothing);
+    let (mut prober, _) = prober.unwrap();
+    until("the bridge has subscribed", || {
+        prober.publish_acknowledged("probe", b"").unwrap();
+        probed.count() > 0
+    });
+    crossing.publish(source.port(), Duration::ZERO);
+    until_full(&daemon);
+    wait_figure(&daemon, "messages/refused", |it| it > 0);
+    proxy.pass();
+    crossing.finish_with([NO_REPEATS; 2]);
+    here.finish_with([NO_REPEATS; 2]);
 }

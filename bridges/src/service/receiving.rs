@@ -85,7 +85,7 @@ impl Service<'_> {
         let published = if ack.is_pubrec() {
             self.client.publish_once(message, ack.packet_id())
         } else {
-            self.client.publish_now(message)
+            self.client.publish_acknowledged(message)
         };
         let receipt = match published {
             Ok(receipt) => {

@@ -209,7 +209,7 @@ impl Client {
             return self.refuse(incoming.ack, ReasonCode::TopicNameInvalid);
         };
         let exchange = Arc::clone(&self.exchange);
-        let room = exchange.outbox_room(&message);
+        let room = exchange.outbox_room(&message, &self.link);
         let is_refused = |_: &_| room.is_err() || self.refuses(&message);
         if let Some(ack) = incoming.ack.filter(is_refused) {
             return self.refuse_for_now(ack);

@@ -123,7 +123,7 @@ impl Client {
         }
         let invalid = ReasonCode::TopicNameInvalid;
         let message = self.message_of(packed).ok_or(invalid)?;
-        let room = self.exchange.outbox_room(&message);
+        let room = self.exchange.outbox_room(&message, &self.link);
         if room.is_err() || message.qos.is_acknowledged() && self.refuses(&message) {
             count(&self.exchange.counters.refused);
             return Err(ReasonCode::QuotaExceeded);

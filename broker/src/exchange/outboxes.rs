@@ -37,18 +37,20 @@ impl Exchange {
     }
 
     /// Asks such outboxes for room, once nobody else does; none if there is none to ask. Whoever has
-    /// the answer keeps it until the message is routed. No other lock is held before.
+    /// the answer keeps it until the message is routed. No other lock is held before. A bridge is not
+    /// asked about what it brings itself and does not get.
     ///
     /// # Errors
     /// One has none.
     pub(crate) fn outbox_room(
         &self,
         message: &Message,
+        publisher: &Link,
     ) -> Result<Option<MutexGuard<'_, ()>>, OutboxFull> {
         if !self.outboxes.exist.load(Ordering::Relaxed) || !message.qos.is_acknowledged() {
             return Ok(None);
         }
-        let route = self.resolve(&message.topic, None);
+        let route = self.resolve(&message.topic, Some(publisher));
         if !self.asks_first(&route) {
             return Ok(None);
         }

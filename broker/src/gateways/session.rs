@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, MutexGuard, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -140,6 +140,15 @@ impl GatewaySession {
         (session, session_present)
     }
 
+    /// Asks outboxes that refuse when they are full. The answer is kept until the message is routed.
+    fn outbox_room(&self, message: &Message) -> Result<Option<MutexGuard<'_, ()>>, PublishError> {
+        let room = self.exchange.outbox_room(message, &self.link);
+        room.map_err(|_| {
+            count(&self.exchange.counters.refused);
+            PublishError::QuotaExceeded
+        })
+    }
+
     fn take_in(&self, message: Message) -> Result<Published, PublishError> {
         if message.byte_count() > self.exchange.limits.packet_bytes_max as usize {
             return Err(PublishError::TooLarge);
@@ -275,9 +284,17 @@ impl Broker for GatewaySession {
         )
     }
 
+    fn publish_acknowledged(&self, message: Message) -> Result<Receipt, PublishError> {
+        let _room = self.outbox_room(&message)?;
+        self.publish(message)
+    }
+
     fn publish_once(&self, message: Message, packet_id: u16) -> Result<Receipt, PublishError> {
-        let _together = self.exchange.store.hold();
         let is_repeated = self.link.lock().session.inbound.contains(packet_id);
+        // Before anything is held.
+        let room = (!is_repeated).then(|| self.outbox_room(&message));
+        let _room = room.transpose()?;
+        let _together = self.exchange.store.hold();
         let mut awaited = Position(0);
         let mut is_unretained = false;
         if !is_repeated {
@@ -539,5 +556,32 @@ mod tests {
             "again"
         );
         assert_eq!(client.link.lock().session.backlog(), 3);
+    }
+
+    #[test]
+    fn a_bridge_keeps_what_another_has_no_room_for_unless_nobody_can_keep_it() {
+        const ROOM: u64 = 100;
+        let exchange = Arc::new(exchange(Store::disabled()));
+        let open = |name| GatewaySession::open(&exchange, name, &Named(&["t"]), Arc::default());
+        let [up, down] = ["bridge/up", "bridge/down"].map(open);
+        exchange.refuse_when_full(&up.link, true);
+        let backlog = |session: &GatewaySession| session.link.lock().session.backlog();
+        let message = || Message {
+            qos: QoS::AtLeastOnce,
+            ..Message::new(TopicName::new("t").unwrap(), "")
+        };
+        for number in 1..=ROOM {
+            assert!(down.publish_acknowledged(message()).is_ok());
+            assert_eq!(backlog(&up), number);
+        }
+        let local = open("zmq/local");
+        let full = Err(PublishError::QuotaExceeded);
+        assert_eq!(down.publish_acknowledged(message()), full);
+        assert_eq!(down.publish_once(message(), 7), full);
+        assert_eq!(backlog(&local), 0, "it goes to nobody");
+        // Its own outbox does not get it; and what nobody would send again goes to those with room.
+        assert!(up.publish_acknowledged(message()).is_ok());
+        assert!(down.publish(message()).is_ok());
+        assert_eq!([&up, &down, &local].map(backlog), [ROOM, 1, 2]);
     }
 }
