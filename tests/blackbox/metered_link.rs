@@ -157,7 +157,7 @@ fn a_batch_fits_what_is_left_of_the_day() {
     let at_hub = Subscriber::start(hub.port(), "cloud", "t/#");
     let proxy = FaultProxy::start(hub.port());
     proxy.refuse();
-    let caps = format!("daily_bytes = {BUDGET}, batch {{ linger = 50ms }}");
+    let caps = format!("daily_bytes = {BUDGET}, batch {{ linger = 300ms }}");
     let mut daemon = Daemon::start_at("@2031-01-01 12:00:00", &bridge_to(proxy.port(), &caps));
     let mut publisher = join(&daemon, Version::V5, "p");
     for number in (1..).take(COUNT) {
