@@ -42,3 +42,39 @@ fn a_backlog_of_which_one_is_trimmed_and_superseded_makes_way_first() {
     assert_eq!(numbers, Vec::from_iter(4..4 + MESSAGES_MAX));
     world.drain();
 }
+
+/// The first trim needs so many bytes that it takes what the second one was to remove. Then the
+/// third one takes one of what came meanwhile, and the other one still waits.
+#[test]
+fn a_trim_that_takes_more_than_it_was_to_makes_no_room_twice() {
+    let mut world = World::new(limits(WhenFull::DropOldest));
+    for bytes in [810, 0, 0, 0, 0, 0, 0, 0] {
+        world.enqueue(bytes, 2, Topic::Any);
+    }
+    world.enqueue(0, 1, Topic::Any);
+    world.enqueue(91, 1, Topic::Any);
+    while world.work() {}
+    // Now only the store has them.
+    world.restart();
+    world.enqueue(12, 2, Topic::Any);
+    world.enqueue(12, 2, Topic::Any);
+    world.step(&Step::Work(2));
+    assert!(world.is_trimmed(1), "the second one is under way");
+    let is_first = |it: &u64| range_of(*it) == 1;
+    assert!(!world.waiting.keys().any(is_first), "both are gone");
+    world.enqueue(0, 1, Topic::Any);
+    world.enqueue(0, 1, Topic::Any);
+    world.enqueue(0, 2, Topic::Any);
+    world.step(&Step::Share(50));
+    world.step(&Step::Connect);
+    world.enqueue(0, 1, Topic::Any);
+    world.enqueue(0, 1, Topic::Any);
+    while world.work() {}
+    world.check();
+    assert_eq!(world.waiting.len() as u64, MESSAGES_MAX);
+    assert!(
+        !world.waiting.keys().any(is_first),
+        "the backlog went first"
+    );
+    world.drain();
+}
