@@ -114,6 +114,8 @@ struct Lost {
     has_found: bool,
     /// It has answered what it was asked.
     has_served: bool,
+    /// It took something, while a message is looked for at which it closes.
+    has_progressed: bool,
 }
 
 impl Bridge {
@@ -248,7 +250,8 @@ impl Shared {
                     };
                     let lasted = since.elapsed();
                     let is_sound = lost.has_found || lasted >= SOUND;
-                    if is_sound {
+                    // A hub that takes a message and closes then has no use for longer pauses.
+                    if is_sound || lost.has_progressed {
                         backoff.reset();
                     }
                     let hub = &mut hubs[place];
@@ -311,8 +314,13 @@ impl Shared {
         loop {
             let transport = &self.options.transport;
             let options = dialect.options();
-            let connecting = client.connecting();
-            let connected = Hub::connect(&target.endpoint, transport, options, connecting).await;
+            let asking = partner::Asking::new(client);
+            let ready = client.connecting();
+            let connected = Hub::connect(&target.endpoint, transport, options, ready).await;
+            // What a hub that has answered has is noted with its answer.
+            if connected.is_ok() {
+                asking.end();
+            }
             let heard = connected
                 .as_ref()
                 .map_or_else(HubError::heard, |_| Heard::Answer);
@@ -365,6 +373,7 @@ impl Shared {
                 Left::Stopped
             }
             error = poll_fn(|context| service.poll(context)) => Left::Lost(Lost {
+                has_progressed: service.seeks_with_progress(),
                 has_found: service.note_ended(&error),
                 has_served: service.is_answered(),
                 error,

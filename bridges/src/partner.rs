@@ -22,6 +22,30 @@ struct Fields {
     partner: Option<String>,
 }
 
+/// A hub is asked for its session. If it does not answer, or the bridge stops before, what was known
+/// of it is still believed, by a restart too: only a process that ends meanwhile may have missed an
+/// answer.
+pub(crate) struct Asking<'c>(Option<&'c Client>);
+
+impl<'c> Asking<'c> {
+    pub(crate) const fn new(client: &'c Client) -> Self {
+        Self(Some(client))
+    }
+
+    /// The hub has answered, which [`settle`] notes.
+    pub(crate) fn end(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if let Some(client) = self.0 {
+            client.connected(true);
+        }
+    }
+}
+
 /// Settles with a hub that has accepted the bridge, at this place in the list, what is under way of
 /// QoS 2.
 pub(crate) fn settle(options: &Options, place: usize, hub: &mut Hub, client: &Client) {

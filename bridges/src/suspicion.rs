@@ -236,6 +236,11 @@ impl Suspicion {
             .for_each(|it| *it = next);
     }
 
+    /// True if the hub has taken something on this connection, which has not ended.
+    pub(crate) const fn has_progressed(&self) -> bool {
+        self.taken > 0
+    }
+
     /// True if the last connections brought nothing.
     pub(crate) const fn is_fruitless(&self) -> bool {
         self.fruitless > 0

@@ -146,6 +146,12 @@ fn what_the_hub_has_forgotten_is_published_again_after_a_kill() {
 #[track_caller]
 fn check_kept(fate: Fate) {
     let (scripted, daemon, identifiers) = leave(fate);
+    check_released(&scripted, &daemon, &identifiers);
+}
+
+/// The hub has kept its session: it gets no message again that it has received.
+#[track_caller]
+fn check_released(scripted: &ScriptedHub, daemon: &Daemon, identifiers: &[u16]) {
     let mut hub = scripted.next().resume();
     for identifier in &identifiers[1..3] {
         // All that it may have become is released.
@@ -158,7 +164,34 @@ fn check_kept(fate: Fate) {
         }
     }
     hear(&mut hub, 4..=6, &identifiers[3..]);
-    complete(&daemon, &scripted, hub, &identifiers[3..]);
+    complete(daemon, scripted, hub, &identifiers[3..]);
+}
+
+/// Asked for its session, it said nothing; nor did it forget.
+#[test]
+fn what_a_silent_hub_still_has_is_only_released_after_a_kill() {
+    let (scripted, mut daemon, identifiers) = leave(Fate::Lives);
+    drop(scripted.next());
+    // Now it does not ask.
+    let paused = format!(
+        "{}bridges.mqtt.up.enable = false\n",
+        bridge(scripted.port())
+    );
+    let said = daemon.reload(&paused);
+    assert!(said.contains("paused=1"), "{said}");
+    daemon.kill();
+    daemon.reconfigure(&bridge(scripted.port()));
+    check_released(&scripted, &daemon, &identifiers);
+}
+
+#[test]
+fn what_a_silent_hub_still_has_is_only_released_after_a_stop() {
+    let (scripted, mut daemon, identifiers) = leave(Fate::Lives);
+    let silent = scripted.next();
+    daemon.stop();
+    drop(silent);
+    daemon.restart();
+    check_released(&scripted, &daemon, &identifiers);
 }
 
 #[test]

@@ -152,6 +152,11 @@ impl Service<'_> {
         self.unanswered == 0 && !self.suspicion.is_fruitless()
     }
 
+    /// True if the hub has taken something, and a message is looked for at which it closes.
+    pub(crate) fn seeks_with_progress(&self) -> bool {
+        self.suspicion.is_careful() && self.suspicion.has_progressed()
+    }
+
     /// The connection has ended for this reason. True if a topic or a size is not sent from
     /// now on.
     pub(crate) fn note_ended(&mut self, error: &HubError) -> bool {
