@@ -114,7 +114,7 @@ struct Lost {
     has_found: bool,
     /// It has answered what it was asked.
     has_served: bool,
-    /// It took something, while a message is looked for at which it closes.
+    /// It took something, and may have closed because of a message.
     has_progressed: bool,
 }
 
@@ -250,7 +250,7 @@ impl Shared {
                     };
                     let lasted = since.elapsed();
                     let is_sound = lost.has_found || lasted >= SOUND;
-                    // A hub that takes a message and closes then has no use for longer pauses.
+                    // What takes some each time goes on; longer pauses would only hold it up.
                     if is_sound || lost.has_progressed {
                         backoff.reset();
                     }
@@ -373,7 +373,7 @@ impl Shared {
                 Left::Stopped
             }
             error = poll_fn(|context| service.poll(context)) => Left::Lost(Lost {
-                has_progressed: service.seeks_with_progress(),
+                has_progressed: service.has_progressed(&error),
                 has_found: service.note_ended(&error),
                 has_served: service.is_answered(),
                 error,

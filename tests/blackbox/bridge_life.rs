@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 
 use tests::connect::Connect;
 use tests::daemon::Daemon;
-use tests::dialogue::join;
+use tests::dialogue::{PUBACK, join};
 use tests::fault_proxy::FaultProxy;
 use tests::hub::Hub;
 use tests::message::Message;
 use tests::property::Property;
 use tests::publisher::{Publisher, Stream};
+use tests::scripted_hub::ScriptedHub;
 use tests::sequence::{NO_REPEATS, Repeats, assert_complete};
 use tests::subscriber::Subscriber;
-use tests::wait::until;
+use tests::wait::{DEADLINE, until};
 use tests::wire::Version;
 
 use crate::bridge_stream::{Crossing, numbers};
@@ -100,6 +101,29 @@ fn reloads_in_the_middle_of_a_stream_lose_nothing() {
             .collect();
         assert_complete(&format!("QoS {qos}"), &received, 1..=COUNT, repeats);
     }
+}
+
+/// Were the pauses to grow, these would take some minutes.
+#[test]
+fn a_hub_that_takes_a_message_and_closes_each_time_is_not_waited_for_longer_and_longer() {
+    const COUNT: u16 = 12;
+    let hub = ScriptedHub::start();
+    let config = bridge(hub.port(), "a/", "").replace("100ms", "60s");
+    let daemon = Daemon::start(&config);
+    let mut connection = hub.next().accept();
+    let mut publisher = join(&daemon, Version::V5, "publisher");
+    for number in 1..=COUNT {
+        publisher.deliver(&Message::new("line/1", number.to_string()).qos(1, number));
+    }
+    let start = Instant::now();
+    for number in 1..=COUNT {
+        let message = connection.hear();
+        assert_eq!(message.text(), number.to_string());
+        connection.reply(PUBACK, message.identifier);
+        drop(connection);
+        connection = hub.next().resume();
+    }
+    assert!(start.elapsed() < DEADLINE, "{:?}", start.elapsed());
 }
 
 #[test]

@@ -152,9 +152,11 @@ impl Service<'_> {
         self.unanswered == 0 && !self.suspicion.is_fruitless()
     }
 
-    /// True if the hub has taken something, and a message is looked for at which it closes.
-    pub(crate) fn seeks_with_progress(&self) -> bool {
-        self.suspicion.is_careful() && self.suspicion.has_progressed()
+    /// True if the hub has taken something before the connection ended for this reason, which may be
+    /// a message.
+    pub(crate) fn has_progressed(&self, error: &HubError) -> bool {
+        let may_be_message = error.end().is_some() && self.flight.unanswered().next().is_some();
+        may_be_message && self.suspicion.has_progressed()
     }
 
     /// The connection has ended for this reason. True if a topic or a size is not sent from
