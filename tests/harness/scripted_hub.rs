@@ -41,6 +41,22 @@ impl ScriptedHub {
         self.port
     }
 
+    /// Drops the connections of a bridge that is no more and has not been answered. True if there
+    /// were any.
+    ///
+    /// # Panics
+    /// The listener fails.
+    pub fn drop_waiting(&self) -> bool {
+        let mut were_any = false;
+        loop {
+            match self.listener.accept() {
+                Ok(_) => were_any = true,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return were_any,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
     /// The next connection, once its CONNECT has come.
     ///
     /// # Panics
