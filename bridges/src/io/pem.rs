@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use pkcs8::EncryptedPrivateKeyInfoRef;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 /// Bytes of the largest file that is read; the certificates that a system trusts are 0.3 MiB.
@@ -43,7 +43,7 @@ impl PemError {
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
     let text = read(path)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-    let found = found.map_err(|error| PemError::new(path, error))?;
+    let found = found.map_err(|error| PemError::new(path, damage(&error)))?;
     if found.is_empty() {
         return Err(PemError::new(
             path,
@@ -51,6 +51,22 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemErro
         ));
     }
     Ok(found)
+}
+
+/// What is wrong with a text in PEM form. The library shows lines of it as lists of numbers.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the others speak for themselves"
+)]
+fn damage(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "a certificate in it has no end".to_owned(),
+        pem::Error::IllegalSectionStart { line } => {
+            let line = String::from_utf8_lossy(line);
+            format!("a line in it begins nothing: `{}`", line.trim_end())
+        }
+        other => other.to_string(),
+    }
 }
 
 /// Reads the first private key of a file; the password is for one that is encrypted. Blocks, with

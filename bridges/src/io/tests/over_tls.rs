@@ -222,6 +222,8 @@ async fn a_file_that_cannot_be_used_is_named() {
     let folder = authority.folder().to_owned();
     let text = authority.file("text.pem", "no PEM");
     let damaged = authority.file("damaged.pem", &damaged);
+    let cut = authority.file("cut.pem", &format!("{begin}\nAAAA\n"));
+    let begins_amiss = authority.file("amiss.pem", "-----BEGIN CERTIFICATE---\n");
     let wrong_key = authority.file("other.key", &other.key_pem());
     let good = Tls {
         cacertfile: Some(authority.cacertfile()),
@@ -239,6 +241,12 @@ async fn a_file_that_cannot_be_used_is_named() {
             "cacertfile",
             &damaged,
             "a certificate in it cannot be read: ",
+        ),
+        ("cacertfile", &cut, "a certificate in it has no end"),
+        (
+            "cacertfile",
+            &begins_amiss,
+            "a line in it begins nothing: `-----BEGIN CERTIFICATE---`",
         ),
         ("certfile", &absent, no_file),
         ("certfile", &text, no_certificate),
