@@ -246,7 +246,11 @@ fn what_goes_up_does_not_come_back_and_rules_go_before_filters() {
         until("it is at the hub", || there.count() == 1);
         publish(hub.port(), "cmd/x", b"rule");
         publish(hub.port(), "plant/b", b"down");
-        until("it is here", || here.has(|it| it.payload == b"down"));
+        for subscriber in [&here, &there] {
+            until("it is here and there", || {
+                subscriber.has(|it| it.payload == b"down")
+            });
+        }
         assert_eq!(payloads(&here), [&b"up"[..], b"rule", b"down"]);
         assert_eq!(ruled.count(), 0, "the rule gives it another topic");
         assert_eq!(payloads(&there), [&b"up"[..], b"down"]);

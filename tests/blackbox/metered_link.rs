@@ -83,14 +83,13 @@ fn a_restart_does_not_begin_the_day_again() {
     publish(&daemon, 6..=15, 1_000);
     until("the day is used up", || days_used_up(&mut daemon) == 1);
     until("it has brought this", || at_hub.count() >= 9);
-    // CONNECT and the like count, and the crash a little.
-    let count = at_hub.count();
-    assert!(count <= 10, "{count}");
     let (status, _) = daemon.stop();
     assert!(status.success(), "{status}");
     daemon.restart();
     until("it still is", || days_used_up(&mut daemon) == 2);
-    assert_eq!(at_hub.count(), count);
+    // CONNECT and the like count, and the crash a little.
+    let count = at_hub.count();
+    assert!(count <= 10, "{count}");
     daemon.set_wall_clock("@2031-01-02 12:00:00");
     until("the rest comes", || at_hub.count() >= 15);
     // The last one that came before the crash may not have been acknowledged.
